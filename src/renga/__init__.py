@@ -1,0 +1,3 @@
+"""Renga: a self-hosted Haiku tier. Nothing happens at import."""
+
+__version__ = "0.1.0"
