@@ -66,6 +66,13 @@ class Call(Struct, frozen=True):
     """The key's id: fairness and signatures are per key. Never its secret."""
     forwarded_headers: tuple[tuple[str, str], ...] = ()
     """Client headers that an Anthropic-family target should see (user profile, workspace)."""
+    echo_model: str = ""
+    """What `message.model` should say in an answer that is made here; empty: the target's model."""
+
+    @property
+    def answered_as(self) -> str:
+        """The name that the answer carries in `message.model`."""
+        return self.echo_model or self.target.model
 
 
 class Health(Struct, frozen=True):
