@@ -1,0 +1,1 @@
+"""What users and Renga itself test with: a stream checker, a scripted upstream, one conformance suite a seam."""
