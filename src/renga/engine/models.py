@@ -7,14 +7,37 @@ Invariants: nothing is fetched unless a user named a hub id; a cache entry is co
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import platformdirs
 
-from renga.engine.chat import ChatTemplate
+from renga.engine.chat import PLAIN_TEMPLATE, ChatTemplate
+from renga.engine.entries import keep_entry
 from renga.engine.families import Family
 from renga.engine.protocol import Launch
 from renga.engine.vocabulary import Vocabulary
+from renga.errors import ConfigError
+
+HOKKU_PACKAGE = Path(__file__).parent.parent / "models" / "hokku" / "hokku.zip"
+
+_KV_BLOCK_TOKENS = 32
+"""Tokens of one key-value block on CPU (measured, openvino-genai 2026.4.1)."""
+_KV_BYTES_PER_VALUE = 2
+"""At most: 8-bit caches take less, and `cache_bytes` is an upper bound."""
+_STEP_WEIGHT_BYTES = 10_000_000_000
+"""Weight bytes x tokens that 2 cores work through in about 150 ms; keeps one step, and so a cancel, under 200 ms."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+\.gguf)?", re.ASCII)
+_HUB_FILES = ("openvino_model.*", "*.json", "*.jinja")
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -23,23 +46,192 @@ class Model(msgspec.Struct, frozen=True):
     name: str
     """As clients see it: `hokku`, or the stem of the file or the last part of the hub id."""
     folder: Path
-    """Holds openvino_model.xml and .bin."""
-    vocabulary_folder: Path
+    """Holds openvino_model.xml and .bin and the files of a Hugging Face folder."""
+    cache_folder: Path
     vocabulary: Vocabulary
     template: ChatTemplate
     family: Family
     context_tokens: int
+    """What the model was made for; `launch` may allow less."""
     stop_token_ids: tuple[int, ...]
+    kv_bytes_per_token: int
+    """Key-value cache of one token, at most; 0 if the model does not say."""
 
-    def launch(self) -> Launch:
-        """How its engine process is started, with every setting at its default; `msgspec.structs.replace` the rest."""
-        raise NotImplementedError
+    def launch(self, *, cache_bytes: int = 1 << 30, threads: int = 0) -> Launch:
+        """How its engine process is started; `msgspec.structs.replace` what else should differ."""
+        cache_blocks = cache_bytes // (self.kv_bytes_per_token * _KV_BLOCK_TOKENS) if self.kv_bytes_per_token else 0
+        cached_tokens = cache_blocks * _KV_BLOCK_TOKENS or self.context_tokens
+        weight_bytes = (self.folder / "openvino_model.bin").stat().st_size
+        step_tokens = max(32, min(512, _STEP_WEIGHT_BYTES // weight_bytes))
+        tokenizer = (self.folder / "tokenizer.json").read_bytes()
+        return Launch(
+            model_folder=str(self.folder),
+            vocabulary_folder=str(self.cache_folder / "vocabularies" / hashlib.sha256(tokenizer).hexdigest()[:16]),
+            vocabulary_size=self.vocabulary.size,
+            stop_token_ids=self.stop_token_ids,
+            context_tokens=min(self.context_tokens, cached_tokens),
+            batched_tokens_max=1 << (step_tokens.bit_length() - 1),
+            cache_blocks=cache_blocks,
+            threads=threads,
+            compiled_folder=str(self.cache_folder / "compiled"),
+        )
 
 
-def load_model(name: str, *, cache_folder: Path | None = None) -> Model:
+def load_model(name: str = "hokku", *, cache_folder: Path | None = None) -> Model:
     """Resolve what a user named: `hokku`, a zip package, an OpenVINO folder, a .gguf file or a hub id.
 
     Blocking; a hub id or a first GGUF takes long and reports its progress on stderr.
     Raises: ConfigError that says what to do.
     """
-    raise NotImplementedError
+    cache = cache_folder or platformdirs.user_cache_path("renga")
+    if name == "hokku":
+        return _read_folder("hokku", _unpack(HOKKU_PACKAGE, cache), cache)
+    path = Path(name).expanduser()
+    if not path.exists() and not path.is_absolute() and _HUB_ID.fullmatch(name):
+        path = _fetch(name)
+    if not path.exists():
+        raise ConfigError(
+            f"there is no model {name!r}",
+            hint="give hokku, a .gguf file, an OpenVINO folder, or a hub id such as OpenVINO/Qwen3-0.6B-int8-ov",
+        )
+    if path.is_dir():
+        stem = name.rpartition("/")[2] if _HUB_ID.fullmatch(name) else path.resolve().name
+        return _read_folder(stem, path, cache)
+    make = {".zip": _unpack, ".gguf": _convert}.get(path.suffix)
+    if make is None:
+        raise ConfigError(f"{path} is neither a folder, a .gguf file nor a .zip package")
+    return _read_folder(path.stem, make(path, cache), cache)
+
+
+def _unpack(package: Path, cache: Path) -> Path:
+    """Unpack a model package into the cache; its members are stored, so this is a copy."""
+    if not package.is_file():
+        raise ConfigError(
+            f"the model package {package} is missing", hint="python -m training makes hokku; see training/"
+        )
+
+    def make(folder: Path) -> None:
+        try:
+            with zipfile.ZipFile(package) as archive:
+                archive.extractall(folder)
+        except zipfile.BadZipFile as error:
+            raise ConfigError(f"{package} is not a zip file") from error
+
+    return _keep(package, cache, make)
+
+
+def _convert(source: Path, cache: Path) -> Path:
+    """Convert a GGUF file into the cache, in a process of its own."""
+
+    def make(folder: Path) -> None:
+        print(f"renga: converting {source.name}, once; this takes some seconds", file=sys.stderr)
+        command = [sys.executable, "-m", "renga.engine.gguf", str(source), str(folder)]
+        outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+        if outcome.returncode:
+            raise ConfigError(
+                outcome.stderr.strip().splitlines()[-1] if outcome.stderr else f"{source}: conversion failed"
+            )
+
+    return _keep(source, cache, make)
+
+
+def _keep(source: Path, cache: Path, make: Callable[[Path], None]) -> Path:
+    """Give the cache entry of a source file, made if it is absent; a changed file gets a new entry.
+
+    The entry is keyed by the file's path, size and time of change.
+    """
+    facts = source.stat()
+    key = hashlib.sha256(f"{source.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:16]
+    return keep_entry(cache / "models" / f"{source.stem}-{key}", make)
+
+
+def _fetch(name: str) -> Path:
+    """Download a model from the hub, with a progress bar; a broken download resumes.
+
+    Raises: ConfigError if there is no such model, it is not in a form that Renga runs, or the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    owner, repository, *file = name.split("/", 2)
+    try:
+        if file:
+            return Path(hf_hub_download(f"{owner}/{repository}", file[0]))
+        folder = Path(snapshot_download(f"{owner}/{repository}", allow_patterns=list(_HUB_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(f"{name} cannot be downloaded: {error}") from error
+    if not (folder / "openvino_model.xml").exists():
+        raise ConfigError(
+            f"{name} has no OpenVINO model",
+            hint="take one from the OpenVINO organisation on the hub, or name a file: owner/repository/file.gguf",
+        )
+    return folder
+
+
+def _read_folder(name: str, folder: Path, cache: Path) -> Model:
+    """Read a folder with an OpenVINO model and the files of a Hugging Face folder.
+
+    Raises: ConfigError naming the file that is missing or broken.
+    """
+    for needed in ("openvino_model.xml", "openvino_model.bin", "tokenizer.json"):
+        if not (folder / needed).is_file():
+            raise ConfigError(f"{folder} has no {needed}", hint="optimum-cli export openvino makes such a folder")
+    config = _read_json(folder / "config.json")
+    tokenizer_config = _read_json(folder / "tokenizer_config.json")
+    vocabulary = Vocabulary.load(folder / "tokenizer.json")
+    source = _read_template(folder, tokenizer_config)
+    variables = {
+        key: _content(tokenizer_config[key]) for key in ("bos_token", "eos_token") if tokenizer_config.get(key)
+    }
+    ends = [_read_json(folder / "generation_config.json").get("eos_token_id"), config.get("eos_token_id")]
+    stops = {token_id for end in ends for token_id in (end if isinstance(end, list) else [end]) if token_id is not None}
+    if "eos_token" in variables:
+        stops.add(vocabulary.token_id(variables["eos_token"]))
+    template = ChatTemplate(source, vocabulary, variables=variables)
+    return Model(
+        name=name,
+        folder=folder,
+        cache_folder=cache,
+        vocabulary=vocabulary,
+        template=template,
+        family=template.family,
+        context_tokens=config.get("max_position_embeddings", 2048),
+        stop_token_ids=tuple(sorted(stops - {None})),
+        kv_bytes_per_token=_measure_kv(config),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read one of a model's small files; an absent one is empty."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+
+
+def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
+    """Find a model's chat template; a model without one gets a plain dialogue."""
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    template = tokenizer_config.get("chat_template") or PLAIN_TEMPLATE
+    if isinstance(template, list):  # several named ones: the default speaks to people
+        return next(row["template"] for row in template if row["name"] == "default")
+    return template
+
+
+def _content(token: str | dict[str, Any]) -> str:
+    """A token's text, which Hugging Face writes bare or in a record."""
+    return token if isinstance(token, str) else token["content"]
+
+
+def _measure_kv(config: dict[str, Any]) -> int:
+    """Bytes of key-value cache a token, from the model's shape; 0 if config.json does not give it."""
+    heads = config.get("num_attention_heads")
+    layers = config.get("num_hidden_layers")
+    if not heads or not layers:
+        return 0
+    head_values = config.get("head_dim") or config["hidden_size"] // heads
+    return 2 * layers * config.get("num_key_value_heads", heads) * head_values * _KV_BYTES_PER_VALUE

@@ -20,7 +20,9 @@ class Launch(msgspec.Struct, frozen=True):
     model_folder: str
     """Folder with openvino_model.xml and .bin."""
     vocabulary_folder: str
-    """Folder with the openvino_detokenizer.xml that `vocabulary.save_vocabulary_ir` made; grammars need its bytes."""
+    """Folder with the openvino_detokenizer.xml that engine/detokenizer.py writes, made at the first start."""
+    vocabulary_size: int
+    """Number of token ids."""
     stop_token_ids: tuple[int, ...] = ()
     """Tokens that end every answer of this model."""
     context_tokens: int = 2048
@@ -31,8 +33,8 @@ class Launch(msgspec.Struct, frozen=True):
     """Requests that may wait; one more is refused with `Overloaded`."""
     batched_tokens_max: int = 512
     """Tokens of one step, prompt chunks and decoded ones together. Bounds how long one step, and so a cancel, takes."""
-    cache_bytes: int = 1 << 30
-    """Key-value cache, prefix cache included."""
+    cache_blocks: int = 0
+    """Key-value blocks, those of the prefix cache included; 0 is 1 GiB of them."""
     device: str = "CPU"
     """An OpenVINO device name."""
     threads: int = 0

@@ -1,6 +1,6 @@
 """Text to token ids and back.
 
-Owns: a model's vocabulary, read from the Hugging Face `tokenizer.json` that travels with it, and the bytes of each token.
+Owns: a model's vocabulary, read from the Hugging Face `tokenizer.json` beside the model, and the bytes of each token.
 Must never know: chat templates, requests, the engine process.
 Invariants: `encode(..., parse_special=False)` never yields an added token, whatever the text says; a `Decoder` never
 emits part of a character, and the concatenation of what it emits is the decoded text.

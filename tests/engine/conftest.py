@@ -1,0 +1,88 @@
+"""A tiny model with random weights, made once a run: everything in this folder runs against a real engine process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from renga.engine.client import EngineClient
+from renga.engine.models import Model, load_model
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import gguf  # noqa: E402
+import random_model  # noqa: E402
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+SPECIAL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|end|>")
+TAGS = ("<think>", "</think>", "<tools>", "</tools>", "<tool_call>", "</tool_call>")
+
+HOKKU_LIKE = """\
+{%- if tools or (messages and messages[0].role == 'system') -%}
+<|system|>{{ messages[0].content if messages[0].role == 'system' }}
+{%- if tools %}
+
+<tools>
+{% for tool in tools %}{{ tool.function | tojson }}
+{% endfor %}</tools>
+{%- endif %}<|end|>
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message.role != 'system' -%}
+<|{{ message.role }}|>
+{%- if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif -%}
+{{ message.content }}
+{%- for call in message.tool_calls or [] -%}
+<tool_call>{"name":{{ call.function.name | tojson }},"arguments":{{ call.function.arguments | tojson }}}</tool_call>
+{%- endfor -%}
+<|end|>
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt %}<|assistant|>{% if enable_thinking %}<think>{% endif %}{% endif -%}
+"""
+
+
+def make_tokenizer_json() -> str:
+    """A byte-level tokenizer of 400 tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([Path(__file__).read_text(encoding="utf-8")], trainer)
+    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    return tokenizer.to_str()
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gguf")
+    (folder / "tokenizer.json").write_text(make_tokenizer_json(), encoding="utf-8")
+    words = random_model.read_words(folder / "tokenizer.json", end="<|end|>", chat_template=HOKKU_LIKE)
+    shape = random_model.Shape(2, 64, 4, 2, 128, 4096, gguf.GGMLQuantizationType.F16)
+    random_model.write_gguf(folder / "tiny.gguf", shape, words)
+    return folder / "tiny.gguf"
+
+
+@pytest.fixture(scope="session")
+def model(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(str(tiny_gguf), cache_folder=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+async def client(model: Model) -> AsyncIterator[EngineClient]:
+    client = EngineClient(model.launch(cache_bytes=1 << 24))
+    await client.start()
+    yield client
+    await client.stop()
