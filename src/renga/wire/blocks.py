@@ -161,6 +161,36 @@ class ContainerUploadBlock(Struct, frozen=True, tag_field="type", tag="container
     file_id: str
 
 
+class McpToolUseBlock(Struct, frozen=True, tag_field="type", tag="mcp_tool_use"):
+    id: str
+    name: str
+    input: msgspec.Raw
+    server_name: str = ""
+
+
+class McpToolResultBlock(Struct, frozen=True, tag_field="type", tag="mcp_tool_result"):
+    tool_use_id: str
+    content: msgspec.Raw | UnsetType = UNSET
+    is_error: bool = False
+
+
+class McpToolListingBlock(Struct, frozen=True, tag_field="type", tag="mcp_tool_listing"):
+    pass
+
+
+class AdvisorToolResultBlock(Struct, frozen=True, tag_field="type", tag="advisor_tool_result"):
+    tool_use_id: str
+    content: msgspec.Raw | UnsetType = UNSET
+
+
+class ToolAdditionBlock(Struct, frozen=True, tag_field="type", tag="tool_addition"):
+    pass
+
+
+class ToolRemovalBlock(Struct, frozen=True, tag_field="type", tag="tool_removal"):
+    pass
+
+
 class CompactionBlock(Struct, frozen=True, tag_field="type", tag="compaction"):
     content: str | None = None
 
@@ -177,6 +207,12 @@ ForeignBlock: TypeAlias = (
     | BashCodeExecutionToolResultBlock
     | TextEditorCodeExecutionToolResultBlock
     | ToolSearchToolResultBlock
+    | McpToolUseBlock
+    | McpToolResultBlock
+    | McpToolListingBlock
+    | AdvisorToolResultBlock
+    | ToolAdditionBlock
+    | ToolRemovalBlock
     | ContainerUploadBlock
     | CompactionBlock
     | FallbackBlock
