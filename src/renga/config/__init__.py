@@ -1,0 +1,45 @@
+"""Settings: the table, and how renga.toml and RENGA_* become one frozen Config.
+
+Owns: every setting's name, type, default, unit and help (`settings.py`; `docs/reference/settings.md` is built from it),
+and reading them (`load.py`).
+Must never know: what the settings are used for.
+Invariants: an unknown key is refused with its file and line; nothing is read at import; secrets are named (a
+variable of the environment), never written in the file, and never repeated in an error.
+"""
+
+from renga.config.load import find_config_file, load_config
+from renga.config.settings import (
+    VARIABLES,
+    Config,
+    EngineSettings,
+    LedgerSettings,
+    PriceSettings,
+    ProviderKind,
+    ProviderSettings,
+    ServerSettings,
+    Setting,
+    StoreSettings,
+    TierSettings,
+    data_dir,
+    database_url,
+    settings_table,
+)
+
+__all__ = [
+    "VARIABLES",
+    "Config",
+    "EngineSettings",
+    "LedgerSettings",
+    "PriceSettings",
+    "ProviderKind",
+    "ProviderSettings",
+    "ServerSettings",
+    "Setting",
+    "StoreSettings",
+    "TierSettings",
+    "data_dir",
+    "database_url",
+    "find_config_file",
+    "load_config",
+    "settings_table",
+]

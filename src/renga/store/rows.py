@@ -1,0 +1,95 @@
+"""What is stored, as values. Times are microseconds since 1970 in UTC, money is nano-dollars, both integers."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+Dimension: TypeAlias = Literal["day", "key", "tier", "target", "surface", "status"]
+DIMENSIONS: tuple[Dimension, ...] = ("day", "key", "tier", "target", "surface", "status")
+
+
+class AttemptRow(Struct, frozen=True, gc=False):
+    """One attempt of a request, kept as JSON in its ledger row."""
+
+    target: str
+    error_type: str | None
+    duration_us: int
+
+
+class LedgerRow(Struct, frozen=True):
+    """One request. Written once, never changed. The names are the columns."""
+
+    request_id: str
+    time_us: int
+    """When it was settled."""
+    key_id: str
+    surface: str
+    requested_model: str
+    target: str | None
+    tier: str | None
+    why: str
+    attempts: tuple[AttemptRow, ...]
+    status: str
+    error_type: str | None
+    stop_reason: str | None
+    input_tokens: int
+    """Uncached. The four input classes are disjoint; their sum is the prompt."""
+    cache_creation_5m_tokens: int
+    cache_creation_1h_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    """Thinking included."""
+    thinking_tokens: int
+    cost_nano_usd: int | None
+    """None: the price is not known. A price of nothing is 0."""
+    price_source: str | None
+    """Where the price came from, with its date: `genai-prices 0.2.3`, `renga.toml`."""
+    overhead_us: int
+    first_event_us: int | None
+    total_us: int
+    mean_logprob: float | None
+    streamed: bool
+
+
+class KeyRow(Struct, frozen=True):
+    """A key as the server knows it. The secret itself is nowhere."""
+
+    key_id: str
+    name: str
+    secret_sha256: bytes
+    hint: str
+    """The secret's last four characters, to recognise it by."""
+    created_us: int
+    last_used_us: int | None = None
+    revoked_us: int | None = None
+
+
+class UsageQuery(Struct, frozen=True):
+    """Which requests to add up, and by what."""
+
+    by: tuple[Dimension, ...] = ("day", "key", "tier", "target")
+    since_us: int | None = None
+    """Inclusive."""
+    until_us: int | None = None
+    """Exclusive."""
+    key_id: str | None = None
+
+
+class UsageRow(Struct, frozen=True):
+    """Sums over one group of requests."""
+
+    group: tuple[str | None, ...]
+    """The values of `UsageQuery.by`, in its order. Days as 2026-11-21, in UTC."""
+    requests: int
+    failures: int
+    input_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    thinking_tokens: int
+    cost_nano_usd: int
+    """Of the requests whose price is known."""
+    unpriced: int
+    """Requests whose price is not known; not part of the cost."""
