@@ -23,15 +23,15 @@ class Family(msgspec.Struct, frozen=True):
     """Names under which a call carries its arguments; the first is the one that grammars write."""
     visible_tokens: frozenset[str] = frozenset()
     """Special tokens that mean something to the parser and so must show in the text."""
-    after_thinking: str = ""
-    """What stands between the end of thinking and the text; not part of either."""
+    loose_newlines: bool = False
+    """Whether line breaks beside a tag belong to the tag and not to the text."""
 
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         Family("hokku", "<think>", "</think>", "<tool_call>", "</tool_call>"),
-        Family("qwen", "<think>", "</think>", "<tool_call>", "</tool_call>", after_thinking="\n\n"),
+        Family("qwen", "<think>", "</think>", "<tool_call>", "</tool_call>", loose_newlines=True),
         Family(
             "llama3",
             tool_open="<|python_tag|>",

@@ -40,6 +40,16 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+\.gguf)?", re.ASCII)
 _HUB_FILES = ("openvino_model.*", "*.json", "*.jinja")
 
 
+class Sampling(msgspec.Struct, frozen=True):
+    """How a model is sampled where a request does not say; its `generation_config.json` sets it."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 keeps all tokens."""
+
+
 class Model(msgspec.Struct, frozen=True):
     """A model on disk with everything needed to speak to it."""
 
@@ -56,6 +66,7 @@ class Model(msgspec.Struct, frozen=True):
     stop_token_ids: tuple[int, ...]
     kv_bytes_per_token: int
     """Key-value cache of one token, at most; 0 if the model does not say."""
+    sampling: Sampling = Sampling()
 
     def launch(self, *, cache_bytes: int = 1 << 30, threads: int = 0) -> Launch:
         """How its engine process is started; `msgspec.structs.replace` what else should differ."""
@@ -73,7 +84,6 @@ class Model(msgspec.Struct, frozen=True):
             batched_tokens_max=1 << (step_tokens.bit_length() - 1),
             cache_blocks=cache_blocks,
             threads=threads,
-            compiled_folder=str(self.cache_folder / "compiled"),
         )
 
 
@@ -183,7 +193,8 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
     variables = {
         key: _content(tokenizer_config[key]) for key in ("bos_token", "eos_token") if tokenizer_config.get(key)
     }
-    ends = [_read_json(folder / "generation_config.json").get("eos_token_id"), config.get("eos_token_id")]
+    generation = _read_json(folder / "generation_config.json")
+    ends = [generation.get("eos_token_id"), config.get("eos_token_id")]
     stops = {token_id for end in ends for token_id in (end if isinstance(end, list) else [end]) if token_id is not None}
     if "eos_token" in variables:
         stops.add(vocabulary.token_id(variables["eos_token"]))
@@ -198,6 +209,7 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
         context_tokens=config.get("max_position_embeddings", 2048),
         stop_token_ids=tuple(sorted(stops - {None})),
         kv_bytes_per_token=_measure_kv(config),
+        sampling=_read_sampling(generation),
     )
 
 
@@ -209,6 +221,17 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
+
+
+def _read_sampling(generation: dict[str, Any]) -> Sampling:
+    """The model's own defaults. A config that turns sampling off means greedy."""
+    if generation.get("do_sample") is False:
+        return Sampling(temperature=0.0)
+    return Sampling(
+        temperature=float(generation.get("temperature", 1.0)),
+        top_p=float(generation.get("top_p", 1.0)),
+        top_k=int(generation.get("top_k", 0)),
+    )
 
 
 def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:

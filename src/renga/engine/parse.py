@@ -8,6 +8,9 @@ the arguments of a tool call concatenate to one JSON object, and what is not one
 
 from __future__ import annotations
 
+import json
+from typing import Any, Literal, NoReturn, cast
+
 import msgspec
 
 from renga.engine.families import Family
@@ -55,25 +58,178 @@ class AnswerShape(msgspec.Struct, frozen=True):
     """Whether the prompt already opened the thinking block."""
 
 
+class Call(msgspec.Struct, frozen=True):
+    """A tool call as found in an answer."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+Mode = Literal["text", "thinking", "call"]
+
+
 class Parser:
     """Reads one answer."""
 
-    def __init__(self, shape: AnswerShape) -> None: ...
-
-    @property
-    def stopped_by(self) -> str | None:
+    def __init__(self, shape: AnswerShape) -> None:
+        self._shape = shape
+        self._mode: Mode = "thinking" if shape.thinking_open else "text"
+        self._marks = _list_marks(shape)
+        self._held = ""
+        """Text that has come and is not certain yet."""
+        self._is_fresh = shape.thinking_open
+        """Whether line breaks that come now stand between a tag and what follows it, and mean nothing."""
+        self._begins = True
+        """Whether nothing but space has come yet."""
+        self.stopped_by: str | None = None
         """The stop sequence that ended the text; after it nothing more is emitted."""
-        raise NotImplementedError
 
     @property
     def is_thinking(self) -> bool:
         """Whether the text so far ends inside a thinking block."""
-        raise NotImplementedError
+        return self._mode == "thinking"
 
     def push(self, text: str) -> list[Piece]:
-        """Take more decoded text and give the pieces that are certain by now."""
-        raise NotImplementedError
+        """Take more decoded text and give the pieces that are certain by now.
+
+        Cost: 3 us for a short text without marks.
+        """
+        if self.stopped_by is not None:
+            return []
+        self._held += text
+        self._notice_bare_call()
+        pieces: list[Piece] = []
+        while self.stopped_by is None and (found := _find_first(self._held, self._marks[self._mode])):
+            start, mark = found
+            before, self._held = self._held[:start], self._held[start + len(mark) :]
+            pieces += self._cross(before, mark)
+        if self.stopped_by is None and self._mode != "call" and not self._may_be_bare_call():
+            pieces += self._release()
+        return pieces
 
     def finish(self) -> list[Piece]:
         """The answer ended: give what was held back, and close what is open."""
-        raise NotImplementedError
+        held, self._held = self._held, ""
+        if self.stopped_by is not None:
+            return []
+        return self._read_calls(held) if self._mode == "call" else self._emit(held)
+
+    def _may_be_bare_call(self) -> bool:
+        """Whether the answer may yet turn out to begin with a tool call without a tag."""
+        return self._begins and self._shape.family.bare_tool_calls and bool(self._shape.tool_names)
+
+    def _notice_bare_call(self) -> None:
+        """Switch to reading a call if the answer begins like one."""
+        if self._may_be_bare_call() and (start := self._held.lstrip()):
+            self._begins = False
+            if start[0] in "{[":
+                self._mode = "call"
+
+    def _cross(self, before: str, mark: str) -> list[Piece]:
+        """Pass a mark: emit what stood before it and change to the mode that it opens."""
+        family = self._shape.family
+        if self._mode == "call":
+            pieces = self._read_calls(before)
+        elif mark in self._shape.stop_sequences and self._mode == "text":
+            self.stopped_by = mark
+            return self._emit(before)
+        else:
+            pieces = self._emit(before.rstrip("\n") if family.loose_newlines else before)
+        following: dict[str, Mode] = {family.think_open: "thinking", family.tool_open: "call"}
+        self._mode = following.get(mark, "text")
+        self._is_fresh = True
+        return pieces
+
+    def _release(self) -> list[Piece]:
+        """Emit what can no longer be the beginning of a mark, or line breaks before one."""
+        certain = len(self._held) - _overlap(self._held, self._marks[self._mode])
+        if self._shape.family.loose_newlines:
+            certain = len(self._held[:certain].rstrip("\n"))
+        text, self._held = self._held[:certain], self._held[certain:]
+        return self._emit(text)
+
+    def _emit(self, text: str) -> list[Piece]:
+        if self._is_fresh and self._shape.family.loose_newlines:
+            text = text.lstrip("\n")
+        if not text:
+            return []
+        self._is_fresh = False
+        return [Thinking(text) if self._mode == "thinking" else Text(text)]
+
+    def _read_calls(self, text: str) -> list[Piece]:
+        """Emit the tool calls in a text, whole; or the text itself if it is not calls to tools that were offered.
+
+        A call is emitted only when it is complete: half of one could not be taken back if the rest is malformed.
+        """
+        calls = _parse_calls(text, self._shape.family)
+        if not calls or any(call.name not in self._shape.tool_names for call in calls):
+            return [Text(text)] if text else []
+        pieces: list[Piece] = []
+        for call in calls:
+            arguments = json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
+            pieces += [ToolStart(call.name), ToolArguments(arguments), ToolEnd()]
+        return pieces
+
+
+def _list_marks(shape: AnswerShape) -> dict[Mode, tuple[str, ...]]:
+    """List what is looked for in each mode."""
+    family = shape.family
+    tags = (family.think_open, family.tool_open if shape.tool_names else "")
+    return {
+        "text": tuple(mark for mark in (*tags, *shape.stop_sequences) if mark),
+        "thinking": (family.think_close,) if family.think_close else (),
+        "call": (family.tool_close,) if family.tool_close else (),
+    }
+
+
+def _find_first(text: str, marks: tuple[str, ...]) -> tuple[int, str] | None:
+    """Find the mark that is complete first; of two that end together, the longer. So chunks make no difference."""
+    found = [(start + len(mark), start, mark) for mark in marks if (start := text.find(mark)) >= 0]
+    if not found:
+        return None
+    _, start, mark = min(found)
+    return start, mark
+
+
+def _overlap(text: str, marks: tuple[str, ...]) -> int:
+    """Length of the longest end of a text that begins a mark."""
+    longest = max(map(len, marks), default=1) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-length:]) for mark in marks):
+            return length
+    return 0
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def _parse_calls(text: str, family: Family) -> list[Call]:
+    """Read one call, a list of them, or several one after another; empty if anything else is in the text."""
+    calls: list[Call] = []
+    rest = text.strip().removeprefix(family.tool_open).strip()
+    try:
+        while rest:
+            value, end = _DECODER.raw_decode(rest)
+            calls += [_read_call(item, family) for item in (value if isinstance(value, list) else [value])]
+            rest = rest[end:].lstrip(" \n\t;,")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return []
+    return calls
+
+
+def _read_call(value: Any, family: Family) -> Call:
+    """Read one call.
+
+    Raises: ValueError, TypeError or KeyError if it is not one.
+    """
+    name = value["name"]
+    arguments: Any = next((value[key] for key in family.arguments_keys if key in value), {})
+    if isinstance(arguments, str):  # some models write the arguments as JSON in a string
+        arguments = _DECODER.decode(arguments)
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise TypeError("not a tool call")
+    return Call(name, cast("dict[str, Any]", arguments))

@@ -237,7 +237,12 @@ def _first_line(error: RuntimeError) -> str:
 
 
 def load_engine(launch: Launch) -> Engine:
-    """Load the model and its vocabulary. Cost: the imports 0.2 s, a 5 M-parameter model 0.2 s."""
+    """Load the model and its vocabulary.
+
+    Cost: imports 0.15 s, vocabulary 0.06 s, model 0.3 s for 8 M parameters and 1.5 s for 135 M. OpenVINO's cache of
+          compiled models saves nothing of it on CPU (measured), so it is not used.
+    """
+    sys.modules["openvino.tools.ovc"] = None  # pyright: ignore - a converter nobody asked for; OpenVINO does without
     import openvino_genai as genai
 
     scheduler = genai.SchedulerConfig()
@@ -252,8 +257,6 @@ def load_engine(launch: Launch) -> Engine:
     properties: dict[str, Any] = {}
     if launch.threads:
         properties["INFERENCE_NUM_THREADS"] = launch.threads
-    if launch.compiled_folder:
-        properties["CACHE_DIR"] = launch.compiled_folder
     tokenizer = genai.Tokenizer(_find_vocabulary(launch))
     pipeline = genai.ContinuousBatchingPipeline(launch.model_folder, tokenizer, scheduler, launch.device, **properties)
     return Engine(pipeline, launch)

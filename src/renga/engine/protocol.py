@@ -39,8 +39,6 @@ class Launch(msgspec.Struct, frozen=True):
     """An OpenVINO device name."""
     threads: int = 0
     """Inference threads; 0 leaves it to OpenVINO."""
-    compiled_folder: str | None = None
-    """Where OpenVINO keeps compiled models between starts; None keeps none."""
 
 
 class Generation(msgspec.Struct, frozen=True):
