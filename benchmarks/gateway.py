@@ -25,6 +25,7 @@ from gateway_report import Figure, Measured, conclude, render, write_json
 from gateway_systems import BASELINE, SYSTEMS, Place, Server, System, install, render_request
 
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "renga-benchmarks"
+COLD_STARTS_LIMIT_S = 10
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,7 @@ class Plan:
     warm_s: float
     cold_starts: int
     text_deltas: int
-
-    @property
-    def events(self) -> int:
-        """Events of one stream: the deltas, and the five that frame them."""
-        return self.text_deltas + 5
+    events_per_write: int
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,7 +67,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--systems", default="direct,direct-chat,renga,litellm,vllm-router", help="which to measure")
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--segment-s", type=float, default=None)
-    parser.add_argument("--text-deltas", type=int, default=64, help="text deltas in a stream")
+    parser.add_argument("--text-deltas", type=int, default=100, help="text deltas in a stream")
+    parser.add_argument("--events-per-write", type=int, default=8, help="events that the upstream sends in one write")
     return parser.parse_args()
 
 
@@ -82,13 +80,15 @@ def choose_plan(options: argparse.Namespace) -> Plan:
         warm_s=0.2 if options.quick else 0.3,
         cold_starts=cold_starts,
         text_deltas=options.text_deltas,
+        events_per_write=options.events_per_write,
     )
 
 
 def start_upstream(plan: Plan, core: int | None) -> tuple[subprocess.Popen[str], int]:
     """The upstream in a process of its own, and its port."""
     program = Path(__file__).with_name("gateway_upstream.py")
-    command = [sys.executable, str(program), "--events", str(plan.text_deltas)]
+    command = [sys.executable, str(program), "--text-deltas", str(plan.text_deltas)]
+    command += ["--events-per-write", str(plan.events_per_write)]
     command += [] if core is None else ["--core", str(core)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -103,33 +103,35 @@ class Bench:
         self.place = place
         self.systems = systems
         self.servers: dict[str, Server] = {}
+        self.events: dict[str, int] = {}
+        """Events of one stream, as they reached the client, by system."""
         self.measured: dict[str, Measured] = {system.name: Measured(system.name, system.work) for system in systems}
 
     async def start(self) -> None:
         """Start every server, cold and more than once where that is cheap, and leave each paused."""
         for system in self.systems:
-            if system.command is None:
-                continue
-            first = True
-            while first or (
-                len(self.measured[system.name].cold_start_s) < self.plan.cold_starts
-                and sum(self.measured[system.name].cold_start_s) < 10
-            ):
-                if not first:
-                    self.servers[system.name].stop()
-                first = False
-                server = self.servers[system.name] = Server(system, self.place)
-                self.measured[system.name].cold_start_s.append(await server.ready())
+            if system.command is not None:
+                await self.start_server(system)
             await self.check_stream(system)
-            self.servers[system.name].pause()
+            if system.command is not None:
+                self.servers[system.name].pause()
+
+    async def start_server(self, system: System) -> None:
+        cold_start_s = self.measured[system.name].cold_start_s
+        while len(cold_start_s) < self.plan.cold_starts and sum(cold_start_s) < COLD_STARTS_LIMIT_S:
+            if cold_start_s:
+                self.servers[system.name].stop()
+            server = self.servers[system.name] = Server(system, self.place)
+            cold_start_s.append(await server.ready())
 
     async def check_stream(self, system: System) -> None:
         """A stream must arrive whole: the generator itself only looks for its end."""
         port = self.port(system)
         answer = await answered(port, render_request(system, port, streamed=True), 10.0)
         events = 0 if answer is None else answer.count(b"data: ") + answer.count(b"data:{")
-        if events < self.plan.events:
-            raise SystemExit(f"{system.name}: {events} events in a stream of {self.plan.events}: {answer!r}")
+        if events < self.plan.text_deltas:
+            raise SystemExit(f"{system.name}: {events} events with {self.plan.text_deltas} deltas: {answer!r}")
+        self.events[system.name] = events
 
     def port(self, system: System) -> int:
         return self.place.upstream_port if system.command is None else self.servers[system.name].port
@@ -156,8 +158,8 @@ class Bench:
     async def round(self, scenario: Scenario) -> None:
         """Every system once; a direct path first, since the others are compared with it."""
         base: dict[str, Sample] = {}
-        events = self.plan.events if scenario.streamed else 0
         for system in self.systems:
+            events = self.events[system.name] if scenario.streamed else 0
             sample = await self.segment(system, scenario)
             if system.command is None:
                 base[system.name] = sample
@@ -200,9 +202,11 @@ def main() -> None:
         upstream.terminate()
         upstream.wait()
     measured = list(bench.measured.values())
-    print(render(measured, plan.events, time.perf_counter() - began))
+    print(render(measured, plan.text_deltas, time.perf_counter() - began))
     print(conclude(measured))
-    write_json(options.json, measured, {"rounds": plan.rounds, "segment_s": plan.segment_s, "events": plan.events})
+    write_json(
+        options.json, measured, {"rounds": plan.rounds, "segment_s": plan.segment_s, "text_deltas": plan.text_deltas}
+    )
 
 
 if __name__ == "__main__":

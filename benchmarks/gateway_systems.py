@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway_load import answered
-from gateway_upstream import PACE_EACH
+from gateway_upstream import MODEL, PACE_EACH
 
 LITELLM = "litellm[proxy]==1.104.0"
 VLLM_ROUTER = "vllm-router==0.1.17"
-MODEL = "claude-haiku-5-5"
 SECRET = "sk-benchmark-0123456789abcdef"
 MESSAGES = "/v1/messages"
 CHAT = "/v1/chat/completions"
