@@ -1,0 +1,229 @@
+"""The server as one ASGI application: everything that holds for every request.
+
+Owns: the route table, authentication by default, limits, and errors as JSON.
+Must never know: what a route does.
+Invariants: every request gets exactly one response, in the API's shape, with a request id; no route works without a key
+but those in `OPEN_ROUTES`; a log line never holds what a client sent.
+
+Source: messages-api notes, sections 1.3, 1.10 and 2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from renga.errors import (
+    ApiError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    RengaError,
+    RequestTimedOut,
+    RequestTooLarge,
+    Unauthenticated,
+)
+from renga.http.auth import identify_key
+from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected
+from renga.http.health import health, metrics, ready, root, take_telemetry
+from renga.http.messages import count_tokens, create
+from renga.http.metrics import HttpMetrics
+from renga.http.models import get_model, list_models
+from renga.http.parts import HttpParts
+from renga.http.vigil import ClientLeft, Vigil
+from renga.wire.errors import encode_error
+
+__all__ = ["ROUTES", "Guard", "HttpParts"]
+
+_log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[Exchange, HttpParts], Awaitable[None]]
+
+OPEN_ROUTES = ("/", "/health", "/ready")
+"""The only routes that work without a key."""
+
+
+class Route(Struct, frozen=True):
+    """One row of the route table. A path that ends in `{}` takes whatever follows: ids may have slashes."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/messages", create),
+    Route("POST", "/v1/messages/count_tokens", count_tokens),
+    Route("GET", "/v1/models", list_models),
+    Route("GET", "/v1/models/{}", get_model),
+    Route("HEAD", "/", root),
+    Route("GET", "/health", health),
+    Route("GET", "/ready", ready),
+    Route("GET", "/metrics", metrics),
+    Route("POST", "/api/event_logging/batch", take_telemetry),
+)
+
+MOUNT = "/anthropic"
+"""Where clients of other clouds look for the same routes (messages-api notes, section 6.3)."""
+
+_RETRY_AFTER_S = 1.0
+"""What a client is told when nobody knows better."""
+_LINGER_S = 2.0
+_LINGER_BYTES = 64 * 1024 * 1024
+
+
+class Guard:
+    """The ASGI application."""
+
+    def __init__(self, parts: HttpParts) -> None:
+        self._parts = parts
+        self._metrics = HttpMetrics(parts.metrics)
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._by_prefix: dict[str, dict[str, Route]] = {}
+        for route in ROUTES:
+            table = self._by_prefix if route.path.endswith("{}") else self._exact
+            table.setdefault(route.path.removesuffix("{}"), {})[route.method] = route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008, "reason": "This server speaks HTTP only."})
+            return
+        vigil = Vigil(receive, self._parts.settings.body_timeout_s)
+        exchange = Exchange(scope, receive, send, vigil)
+        exchange.arrived_ns = self._parts.answering.clock.monotonic_ns()
+        self._metrics.in_flight += 1
+        try:
+            await self._serve(exchange)
+        except asyncio.CancelledError:
+            if vigil.reason is None:
+                raise
+            await self._after_vigil(exchange)
+        finally:
+            vigil.stop()
+            self._metrics.count(exchange.route, exchange.status)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        """Authenticate, find the route, and turn whatever goes wrong into a response."""
+        path = exchange.path
+        if path.startswith(MOUNT) and path[len(MOUNT) : len(MOUNT) + 1] in ("", "/"):
+            path = path[len(MOUNT) :] or "/"
+        try:
+            if path not in OPEN_ROUTES:
+                exchange.key_id = identify_key(exchange.headers, self._parts.keys)
+            await self._find(path, exchange).handler(exchange, self._parts)
+        except RengaError as error:
+            await self._fail(exchange, error)
+        except ClientLeft:
+            pass
+        except Exception as error:
+            log_unexpected(exchange, error)
+            await self._fail(exchange, ApiError("Internal error."))
+
+    def _find(self, path: str, exchange: Exchange) -> Route:
+        """The route of a request.
+
+        Raises: NotFound, MethodNotAllowed.
+        """
+        methods = self._exact.get(path)
+        if methods is None:
+            for prefix, candidates in self._by_prefix.items():
+                if path.startswith(prefix) and len(path) > len(prefix):
+                    exchange.parameter = path[len(prefix) :]
+                    methods = candidates
+                    break
+            else:
+                raise NotFound(f"There is no {path[:200]} here.")
+        method = exchange.method
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            exchange.allowed = ", ".join(methods)
+            raise MethodNotAllowed(f"{method} is not a method of {path[:200]}.", hint=f"use {exchange.allowed}")
+        exchange.route = route.path
+        return route
+
+    async def _fail(self, exchange: Exchange, error: RengaError) -> None:
+        """Tell the client, if it can still be told."""
+        exchange.vigil.stop()
+        if exchange.status:
+            # The response had begun, and a handler that begins one ends it. The server closes the connection.
+            return
+        headers = _error_headers(exchange, error)
+        body = encode_error(error, exchange.request_id)
+        if isinstance(error, RequestTooLarge | RequestTimedOut):
+            await _respond_and_linger(exchange, error.status, body, headers)
+        else:
+            await exchange.respond(error.status, body, headers)
+
+    async def _after_vigil(self, exchange: Exchange) -> None:
+        """The vigil cancelled this request: nobody is there any more, or nothing came."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        if exchange.vigil.reason == "slow":
+            await self._fail(
+                exchange,
+                RequestTimedOut(
+                    f"The body did not come within {self._parts.settings.body_timeout_s:g} seconds.",
+                    error_code="request_body_timeout",
+                ),
+            )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Frame the server's life with the hooks it was given."""
+        while True:
+            kind: str = (await receive())["type"]
+            hook = self._parts.startup if kind == "lifespan.startup" else self._parts.shutdown
+            try:
+                await hook()
+            except Exception as error:
+                _log.exception("%s failed", kind)
+                message = error.sentence() if isinstance(error, RengaError) else f"{type(error).__name__}: {error}"
+                await send({"type": f"{kind}.failed", "message": message})
+                return
+            await send({"type": f"{kind}.complete"})
+            if kind == "lifespan.shutdown":
+                return
+
+
+def _error_headers(exchange: Exchange, error: RengaError) -> list[Header]:
+    headers = [JSON]
+    retry_after_s = error.retry_after_s
+    if retry_after_s is None and isinstance(error, RateLimited | Overloaded):
+        retry_after_s = _RETRY_AFTER_S
+    if retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
+    if isinstance(error, Unauthenticated):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", exchange.allowed.encode("ascii")))
+    return headers
+
+
+async def _respond_and_linger(exchange: Exchange, status: int, body: bytes, headers: list[Header]) -> None:
+    """Answer a client that is still sending, and read on for a while.
+
+    Closing at once would reset the connection, and the client would lose the answer along with it.
+    """
+    headers += [(b"connection", b"close"), (b"content-length", b"%d" % len(body))]
+    await exchange.start_stream(headers, status=status)
+    await exchange.write(body)
+    left_bytes = _LINGER_BYTES
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            while left_bytes > 0:
+                message = await exchange.receive()
+                left_bytes -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        pass
+    await exchange.end()

@@ -1,0 +1,68 @@
+"""What operators and load balancers ask: is it there, can it work, how is it doing.
+
+Owns: `/`, `/health`, `/ready`, `/metrics`, and the telemetry that clients post. Must never know: how providers tell.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from renga import __version__
+from renga.http.body import read_body
+from renga.http.exchange import Exchange
+from renga.http.parts import HttpParts
+
+
+class ProviderReadiness(Struct, frozen=True):
+    ready: bool
+    detail: str
+
+
+class Readiness(Struct, frozen=True):
+    """Ready when at least one provider is: the others' requests go to it, or are refused with the reason."""
+
+    ready: bool
+    providers: dict[str, ProviderReadiness]
+
+
+class Liveness(Struct, frozen=True):
+    status: str
+    version: str
+
+
+_ALIVE = msgspec.json.encode(Liveness("ok", __version__))
+
+
+async def root(exchange: Exchange, parts: HttpParts) -> None:
+    """Somebody is here. Claude Code asks with HEAD before it starts."""
+    await exchange.respond(200, b"")
+
+
+async def health(exchange: Exchange, parts: HttpParts) -> None:
+    """The process runs and serves requests; says nothing of models."""
+    await exchange.respond(200, _ALIVE)
+
+
+async def ready(exchange: Exchange, parts: HttpParts) -> None:
+    """Whether a request could be answered now: 200 or 503."""
+    providers = {
+        name: ProviderReadiness(health.ready, health.detail)
+        for name, health in ((name, provider.health()) for name, provider in parts.answering.providers.items())
+    }
+    readiness = Readiness(any(provider.ready for provider in providers.values()), providers)
+    await exchange.respond(200 if readiness.ready else 503, msgspec.json.encode(readiness))
+
+
+async def metrics(exchange: Exchange, parts: HttpParts) -> None:
+    """Every figure in Prometheus' text format. Needs a key: it tells who uses what."""
+    await exchange.respond(
+        200, generate_latest(parts.metrics), ((b"content-type", CONTENT_TYPE_LATEST.encode("ascii")),)
+    )
+
+
+async def take_telemetry(exchange: Exchange, parts: HttpParts) -> None:
+    """Claude Code posts its telemetry to its base URL. It is read and dropped: a 404 would only be noise to both."""
+    await read_body(exchange, parts.settings.max_body_bytes)
+    await exchange.respond(200, b"{}")

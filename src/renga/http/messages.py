@@ -1,0 +1,135 @@
+"""`POST /v1/messages` and `POST /v1/messages/count_tokens`.
+
+Owns: what of HTTP reaches the one path, and what of an answer reaches HTTP.
+Must never know: which target answers, or how.
+
+Source: messages-api notes, sections 1.1, 1.4, 1.10 and 7 (rule 2).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from renga.answer import Answer, Ask, answer
+from renga.answer import count_tokens as count
+from renga.errors import InvalidRequest
+from renga.http.body import read_body
+from renga.http.exchange import JSON, Exchange, Header
+from renga.http.parts import HttpParts
+from renga.http.sse import write_stream
+from renga.wire.fold import Folder
+from renga.wire.messages import ApiVersion, MessageRequest, decode_count, decode_request
+
+_VERSIONS: dict[bytes | None, ApiVersion] = {
+    None: "2023-06-01",
+    b"2023-06-01": "2023-06-01",
+    b"2026-10-21": "2026-10-21",
+}
+"""A request without the header is one of the older version: people who write curl lines forget it."""
+
+_FORWARDED = (b"anthropic-user-profile-id", b"anthropic-workspace-id")
+_NANO = 1_000_000_000
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    input_tokens: int
+
+
+async def create(exchange: Exchange, parts: HttpParts) -> None:
+    """Answer a Messages request, whole or as a stream."""
+    version = api_version(exchange)
+    body = await read_body(exchange, parts.settings.max_body_bytes)
+    request = decode_request(body, version)
+    answered = await answer(_ask(exchange, request, body, version), parts.answering)
+    try:
+        if request.stream:
+            headers = _answer_headers(answered)
+            await write_stream(exchange, answered.events, headers, ping_interval_s=parts.settings.ping_interval_s)
+        else:
+            await _respond_whole(exchange, answered)
+    finally:
+        await answered.events.aclose()
+
+
+async def count_tokens(exchange: Exchange, parts: HttpParts) -> None:
+    """Count the tokens of a request without answering it."""
+    version = api_version(exchange)
+    body = await read_body(exchange, parts.settings.max_body_bytes)
+    request = decode_count(body, version)
+    tokens = await count(_ask(exchange, request, body, version), parts.answering)
+    await exchange.respond(200, msgspec.json.encode(TokenCount(tokens)))
+
+
+def api_version(exchange: Exchange) -> ApiVersion:
+    """The API version that a request asks for.
+
+    Raises: InvalidRequest for one that does not exist.
+    """
+    given = exchange.headers.get(b"anthropic-version")
+    version = _VERSIONS.get(given)
+    if version is None:
+        named = (given or b"")[:40].decode("latin-1")
+        raise InvalidRequest(
+            f"anthropic-version: {named!r} is not a version of the API.", hint="use 2026-10-21 or 2023-06-01"
+        )
+    return version
+
+
+async def _respond_whole(exchange: Exchange, answered: Answer) -> None:
+    folder = Folder()
+    async for batch in answered.events:
+        for event in batch:
+            folder.push(event)
+    body = folder.body()
+    await answered.events.aclose()
+    headers = [JSON, *_answer_headers(answered)]
+    if answered.cost_nano_usd is not None:
+        headers.append((b"renga-cost-usd", render_usd(answered.cost_nano_usd)))
+    if answered.mean_logprob is not None:
+        headers.append((b"renga-mean-logprob", b"%.6f" % answered.mean_logprob))
+    await exchange.respond(200, body, headers)
+
+
+def _ask(exchange: Exchange, request: MessageRequest, body: bytes, version: ApiVersion) -> Ask:
+    headers = exchange.headers
+    return Ask(
+        request=request,
+        raw=body,
+        version=version,
+        betas=_betas(exchange) if b"anthropic-beta" in headers else (),
+        key_id=exchange.key_id,
+        request_id=exchange.request_id,
+        surface="messages",
+        arrived_ns=exchange.arrived_ns,
+        forwarded_headers=tuple(
+            (name.decode("ascii"), headers[name].decode("latin-1")) for name in _FORWARDED if name in headers
+        ),
+    )
+
+
+def _betas(exchange: Exchange) -> tuple[str, ...]:
+    """The values of anthropic-beta, which may be repeated and is a list each time. Unknown ones pass."""
+    text = b",".join(exchange.header_values(b"anthropic-beta")).decode("latin-1")
+    return tuple(dict.fromkeys(beta.strip() for beta in text.split(",") if beta.strip()))
+
+
+def _answer_headers(answered: Answer) -> tuple[Header, ...]:
+    return (
+        (b"renga-target", header_value(answered.attempt.target.name)),
+        (b"renga-plan", header_value(answered.plan.why)),
+        (b"renga-overhead-us", b"%d" % answered.overhead_us),
+    )
+
+
+@lru_cache(maxsize=512)
+def header_value(text: str) -> bytes:
+    """A text as a header's value. Names of models may come from clients, and a line feed would end the header."""
+    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in text.encode("ascii", "replace"))
+
+
+def render_usd(nano_usd: int) -> bytes:
+    """Nano-dollars as decimal dollars, exactly."""
+    dollars, nano = divmod(nano_usd, _NANO)
+    return b"%d.%09d" % (dollars, nano)

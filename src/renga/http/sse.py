@@ -1,0 +1,136 @@
+"""An answer as a stream of server-sent events.
+
+Owns: pings, the one terminal event, and one write a batch. Must never know: where events come from.
+Invariants: nothing follows an error or message_stop; a stream is silent no longer than the ping interval.
+
+Source: messages-api notes, sections 1.9, 4 (mistake 10) and 7 (rule 14).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+from msgspec.structs import replace
+
+from renga.errors import ApiError, RengaError
+from renga.http.exchange import Exchange, Header, log_unexpected
+from renga.wire.errors import error_event
+from renga.wire.sse import PING, encode_batch
+from renga.wire.stream import Batch, ContentBlockStart, ErrorEvent, Event, MessageStop, Ping, Relayed, Whole
+
+HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+"""The last keeps nginx from collecting events before it passes them on."""
+
+_TERMINAL = frozenset({"message_stop", "error"})
+
+
+async def write_stream(
+    exchange: Exchange, events: AsyncIterator[Batch], headers: Iterable[Header], *, ping_interval_s: float
+) -> None:
+    """Write an answer's events as they come, and read them to their end.
+
+    A failure on the way becomes an error event: the 200 is sent by then.
+    """
+    await exchange.start_stream((*HEADERS, *headers))
+    pulse = _Pulse(exchange, ping_interval_s)
+    script = _Script(exchange.request_id)
+    try:
+        async for batch in events:
+            data = encode_batch(script.arrange(batch))
+            if script.has_ended:
+                pulse.stop()
+                await exchange.end(data)
+                break
+            if data:
+                pulse.note_write()
+                await exchange.write(data)
+        # What follows the end is not for the client: evidence for the router, and the settling of the account.
+        async for _ in events:
+            pass
+        failure = None
+    except RengaError as error:
+        failure = error
+    except Exception as error:
+        log_unexpected(exchange, error)
+        failure = ApiError("Internal error.")
+    finally:
+        pulse.stop()
+    if not script.has_ended:
+        failure = failure or ApiError("The answer broke off before its end.")
+        await exchange.end(encode_batch([error_event(failure, exchange.request_id)]))
+
+
+class _Script:
+    """What of an answer's events is for the client, and what Renga adds."""
+
+    def __init__(self, request_id: str) -> None:
+        self.has_ended = False
+        """Whether the terminal event is among what was arranged."""
+        self._request_id = request_id
+        self._wants_ping = True
+
+    def arrange(self, batch: Batch) -> Batch:
+        """The batch up to its terminal event; the first block of a stream of our own is followed by a ping."""
+        for index, event in enumerate(batch):
+            if isinstance(event, Relayed):
+                # An upstream that is relayed sends pings of its own.
+                self._wants_ping = False
+                if event.kind in _TERMINAL:
+                    return self._end(batch[: index + 1])
+            elif isinstance(event, (MessageStop, Whole)):
+                return self._end(batch[: index + 1])
+            elif isinstance(event, ErrorEvent):
+                named = event if event.request_id else replace(event, request_id=self._request_id)
+                return self._end([*batch[:index], named])
+            elif self._wants_ping and isinstance(event, (ContentBlockStart, Ping)):
+                self._wants_ping = False
+                if isinstance(event, ContentBlockStart) and not _is_ping(batch[index + 1 : index + 2]):
+                    return [*batch[: index + 1], Ping(), *self.arrange(batch[index + 1 :])]
+        return batch
+
+    def _end(self, batch: Batch) -> Batch:
+        self.has_ended = True
+        return batch
+
+
+def _is_ping(events: list[Event]) -> bool:
+    return bool(events) and isinstance(events[0], Ping)
+
+
+class _Pulse:
+    """Sends a ping when a stream has been silent for an interval. One timer a stream, whatever is written."""
+
+    def __init__(self, exchange: Exchange, interval_s: float) -> None:
+        self._exchange = exchange
+        self._interval_s = interval_s
+        self._loop = asyncio.get_running_loop()
+        self._written_at = self._loop.time()
+        self._ping: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(interval_s, self._look)
+
+    def note_write(self) -> None:
+        """Something was written: the silence starts anew."""
+        self._written_at = self._loop.time()
+
+    def stop(self) -> None:
+        """No more pings. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ping is not None:
+            self._ping.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        silent_s = now - self._written_at
+        # The timer may be early by its resolution; a ping 1 ms early does not matter, a second timer does.
+        if silent_s >= self._interval_s - 0.001:
+            self._written_at = now
+            silent_s = 0.0
+            self._ping = self._loop.create_task(self._exchange.write(PING))
+        self._timer = self._loop.call_later(self._interval_s - silent_s, self._look)
