@@ -1,1 +1,1 @@
-"""What was used, by whom, and what it cost."""
+"""What a request may use and what it used: keys, leases, prices, the ledger, metrics."""

@@ -2,8 +2,8 @@
 
 Owns: opening, the rhythm of the jobs, waiting longer and longer while the database is away, the last run at the end.
 Must never know: what the jobs do.
-Invariants: jobs run one after the other and only on this thread; a failure never ends it; `stop` returns after every job
-had its last run or was told that there is none.
+Invariants: jobs run one after the other and only on this thread; a failure never ends it; `stop` returns after every
+job had its last run or was told that there is none.
 """
 
 from __future__ import annotations

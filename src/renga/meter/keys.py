@@ -1,0 +1,135 @@
+"""API keys: who may call, known by the hash of what they send.
+
+Owns: making, revoking, and the index in memory that requests are checked against.
+Must never know: headers, what a key may do beyond existing.
+Invariants: a secret is shown once, by whoever made it, and is stored nowhere; `identify` never waits, except in the
+first moments of a process until the store thread has loaded the keys; a change made by another process is seen within
+one interval of the store thread (at most 1 s).
+"""
+
+from __future__ import annotations
+
+import threading
+from hashlib import sha256
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from renga import ids
+from renga.clock import Clock
+from renga.store.rows import KeyRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from renga.store.database import Database
+
+_LOAD_WAIT_S = 10.0
+_STAMP_INTERVAL_US = 60_000_000
+"""`last used` is kept to the minute, so that a busy key costs one write a minute."""
+
+
+class KeyIdentity(Struct, frozen=True):
+    """Whose request it is."""
+
+    key_id: str
+    name: str
+
+
+class NewKey(Struct, frozen=True):
+    """A key just made. The only place where the secret ever is."""
+
+    row: KeyRow
+    secret: str
+
+
+class _Entry(Struct, frozen=True):
+    digest: bytes
+    identity: KeyIdentity
+
+
+class KeyRing:
+    """The keys that work. A job of the store thread."""
+
+    def __init__(self, clock: Clock, *, create_first: bool = False) -> None:
+        self._clock = clock
+        self._create_first = create_first
+        self._index: dict[bytes, _Entry] = {}
+        self._admitted: dict[bytes, _Entry] = {}
+        self._generation = -1
+        self._used: set[str] = set()
+        self._stamped_us: dict[str, int] = {}
+        self._loaded = threading.Event()
+        self.first_key: NewKey | None = None
+        """Made when the database had never held a key and `create_first` was asked for."""
+
+    def identify(self, secret: str) -> KeyIdentity | None:
+        """Who has this secret; None for nobody. About 1.5 us."""
+        if not self._loaded.is_set():
+            self._loaded.wait(_LOAD_WAIT_S)
+        digest = digest_secret(secret)
+        entry = self._index.get(digest)
+        # The lookup is by a hash that nobody can steer; the comparison is there so that this stays true of any index.
+        if entry is None or not compare_digest(entry.digest, digest):
+            return None
+        self._used.add(entry.identity.key_id)
+        return entry.identity
+
+    def admit(self, secret: str, identity: KeyIdentity) -> None:
+        """Let a key in for this process only, as the commands that answer by themselves need it."""
+        digest = digest_secret(secret)
+        self._admitted[digest] = _Entry(digest, identity)
+        self._index = {**self._index, **self._admitted}
+        self._loaded.set()
+
+    def load(self, rows: Iterable[KeyRow]) -> None:
+        """Replace the index by these keys."""
+        entries = {
+            row.secret_sha256: _Entry(row.secret_sha256, KeyIdentity(row.key_id, row.name))
+            for row in rows
+            if row.revoked_us is None
+        }
+        # One assignment of a new dict: a request on the other thread sees the old index or the new one, whole.
+        self._index = {**entries, **self._admitted}
+        self._loaded.set()
+
+    def opened(self, database: Database) -> None:
+        if self._create_first:
+            key = make_key("first", self._now_us())
+            if database.create_first_key(key.row):
+                self.first_key = key
+        self._refresh(database)
+
+    def run(self, database: Database) -> None:
+        """See what other processes changed, and stamp the keys that were used."""
+        self._refresh(database)
+        now_us = self._now_us()
+        used, self._used = self._used, set()
+        due = {key: now_us for key in used if now_us - self._stamped_us.get(key, 0) >= _STAMP_INTERVAL_US}
+        if due:
+            database.write_last_used(due)
+            self._stamped_us.update(due)
+
+    def abandon(self) -> None:
+        """Only stamps are lost."""
+
+    def _refresh(self, database: Database) -> None:
+        generation = database.read_generation()
+        if generation != self._generation:
+            self.load(database.read_keys())
+            self._generation = generation
+
+    def _now_us(self) -> int:
+        return int(self._clock.now().timestamp() * 1_000_000)
+
+
+def digest_secret(secret: str) -> bytes:
+    """What is stored of a secret. A plain hash is enough: the secret has 256 random bits, so it cannot be guessed."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def make_key(name: str, now_us: int) -> NewKey:
+    """A new key; the caller stores its row and shows its secret."""
+    secret = ids.key_secret()
+    return NewKey(KeyRow(ids.key_id(), name, digest_secret(secret), secret[-4:], now_us), secret)

@@ -1,0 +1,220 @@
+"""Reserve before a request, settle after it: one row a request, exactly one settling a lease.
+
+Owns: open leases, a row's making (classes of tokens, cost), the queue to the store thread.
+Must never know: HTTP, SQL, how a request was answered.
+Invariants: `reserve` and `settle` run on the event loop's thread, never wait and never touch the database; a row leaves
+the queue when the database has it, and what cannot be kept is logged and counted, never dropped in silence. kill -9
+loses the rows of the last `ledger.flush_interval_s` (at most 1 s) and no others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from renga.clock import Clock
+from renga.meter.lease import Lease, Outcome, Terms
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook, Tokens, count_by_class
+from renga.meter.spool import Spool, SpoolFull
+from renga.store.errors import DatabaseAway, DatabaseFailed
+from renga.store.rows import AttemptRow, LedgerRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from renga.store.database import Database
+
+_log = logging.getLogger("renga.ledger")
+
+_BATCH_ROWS = 1_000
+"""Rows a transaction: about 15 ms, so that another process waits little for the write lock."""
+
+_NOTHING = Tokens()
+
+
+class LeaseSettledTwice(RuntimeError):
+    """A mistake in the caller: the lease is not open. Nothing was written."""
+
+
+class Ledger:
+    """Accounts for every request. A job of the store thread."""
+
+    def __init__(
+        self, prices: PriceBook, metrics: Metrics, clock: Clock, *, queue_rows: int, spool: Spool | None
+    ) -> None:
+        self._prices = prices
+        self._metrics = metrics
+        self._clock = clock
+        self._queue_rows = queue_rows
+        self._spool = spool
+        self._open: set[Lease] = set()
+        self._queue: deque[LedgerRow] = deque()
+        self._writing: list[LedgerRow] = []
+        self._lost = 0
+        metrics.watch("renga_open_leases", "Requests that run at the moment.", lambda: self.open_leases)
+        metrics.watch("renga_ledger_queue_rows", "Ledger rows not written yet.", lambda: self.queued_rows)
+        metrics.watch("renga_ledger_lost_rows_total", "Ledger rows given up; each was logged.", lambda: self._lost)
+
+    @property
+    def open_leases(self) -> int:
+        """Leases reserved and not settled."""
+        return len(self._open)
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that the database does not have yet."""
+        return len(self._queue) + len(self._writing)
+
+    @property
+    def lost_rows(self) -> int:
+        """Rows that were given up since the start."""
+        return self._lost
+
+    def reserve(self, terms: Terms) -> Lease:
+        """Open a lease. It must be settled exactly once, whatever happens."""
+        lease = Lease(terms, self._clock.monotonic_ns())
+        self._open.add(lease)
+        return lease
+
+    def settle(self, lease: Lease, outcome: Outcome) -> int | None:
+        """Close a lease with what happened. Returns the cost in nano-dollars, None if the price is not known.
+
+        Raises: LeaseSettledTwice if it is not open; nothing is written then.
+        Cost: about 8 us.
+        """
+        try:
+            self._open.remove(lease)
+        except KeyError:
+            raise LeaseSettledTwice(f"{lease.terms.request_id} is not open") from None
+        row = self._make_row(lease.terms, outcome)
+        if len(self._queue) >= self._queue_rows:
+            self._give_up((row,), "the queue is full")
+        else:
+            self._queue.append(row)
+        self._metrics.observe(row)
+        return row.cost_nano_usd
+
+    def opened(self, database: Database) -> None:
+        """Nothing to prepare."""
+
+    def run(self, database: Database) -> None:
+        """Write what waits. What the database does not take stays, or goes to the spool when much is waiting.
+
+        Raises: DatabaseAway.
+        """
+        try:
+            self._write_spooled(database)
+            while self._writing or self._queue:
+                self._fill_batch()
+                self._write(database, self._writing)
+                self._writing = []
+        except DatabaseAway:
+            if self.queued_rows > self._queue_rows // 2:
+                self._save()
+            raise
+
+    def abandon(self) -> None:
+        """The server ends and the database is away."""
+        self._save()
+        rows = [*self._writing, *self._queue]
+        self._writing = []
+        self._queue.clear()
+        if rows:
+            self._give_up(rows, "the server ends, and neither the database nor the spool took them")
+
+    def _make_row(self, terms: Terms, outcome: Outcome) -> LedgerRow:
+        time_us = int(self._clock.now().timestamp() * 1_000_000)
+        usage = outcome.usage
+        tokens = _NOTHING if usage is None else count_by_class(usage)
+        cost, source = self._price(outcome, tokens, time_us)
+        return LedgerRow(
+            request_id=terms.request_id,
+            time_us=time_us,
+            key_id=terms.key_id,
+            surface=terms.surface,
+            requested_model=terms.requested_model,
+            target=outcome.target,
+            tier=outcome.tier,
+            why=outcome.why,
+            attempts=tuple([AttemptRow(a.target, a.error_type, a.duration_us) for a in outcome.attempts]),
+            status=outcome.status,
+            error_type=outcome.error_type,
+            stop_reason=outcome.stop_reason,
+            input_tokens=tokens.input,
+            cache_creation_5m_tokens=tokens.cache_creation_5m,
+            cache_creation_1h_tokens=tokens.cache_creation_1h,
+            cache_read_tokens=tokens.cache_read,
+            output_tokens=tokens.output,
+            thinking_tokens=tokens.thinking,
+            cost_nano_usd=cost,
+            price_source=source,
+            overhead_us=outcome.overhead_us,
+            first_event_us=outcome.first_event_us,
+            total_us=outcome.total_us,
+            mean_logprob=outcome.mean_logprob,
+            streamed=terms.streamed,
+        )
+
+    def _price(self, outcome: Outcome, tokens: Tokens, time_us: int) -> tuple[int | None, str | None]:
+        """Cost and source. A request that failed without usage cost nothing; one that ran uncounted is not known."""
+        if outcome.usage is None and (outcome.target is None or outcome.status == "failed"):
+            return 0, None
+        if outcome.target is None:
+            return None, None
+        price = self._prices.find(outcome.target, time_us)
+        if price is None:
+            return None, None
+        if outcome.usage is None and not price.is_free:
+            return None, price.source
+        return price.cost_nano_usd(tokens), price.source
+
+    def _fill_batch(self) -> None:
+        """Move rows from the queue to the batch that is being written, where they stay until they are."""
+        while self._queue and len(self._writing) < _BATCH_ROWS:
+            self._writing.append(self._queue.popleft())
+
+    def _write(self, database: Database, rows: Sequence[LedgerRow]) -> None:
+        """Write a batch; where the database refuses it as a whole, row by row, so that one bad row stops no other."""
+        try:
+            database.write_rows(rows)
+        except DatabaseAway:
+            raise
+        except DatabaseFailed:
+            for row in rows:
+                try:
+                    database.write_rows((row,))
+                except DatabaseAway:
+                    raise
+                except DatabaseFailed as refusal:
+                    self._give_up((row,), refusal.message)
+
+    def _write_spooled(self, database: Database) -> None:
+        rows = [] if self._spool is None else self._spool.read()
+        if not rows or self._spool is None:
+            return
+        for start in range(0, len(rows), _BATCH_ROWS):
+            self._write(database, rows[start : start + _BATCH_ROWS])
+        self._spool.clear()
+        _log.warning("wrote %d ledger rows that had been kept on disk", len(rows))
+
+    def _save(self) -> None:
+        """Move what waits to the spool; what it does not take stays."""
+        while self._spool is not None and (self._writing or self._queue):
+            self._fill_batch()
+            try:
+                self._spool.append(self._writing)
+            except (SpoolFull, OSError) as failure:
+                _log.error("cannot keep ledger rows on disk: %s", failure)
+                return
+            self._writing = []
+
+    def _give_up(self, rows: Sequence[LedgerRow], why: str) -> None:
+        """The last resort: what is lost is in the log, so that it can be counted."""
+        self._lost += len(rows)
+        for row in rows:
+            _log.error(
+                "ledger row lost (%s): request %s, key %s, target %s, %d input and %d output tokens, %s nano-dollars",
+                why, row.request_id, row.key_id, row.target, row.input_tokens, row.output_tokens, row.cost_nano_usd,
+            )  # fmt: skip
