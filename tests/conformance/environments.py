@@ -1,0 +1,113 @@
+"""Environments of their own for the official SDKs, made once and kept in `.venv-conformance`.
+
+Owns: which versions are tested, how they are installed, and where the SDK's own tests are found.
+Must never know: the server under test.
+Invariant: an environment whose `installed` file names its requirements is whole; any other is made again.
+
+Source: the recipe and the test requirements, messages-api notes section 3.1. Only what the collected tests import.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import venv
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / ".venv-conformance"
+SUITE_VERSION = "2.11.0"
+SUITE_TOOLS = (
+    "pytest==9.2.0",
+    "pytest-asyncio",
+    "pytest-xdist",
+    "respx",
+    "http-snapshot[httpx]==0.1.9",
+    "inline-snapshot",
+    "dirty-equals",
+    "time-machine",
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One SDK in one virtual environment."""
+
+    name: str
+    requirements: tuple[str, ...]
+    sdist: str | None = None
+    """A source package to unpack beside it, for its tests."""
+
+    @property
+    def folder(self) -> Path:
+        return FOLDER / self.name
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def suite(self) -> Path:
+        """The unpacked source package."""
+        assert self.sdist is not None
+        return self.folder / "sdist" / self.sdist.replace("==", "-")
+
+    @property
+    def stamp(self) -> str:
+        return "\n".join((*self.requirements, self.sdist or ""))
+
+    def is_whole(self) -> bool:
+        mark = self.folder / "installed"
+        return mark.exists() and mark.read_text() == self.stamp
+
+
+SUITE = Environment(
+    f"sdk-{SUITE_VERSION}", (f"anthropic[aiohttp]=={SUITE_VERSION}", *SUITE_TOOLS), f"anthropic=={SUITE_VERSION}"
+)
+LINES = (
+    Environment("sdk-0.125.0", ("anthropic==0.125.0",)),
+    Environment("sdk-1.17.0", ("anthropic==1.17.0",)),
+    SUITE,
+)
+"""The last releases of the 0.x and 1.x lines, and the 2.x whose tests are run."""
+
+
+def install(environment: Environment) -> None:
+    """Make one environment, unless it is whole.
+
+    Raises: CalledProcessError, with the environment left unmarked.
+    """
+    if environment.is_whole():
+        return
+    venv.create(environment.folder, with_pip=True, clear=True)
+    pip = [environment.python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", *environment.requirements], check=True)
+    if environment.sdist is not None:
+        download(environment, pip)
+    (environment.folder / "installed").write_text(environment.stamp)
+
+
+def download(environment: Environment, pip: list[str | Path]) -> None:
+    """Fetch and unpack the source package. Its own `src` goes: the installed package is what is tested."""
+    assert environment.sdist is not None
+    target = environment.folder / "sdist"
+    only_source = ["--no-deps", "--no-binary", environment.sdist.partition("==")[0], "--dest", target]
+    subprocess.run([*pip, "download", *only_source, environment.sdist], check=True)
+    archive = next(target.glob("*.tar.gz"))
+    with tarfile.open(archive) as opened:
+        opened.extractall(target, filter="data")
+    shutil.rmtree(environment.suite / "src")
+
+
+def install_all() -> None:
+    """Make what is missing, all at once: most of the time is waiting for the package index."""
+    with ThreadPoolExecutor(len(LINES)) as pool:
+        for _ in pool.map(install, LINES):
+            pass
+
+
+def missing() -> list[str]:
+    """Names of environments that are not there."""
+    return [environment.name for environment in LINES if not environment.is_whole()]

@@ -1,0 +1,162 @@
+"""Run the official SDKs against a running Renga: the suite of one, a streamed tool loop with each.
+
+    python tests/conformance/run.py [--fast] [--installed-only]
+
+The suite is `tests/api_resources` for messages, count_tokens and models and their beta twins, from the SDK's own source
+package. What fails must stand in expected_failures.txt with its reason, and what stands there must fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments import FOLDER, LINES, SUITE, install_all, missing
+
+from renga.testing.served import Served, ServedSettings, served
+
+SECRET = "my-anthropic-api-key"
+"""Source: tests/conftest.py of the SDK."""
+EXPECTED = Path(__file__).with_name("expected_failures.txt")
+MODELS = ("tests/api_resources/test_models.py", "tests/api_resources/beta/test_models.py")
+MESSAGES = ("tests/api_resources/test_messages.py", "tests/api_resources/beta/test_messages.py")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the suite showed, by test function (all its parametrisations together)."""
+
+    passed: int
+    skipped: int
+    expected: int
+    unexpected: tuple[str, ...]
+    """Failed, and not on the list."""
+    recovered: tuple[str, ...]
+    """On the list, and passed."""
+
+    @property
+    def good(self) -> bool:
+        return self.passed > 0 and not self.unexpected and not self.recovered
+
+
+def read_expected(path: Path) -> dict[str, str]:
+    """Test ids without their parametrisation, with the reason each fails.
+
+    Raises: ValueError for a line without a reason.
+    """
+    reasons: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, _, reason = line.partition("  # ")
+        if not reason:
+            raise ValueError(f"{path.name}: no reason in {line!r}")
+        reasons[name.strip()] = reason
+    return reasons
+
+
+def judge(report: Path, expected: Mapping[str, str]) -> Verdict:
+    """Compare pytest's JUnit report with the list."""
+    passed = skipped = failed_as_expected = 0
+    unexpected: list[str] = []
+    recovered: list[str] = []
+    for case in ElementTree.parse(report).iter("testcase"):
+        module, _, group = case.get("classname", "").rpartition(".")
+        test = f"{module.replace('.', '/')}.py::{group}::{case.get('name', '')}"
+        failed = case.find("failure") is not None or case.find("error") is not None
+        listed = test.partition("[")[0] in expected
+        if failed and listed:
+            failed_as_expected += 1
+        elif failed:
+            unexpected.append(test)
+        elif case.find("skipped") is not None:
+            skipped += 1
+        elif listed:
+            recovered.append(test)
+        else:
+            passed += 1
+    return Verdict(passed, skipped, failed_as_expected, tuple(unexpected), tuple(recovered))
+
+
+def render_config(model: str) -> str:
+    """Every tier is the local model: the SDK's tests ask for opus."""
+    target = f"local/{Path(model).stem}"
+    tiers = "".join(f'{tier} = ["{target}"]\n' for tier in ("haiku", "sonnet", "opus"))
+    return f'[engine]\nmodel = "{model}"\n[tiers]\n{tiers}'
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's variables without those that SDKs read."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "RENGA_"))}
+
+
+def run_suite(server: Served, paths: tuple[str, ...]) -> Verdict:
+    """The SDK's tests, two workers, warnings as errors as its authors run them."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [SUITE.python, "-m", "pytest", *paths, "-n", "2", "-q", "--tb=line", f"--junitxml={report}"]
+        variables = {**clean_environment(), "TEST_API_BASE_URL": server.url}
+        done = subprocess.run(command, cwd=SUITE.suite, env=variables, capture_output=True, text=True)
+        if not report.exists():
+            raise SystemExit(f"the suite did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        verdict = judge(report, read_expected(EXPECTED))
+        if not verdict.good:
+            print(done.stdout[-6000:])
+        return verdict
+
+
+def run_loops(server: Served) -> bool:
+    """The tool loop with every SDK line."""
+    program = Path(__file__).with_name("tool_loop.py")
+    good = True
+    for environment in LINES:
+        variables = {**clean_environment(), "ANTHROPIC_API_KEY": SECRET}
+        done = subprocess.run(
+            [environment.python, program, server.url], env=variables, capture_output=True, text=True, timeout=120
+        )
+        good = good and done.returncode == 0
+        print(
+            f"tool loop, {environment.name}: {(done.stdout if done.returncode == 0 else done.stderr[-3000:]).strip()}"
+        )
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="run the official SDKs against a running Renga")
+    parser.add_argument("--fast", action="store_true", help="only the models tests and the tool loops")
+    parser.add_argument(
+        "--installed-only", action="store_true", help="install nothing; fail where something is missing"
+    )
+    parser.add_argument("--model", default="hokku", help="what the server runs: hokku, or a .gguf file")
+    options = parser.parse_args()
+    began = time.monotonic()
+    if options.installed_only and missing():
+        print(f"not installed in {FOLDER.name}: {', '.join(missing())}; run scripts/conformance")
+        return 2
+    install_all()
+    print(f"environments ready after {time.monotonic() - began:.0f} s", flush=True)
+    with served(ServedSettings(config=render_config(options.model), secret=SECRET)) as server:
+        loops_good = run_loops(server)
+        verdict = run_suite(server, MODELS if options.fast else (*MESSAGES, *MODELS))
+    for test in verdict.unexpected:
+        print(f"FAILED, and not expected to: {test}")
+    for test in verdict.recovered:
+        print(f"PASSED, take it off the list: {test}")
+    print(
+        f"suite of {SUITE.name}: {verdict.passed} passed, {verdict.expected} failed as listed, "
+        f"{verdict.skipped} skipped, {len(verdict.unexpected)} unexpected, {len(verdict.recovered)} recovered; "
+        f"{time.monotonic() - began:.0f} s in all"
+    )
+    return 0 if verdict.good and loops_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
