@@ -87,6 +87,17 @@ class Model(msgspec.Struct, frozen=True):
         )
 
 
+def name_model(setting: str) -> str:
+    """How clients name the model that a setting means: `hokku`, a file's stem, a folder's name, a hub id's last part.
+
+    Cost: no I/O but a look whether there is such a folder; nothing is loaded.
+    """
+    path = Path(setting).expanduser()
+    if path.suffix in (".zip", ".gguf"):
+        return path.stem
+    return path.resolve().name if path.is_dir() else setting.rpartition("/")[2]
+
+
 def load_model(name: str = "hokku", *, cache_folder: Path | None = None) -> Model:
     """Resolve what a user named: `hokku`, a zip package, an OpenVINO folder, a .gguf file or a hub id.
 
@@ -105,12 +116,11 @@ def load_model(name: str = "hokku", *, cache_folder: Path | None = None) -> Mode
             hint="give hokku, a .gguf file, an OpenVINO folder, or a hub id such as OpenVINO/Qwen3-0.6B-int8-ov",
         )
     if path.is_dir():
-        stem = name.rpartition("/")[2] if _HUB_ID.fullmatch(name) else path.resolve().name
-        return _read_folder(stem, path, cache)
+        return _read_folder(name_model(name), path, cache)
     make = {".zip": _unpack, ".gguf": _convert}.get(path.suffix)
     if make is None:
         raise ConfigError(f"{path} is neither a folder, a .gguf file nor a .zip package")
-    return _read_folder(path.stem, make(path, cache), cache)
+    return _read_folder(name_model(name), make(path, cache), cache)
 
 
 def _unpack(package: Path, cache: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from renga.wire.messages import ApiVersion, MessageRequest
+from renga.wire.request import ApiVersion, MessageRequest
 from renga.wire.stream import Batch
 
 Tier: TypeAlias = Literal["haiku", "sonnet", "opus"]

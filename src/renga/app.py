@@ -1,0 +1,204 @@
+"""Putting the parts together: the only place that knows them all.
+
+Owns: the order in which parts are built, started and stopped.
+Must never know: how any part does its work.
+Invariants: nothing happens at import; building starts nothing; `stop` leaves no process, thread or socket behind, and the
+ledger's last rows on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from renga.answer import Parts
+from renga.clock import Clock, SystemClock
+from renga.config import Config, ProviderKind, ServerSettings, data_dir, database_url
+from renga.engine.models import name_model
+from renga.errors import ConfigError
+from renga.http.app import Guard, HttpParts
+from renga.meter.keys import KeyRing, NewKey
+from renga.meter.ledger import Ledger
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook
+from renga.meter.spool import Spool
+from renga.providers.anthropic import AnthropicProvider
+from renga.providers.base import Provider, Target, Tier
+from renga.providers.local import LocalProvider
+from renga.providers.openai_compatible import OpenAiCompatibleProvider
+from renga.route.router import Router
+from renga.route.tiers import TIERS, Catalog, parse_target
+from renga.store.secrets import StoredSecret
+from renga.store.thread import StoreThread
+
+if TYPE_CHECKING:
+    from renga.store.database import Database
+
+LOCAL = "local"
+_SIGNATURE_SECRET = "thinking-signature"  # noqa: S105 - the name under which it is stored
+_STORE_WAIT_S = 30.0
+_BACKLOG = 2048
+"""Connections that may wait to be accepted; what uvicorn uses too."""
+
+
+class ServerInfo(Struct, frozen=True):
+    """What a server says of itself once it listens."""
+
+    url: str
+    model: str
+    """The local model's name; "" where none runs."""
+    first_key: NewKey | None
+    """The key that was made because there was none yet; its secret is never to be had again."""
+
+
+class App:
+    """A built server: an ASGI application with a life. `start` and `stop` frame it; the lifespan protocol calls them."""
+
+    def __init__(self, providers: Mapping[str, Provider], store: StoreThread, keys: KeyRing, parts: HttpParts) -> None:
+        self._providers = providers
+        self._store = store
+        self.keys = keys
+        self.parts = replace(parts, startup=self.start, shutdown=self.stop)
+        self.asgi = Guard(self.parts)
+
+    @property
+    def first_key(self) -> NewKey | None:
+        """The key that was made at this start because there was none; known once `wait_store` returned."""
+        return self.keys.first_key
+
+    async def start(self) -> None:
+        """Start everything. Returns before providers are ready; `/ready` says when they are."""
+        for provider in self._providers.values():
+            await provider.start()
+        self._store.start()
+
+    async def wait_store(self) -> None:
+        """Wait until the database is open and the keys are loaded.
+
+        Raises: what opening it raised.
+        """
+        await asyncio.to_thread(self._store.wait_ready, _STORE_WAIT_S)
+
+    async def stop(self) -> None:
+        """Stop everything, newest first; the ledger's last rows are written. Idempotent."""
+        for provider in reversed(self._providers.values()):
+            await provider.stop()
+        await asyncio.to_thread(self._store.stop)
+
+
+def build(config: Config, *, create_first_key: bool = False) -> App:
+    """Put a server together. Starts nothing and opens nothing.
+
+    Raises: ConfigError if tiers, targets or providers do not fit together.
+    """
+    clock = SystemClock()
+    metrics = Metrics()
+    signature_secret = StoredSecret(_SIGNATURE_SECRET)
+    keys = KeyRing(clock, create_first=create_first_key)
+    spool = Spool(data_dir(config.store) / "ledger.spool")
+    prices = PriceBook(config.providers, config.prices)
+    ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool)
+    store = StoreThread(
+        lambda: _open_database(config), (keys, signature_secret, ledger), interval_s=config.ledger.flush_interval_s
+    )
+    providers = build_providers(config, signature_secret, clock)
+    local = name_model(config.engine.model) if config.engine.enabled else ""
+    catalog = Catalog(plan_tiers(config, local), providers, local)
+    parts = HttpParts(
+        answering=Parts(providers, Router(catalog, providers), ledger, clock),
+        keys=keys,
+        catalog=catalog,
+        settings=config.server,
+        metrics=metrics,
+    )
+    return App(providers, store, keys, parts)
+
+
+def _open_database(config: Config) -> Database:
+    """Imported late: SQLAlchemy costs 150 ms, which the store thread spends beside the engine's start."""
+    from renga.store.database import open_database
+
+    return open_database(database_url(config.store))
+
+
+_PROVIDERS: dict[ProviderKind, Callable[..., Provider]] = {
+    "anthropic": AnthropicProvider,
+    "openai_compatible": OpenAiCompatibleProvider,
+}
+
+
+def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock) -> dict[str, Provider]:
+    """One provider for the local engine and one for each of the settings.
+
+    Raises: ConfigError if a setting takes a name that is Renga's own, or a key's variable is empty.
+    """
+    providers: dict[str, Provider] = {}
+    if config.engine.enabled:
+        providers[LOCAL] = LocalProvider(config.engine, signature_secret.value)
+    for name, settings in config.providers.items():
+        if name == LOCAL:
+            raise ConfigError("providers.local: this name is the local engine's", hint="choose another name")
+        secret = os.environ.get(settings.api_key_env, "") if settings.api_key_env else ""
+        providers[name] = _PROVIDERS[settings.kind](settings, secret or None, signature_secret.value, clock)
+    return providers
+
+
+def plan_tiers(config: Config, local: str) -> dict[Tier, tuple[Target, ...]]:
+    """The targets of each tier: as configured, or the default for what is there.
+
+    By default haiku is local with Anthropic's haiku behind it, and the tiers above are Anthropic's.
+    """
+    upstream = ("anthropic/*",) if "anthropic" in config.providers else ()
+    default = {"haiku": (f"{LOCAL}/{local}", *upstream) if local else upstream, "sonnet": upstream, "opus": upstream}
+    chosen = {"haiku": config.tiers.haiku, "sonnet": config.tiers.sonnet, "opus": config.tiers.opus}
+    return {
+        tier: tuple(parse_target(name) for name in (default[tier] if chosen[tier] is None else chosen[tier] or ()))
+        for tier in TIERS
+    }
+
+
+def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; running requests get `server.drain_timeout_s` to end.
+
+    `announce` is called once the server listens and its keys are loaded.
+    Raises: ConfigError if the port is taken or a part cannot be built; what opening the database raised.
+    """
+    from renga.server import run_server
+
+    with bind(config.server) as listener:
+        app = build(config, create_first_key=True)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        model = name_model(config.engine.model) if config.engine.enabled else ""
+
+        async def listening() -> None:
+            await app.wait_store()
+            announce(ServerInfo(url, model, app.first_key))
+
+        run_server(app, listener, config.server, listening)
+
+
+def bind(settings: ServerSettings) -> socket.socket:
+    """Take the port.
+
+    Raises: ConfigError if it is taken or not ours to take.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            hint="stop what listens there, or choose another port with --port",
+        ) from error
+    listener.listen(_BACKLOG)
+    return listener

@@ -1,0 +1,3 @@
+"""The local engine as a provider: a Messages request becomes a prompt, its tokens become events."""
+
+from renga.providers.local.provider import LocalProvider as LocalProvider

@@ -1,0 +1,204 @@
+"""The local engine behind the provider seam.
+
+Owns: one model's life (load, start, stop) and the way from a call to its stream.
+Must never know: HTTP, other providers.
+Invariants: the input tokens of `message_start` are those of `count_tokens`, because both come from `_prepare`;
+leaving the stream cancels the engine's work; an engine that dies after the first batch ends the stream in an error
+event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from renga import ids
+from renga.config import EngineSettings
+from renga.engine.chat import Prompt
+from renga.engine.client import EngineClient
+from renga.engine.grammar import build_answer_grammar
+from renga.engine.models import Model
+from renga.engine.protocol import Generation
+from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
+from renga.providers.base import Call, Capabilities, Health
+from renga.providers.local.generation import Answering, answer_tokens
+from renga.providers.local.prompt import Conversation, Signer, build_conversation
+from renga.wire import stream
+from renga.wire.stream import Batch
+
+_LONG_BODY_BYTES = 64 * 1024
+"""Beyond this a prompt is encoded in a thread: 0.2 us a byte would hold the event loop for more than 10 ms."""
+
+
+class Prepared(Struct, frozen=True):
+    """A call, ready for the engine."""
+
+    conversation: Conversation
+    prompt: Prompt
+    max_tokens: int
+    """What the context leaves of what the client allows."""
+    grammar: str | None
+
+
+class LocalProvider:
+    """Serves one model from the engine process."""
+
+    def __init__(self, settings: EngineSettings, load: Callable[[], Model], signature_secret: bytes) -> None:
+        """`load` resolves the model; it is called in a thread, once, by `start`."""
+        self._settings = settings
+        self._load = load
+        self._secret = signature_secret
+        self._model: Model | None = None
+        self._client: EngineClient | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._failure: RengaError | None = None
+
+    async def start(self) -> None:
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        try:
+            model = await asyncio.to_thread(self._load)
+            settings = self._settings
+            launch = replace(
+                model.launch(cache_bytes=settings.cache_bytes, threads=settings.threads),
+                running_max=settings.max_running,
+                waiting_max=settings.max_waiting,
+            )
+            client = EngineClient(launch)
+            await client.start()
+            # the cache may hold less than the model was made for
+            self._model, self._client = replace(model, context_tokens=launch.context_tokens), client
+            await client.wait_ready()
+        except RengaError as error:
+            self._failure = error
+
+    async def stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._client is not None:
+            await self._client.stop()
+
+    def health(self) -> Health:
+        if self._failure is not None:
+            return Health(False, self._failure.sentence())
+        if self._client is None or not self._client.ready:
+            return Health(False, "the engine is loading the model")
+        return Health(True)
+
+    async def models(self) -> tuple[str, ...]:
+        return (self._model.name,) if self._model else ()
+
+    @property
+    def engine(self) -> EngineClient | None:
+        """The engine's client, for its load figures; None while the model is being loaded."""
+        return self._client
+
+    def capabilities(self, model: str) -> Capabilities:
+        loaded = self._model
+        context_tokens = loaded.context_tokens if loaded else 0
+        family = loaded.family if loaded else None
+        return Capabilities(
+            max_input_tokens=context_tokens,
+            max_output_tokens=context_tokens,
+            tools=bool(family and (family.tool_open or family.bare_tool_calls)),
+            structured_outputs=True,
+            thinking=bool(family and family.think_open),
+            prefill=True,
+        )
+
+    async def count_tokens(self, call: Call) -> int:
+        return len((await self._prepare(call)).prompt.token_ids)
+
+    async def send(self, call: Call) -> AsyncIterator[Batch]:
+        prepared = await self._prepare(call)
+        model, client = await self._loaded()
+        await self._wait_ready(client)
+        request = call.request
+        sampling = model.sampling
+        generation = Generation(
+            prompt_token_ids=prepared.prompt.token_ids,
+            max_tokens=prepared.max_tokens,
+            temperature=sampling.temperature if request.temperature is None else request.temperature,
+            top_p=sampling.top_p if request.top_p is None else request.top_p,
+            top_k=sampling.top_k if request.top_k is None else request.top_k,
+            grammar=prepared.grammar,
+            owner=call.owner,
+        )
+        answering = Answering(
+            model=model,
+            conversation=prepared.conversation,
+            generation=generation,
+            request=request,
+            signer=self._signer(call),
+            thinking_open=prepared.prompt.thinking_open,
+            context_full=prepared.max_tokens < request.max_tokens,
+            timeout_s=self._settings.request_timeout_s,
+        )
+        start = stream.MessageStart(
+            stream.Message(
+                model=call.answered_as,
+                id=ids.message_id(),
+                usage=stream.Usage(input_tokens=len(prepared.prompt.token_ids), service_tier="standard"),
+            )
+        )
+        batches = answer_tokens(client, answering)
+        try:
+            async for batch in batches:
+                yield [start, *batch] if start is not None else batch
+                start = None
+        finally:
+            await batches.aclose()
+
+    def _signer(self, call: Call) -> Signer:
+        return Signer(self._secret, call.target.model, call.owner)
+
+    async def _prepare(self, call: Call) -> Prepared:
+        """Render the prompt and fit the answer into the context.
+
+        Raises: InvalidRequest if a block cannot be read, a schema cannot be held or the prompt is too long.
+        """
+        model, _ = await self._loaded()
+        if len(call.raw) > _LONG_BODY_BYTES:
+            return await asyncio.to_thread(self._prepare_now, call, model)
+        return self._prepare_now(call, model)
+
+    def _prepare_now(self, call: Call, model: Model) -> Prepared:
+        conversation = build_conversation(call, model.family, self._signer(call))
+        prompt = model.template.render(conversation.chat)
+        if prompt.thinking_open and not conversation.must_think:
+            # `adaptive` leaves it to the model; a template that opens the block itself would force it
+            prompt = model.template.render(replace(conversation.chat, thinking=False))
+        room_tokens = model.context_tokens - len(prompt.token_ids)
+        if room_tokens < min(1, call.request.max_tokens):
+            raise InvalidRequest(
+                f"prompt is too long: {len(prompt.token_ids)} tokens > {model.context_tokens - 1} maximum",
+                path="messages",
+            )
+        grammar = build_answer_grammar(replace(conversation.rules, thinking_open=prompt.thinking_open))
+        return Prepared(conversation, prompt, min(call.request.max_tokens, room_tokens), grammar)
+
+    async def _loaded(self) -> tuple[Model, EngineClient]:
+        """The model and its client, waiting for the first load.
+
+        Raises: ApiError, retryable, if the model could not be loaded.
+        """
+        if self._starting is None:
+            raise ApiError("the local engine was not started")
+        while self._model is None or self._client is None:
+            if self._failure is not None:
+                raise ApiError(f"the local engine has no model: {self._failure.sentence()}")
+            await asyncio.wait({self._starting}, timeout=0.01)
+        return self._model, self._client
+
+    async def _wait_ready(self, client: EngineClient) -> None:
+        if client.ready:
+            return
+        try:
+            await client.wait_ready()
+        except ConfigError as error:
+            raise ApiError(f"the local engine cannot run: {error.sentence()}") from error
