@@ -23,6 +23,8 @@ from pathlib import Path
 from gateway_load import answered
 from gateway_upstream import MODEL, PACE_EACH
 
+from renga.testing.served import write_known_key
+
 LITELLM = "litellm[proxy]==1.104.0"
 VLLM_ROUTER = "vllm-router==0.1.17"
 SECRET = "sk-benchmark-0123456789abcdef"
@@ -79,17 +81,21 @@ def render_request(system: System, port: int, *, streamed: bool, pace_each: bool
 
 
 def renga_command(place: Place, port: int) -> list[str]:
-    """`renga serve` with one upstream and no engine; its key is put into the store first."""
+    """`renga serve` with one upstream and no engine; its key is put into the store before its first start."""
     data_dir = place.folder / "renga"
-    data_dir.mkdir(exist_ok=True)
-    config = place.folder / "renga.toml"
-    config.write_text(
+    if not data_dir.exists():
+        data_dir.mkdir()
+        write_known_key(data_dir, SECRET)
+    (place.folder / "renga.toml").write_text(
         f'[server]\nport = {port}\n[engine]\nenabled = false\n[store]\ndata_dir = "{data_dir}"\n'
         f'[providers.upstream]\nkind = "anthropic"\nbase_url = "http://127.0.0.1:{place.upstream_port}"\n'
         f'[tiers]\nhaiku = ["upstream/{MODEL}"]\n'
     )
-    renga = str(Path(sys.executable).with_name("renga"))
-    return [renga, "serve", "--config", str(config)]
+    return [str(Path(sys.executable).with_name("renga")), "serve"]
+
+
+def renga_environment(place: Place) -> dict[str, str]:
+    return {"RENGA_CONFIG": str(place.folder / "renga.toml")}
 
 
 def litellm_command(place: Place, port: int) -> list[str]:
@@ -131,6 +137,7 @@ SYSTEMS = (
         MESSAGES,
         "Messages API: decode and check, key, limits, ledger row and price per request, per-event accounting",
         command=renga_command,
+        environment=renga_environment,
     ),
     System(
         "litellm",

@@ -121,11 +121,7 @@ def served(settings: ServedSettings) -> Generator[Served]:
         port = _free_port()
         config = folder / "renga.toml"
         config.write_text(_render_config(settings.config, port, folder))
-        with open_database(_database_url(folder)) as database:
-            row = KeyRow(
-                ids.key_id(), "known", digest_secret(settings.secret), settings.secret[-4:], time.time_ns() // 1000
-            )
-            database.create_key(row)
+        write_known_key(folder, settings.secret)
         server = Served(port, settings.secret, folder, _spawn(folder, config))
         try:
             server.wait_ready(settings.ready_limit_s)
@@ -135,6 +131,13 @@ def served(settings: ServedSettings) -> Generator[Served]:
                 server.stop()
             finally:
                 _kill_group(server.process.pid)
+
+
+def write_known_key(data_dir: Path, secret: str) -> None:
+    """Store a key whose secret is chosen by the caller, in the database of a data folder. Makes the database."""
+    row = KeyRow(ids.key_id(), "known", digest_secret(secret), secret[-4:], time.time_ns() // 1000)
+    with open_database(_database_url(data_dir)) as database:
+        database.create_key(row)
 
 
 def _spawn(folder: Path, config: Path) -> subprocess.Popen[bytes]:
