@@ -26,6 +26,7 @@ from renga.testing.served import Served, ServedSettings, served
 SECRET = "my-anthropic-api-key"
 """Source: tests/conftest.py of the SDK."""
 EXPECTED = Path(__file__).with_name("expected_failures.txt")
+SUITE_LIMIT_S = 300
 MODELS = ("tests/api_resources/test_models.py", "tests/api_resources/beta/test_models.py")
 MESSAGES = ("tests/api_resources/test_messages.py", "tests/api_resources/beta/test_messages.py")
 
@@ -104,7 +105,9 @@ def run_suite(server: Served, paths: tuple[str, ...]) -> Verdict:
         report = Path(folder) / "report.xml"
         command = [SUITE.python, "-m", "pytest", *paths, "-n", "2", "-q", "--tb=line", f"--junitxml={report}"]
         variables = {**clean_environment(), "TEST_API_BASE_URL": server.url}
-        done = subprocess.run(command, cwd=SUITE.suite, env=variables, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=SUITE.suite, env=variables, capture_output=True, text=True, timeout=SUITE_LIMIT_S
+        )
         if not report.exists():
             raise SystemExit(f"the suite did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         verdict = judge(report, read_expected(EXPECTED))
