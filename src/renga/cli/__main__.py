@@ -1,0 +1,5 @@
+"""`python -m renga.cli`."""
+
+from renga.cli import main
+
+main()

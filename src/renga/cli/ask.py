@@ -1,0 +1,81 @@
+"""`renga ask`."""
+
+from __future__ import annotations
+
+import sys
+from http.client import HTTPException, HTTPResponse
+from typing import Annotated
+
+import msgspec
+import typer
+
+from renga.cli.options import ConfigOption, DataOption, UrlOption, read_config
+
+_READY_WAIT_S = 120.0
+
+
+def ask(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The question; without it, or with -, it is read from stdin.")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    url: UrlOption = None,
+    model: Annotated[str, typer.Option(help="A tier (haiku, sonnet, opus), auto, or a model's name.")] = "haiku",
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to answer with.")] = 1024,
+) -> None:
+    """Ask one question; the answer streams to the terminal. Starts the engine itself unless --url names a server."""
+    from renga.cli.connection import environ, open_connection, read_error, wait_ready
+    from renga.errors import ConfigError
+
+    text = sys.stdin.read() if prompt in (None, "-") else prompt
+    if not text or not text.strip():
+        raise ConfigError("nothing to ask", hint='as in: renga ask "Why is the sky blue?"')
+    settings = read_config(config, data_dir)
+    body: dict[str, object] = {
+        "model": model,
+        "max_tokens": max_tokens,
+        "stream": True,
+        "messages": [{"role": "user", "content": text}],
+    }
+    if system:
+        body["system"] = system
+    with open_connection(settings, url, environ()) as connection:
+        if not url:
+            wait_ready(connection, _READY_WAIT_S)
+        response = connection.request("POST", "/v1/messages", msgspec.json.encode(body))
+        if response.status != 200:
+            raise read_error(response.status, response.read())
+        _print_stream(response)
+
+
+def _print_stream(response: HTTPResponse) -> None:
+    """Print text as it comes.
+
+    Raises: ApiError if the stream ends in an error, or does not end.
+    """
+    from renga.errors import ApiError
+
+    ended_with_newline = True
+    try:
+        for line in response:
+            if not line.startswith(b"data:"):
+                continue
+            event = msgspec.json.decode(line[5:])
+            kind = event.get("type")
+            if kind == "content_block_delta" and event["delta"]["type"] == "text_delta":
+                text: str = event["delta"]["text"]
+                ended_with_newline = text.endswith("\n")
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            elif kind == "error":
+                raise ApiError(str(event["error"]["message"]))
+            elif kind == "message_stop":
+                return
+        raise ApiError("the answer broke off before its end")
+    except (HTTPException, OSError) as error:
+        raise ApiError(f"the connection was lost: {error}") from error
+    finally:
+        if not ended_with_newline:
+            print()

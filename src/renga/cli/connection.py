@@ -1,0 +1,161 @@
+"""Where a command's requests go: a server that runs, or one that is started for this command alone.
+
+Owns: the temporary server (same application, real socket on loopback, a key that lives as long), and one HTTP request.
+Invariant: both ways speak HTTP, so a command cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from renga.errors import ApiError, ConfigError, RengaError
+
+if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+
+    from renga.app import App
+    from renga.config import Config
+
+_START_WAIT_S = 30.0
+_POLL_S = 0.02
+_JSON = "application/json"
+COMMAND_KEY_ID = "key_command"
+"""Under which the ledger keeps what a command asked of its own server."""
+
+
+class Connection(Struct, frozen=True):
+    """A server and a key for it."""
+
+    url: str
+    secret: str
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> http.client.HTTPResponse:
+        """Send one request. The response is read by the caller, as it comes.
+
+        Raises: ConfigError if nobody is there.
+        """
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=600)
+        headers = {"x-api-key": self.secret, "accept": "*/*"}
+        if body is not None:
+            headers["content-type"] = _JSON
+        try:
+            connection.request(method, parts.path.rstrip("/") + path, body, headers)
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise ConfigError(
+                f"no answer from {self.url}: {error}",
+                hint="start it with `renga serve`, or leave --url and RENGA_URL out",
+            ) from error
+
+    def get_json(self, path: str) -> object:
+        """Raises: RengaError with the server's own words if it refuses."""
+        response = self.request("GET", path)
+        data = response.read()
+        if response.status >= 400:
+            raise read_error(response.status, data)
+        return msgspec.json.decode(data)
+
+
+@contextmanager
+def open_connection(config: Config, url: str | None, environ: Mapping[str, str]) -> Generator[Connection]:
+    """A running server if `url` names one, else one of our own for as long as the context lasts."""
+    if url:
+        secret = environ.get("RENGA_API_KEY", "")
+        if not secret:
+            raise ConfigError("no key for that server", hint="set RENGA_API_KEY; `renga keys create` makes one")
+        yield Connection(url.rstrip("/"), secret)
+        return
+    with _serve_here(config) as connection:
+        yield connection
+
+
+def wait_ready(connection: Connection, timeout_s: float) -> None:
+    """Wait until the server can answer.
+
+    Raises: ApiError with the reason if it cannot in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        response = connection.request("GET", "/ready")
+        data = response.read()
+        if response.status == 200:
+            return
+        if time.monotonic() > deadline:
+            raise ApiError(f"no model is ready: {_describe_unready(data)}", hint="`renga doctor` says more")
+        time.sleep(_POLL_S)
+
+
+def read_error(status: int, body: bytes) -> RengaError:
+    """A refused request in the server's words."""
+    try:
+        message = msgspec.json.decode(body)["error"]["message"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        message = body[:200].decode("utf-8", "replace")
+    return RengaError(f"{status}: {message}")
+
+
+def _describe_unready(body: bytes) -> str:
+    try:
+        providers = cast("dict[str, dict[str, str]]", msgspec.json.decode(body)["providers"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace")
+    return "; ".join(f"{name}: {provider.get('detail', '')}" for name, provider in providers.items()) or "no providers"
+
+
+@contextmanager
+def _serve_here(config: Config) -> Generator[Connection]:
+    """Serve on a free loopback port, on a thread, until the context ends."""
+    import uvicorn
+
+    from renga import ids
+    from renga.app import bind, build
+    from renga.meter.keys import KeyIdentity
+
+    secret = ids.key_secret()
+    app = build(config)
+    app.keys.admit(secret, KeyIdentity(COMMAND_KEY_ID, "command line"))
+    with bind(msgspec.structs.replace(config.server, host="127.0.0.1", port=0)) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(app.asgi, http="httptools", lifespan="on", log_config=None, access_log=False)
+        )
+        thread = threading.Thread(target=_run, args=(server, listener), name="renga-server", daemon=True)
+        thread.start()
+        try:
+            _wait_started(server, thread, app)
+            yield Connection(f"http://127.0.0.1:{listener.getsockname()[1]}", secret)
+        finally:
+            server.should_exit = True
+            thread.join(_START_WAIT_S)
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    import asyncio
+
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def _wait_started(server: uvicorn.Server, thread: threading.Thread, app: App) -> None:
+    deadline = time.monotonic() + _START_WAIT_S
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise ApiError("the server did not start", hint="`renga doctor` looks for the reason")
+        time.sleep(_POLL_S)
+
+
+def environ() -> Mapping[str, str]:
+    """The environment. Named here so that commands do not reach for it in several ways."""
+    return os.environ

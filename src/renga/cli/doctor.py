@@ -1,0 +1,274 @@
+"""`renga doctor`: the checks are a list, each one function, each ends in findings with what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
+
+import typer
+from msgspec import Struct
+
+from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+
+if TYPE_CHECKING:
+    from renga.cli.connection import Connection
+    from renga.config import Config
+
+Level: TypeAlias = Literal["ok", "warn", "fail"]
+
+_FREE_BYTES_MIN = 200 * 1024 * 1024
+_MODEL_WAIT_S = 120.0
+_CONNECT_TIMEOUT_S = 5.0
+
+
+class Finding(Struct, frozen=True):
+    """What one check found."""
+
+    level: Level
+    subject: str
+    detail: str
+    remedy: str = ""
+
+
+def doctor(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    online: Annotated[bool, typer.Option("--online", help="Also connect to the configured upstreams.")] = False,
+    model: Annotated[bool, typer.Option(help="Load the local model and let it answer.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Check everything that can be checked here, and say what to do. Exit code 1 if something must be done."""
+    findings: list[Finding] = []
+    for finding in _examine(config, data_dir, online=online, model=model):
+        findings.append(finding)
+        if not as_json:
+            _print_finding(finding)
+    if as_json:
+        from renga.cli.table import print_json
+
+        print_json(findings)
+    if any(finding.level == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_finding(finding: Finding) -> None:
+    print(f"{finding.level:<5} {finding.subject}: {finding.detail}")
+    if finding.remedy:
+        print(f"      -> {finding.remedy}")
+    sys.stdout.flush()
+
+
+def _examine(config: ConfigOption, data_dir: DataOption, *, online: bool, model: bool) -> Iterator[Finding]:
+    """All findings, in the order in which one thing needs another."""
+    from renga.errors import RengaError
+
+    yield from _check_python()
+    try:
+        settings = read_config(config, data_dir)
+    except RengaError as error:
+        yield Finding("fail", "settings", error.sentence())
+        return
+    yield from _check_settings(config)
+    checks: list[Callable[[Config], Iterator[Finding]]] = [
+        _check_store,
+        _check_port,
+        _check_upstream_keys,
+        _check_prices,
+    ]
+    if online:
+        checks.append(_check_upstreams)
+    if settings.engine.enabled:
+        checks.append(_check_engine)
+    for check in checks:
+        yield from _guard(check, settings)
+    if model:
+        yield from _guard(_check_answers, settings)
+
+
+def _guard(check: Callable[[Config], Iterator[Finding]], settings: Config) -> Iterator[Finding]:
+    """A check that breaks is itself a finding."""
+    from renga.errors import RengaError
+
+    try:
+        yield from check(settings)
+    except RengaError as error:
+        yield Finding("fail", check.__name__.removeprefix("_check_"), error.message, error.hint or "")
+
+
+def _check_python() -> Iterator[Finding]:
+    from renga import __version__
+
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    yield Finding("ok", "renga", f"{__version__} on Python {version}, {os.uname().sysname} {os.uname().machine}")
+
+
+def _check_settings(config: ConfigOption) -> Iterator[Finding]:
+    from renga.config import find_config_file
+
+    file = find_config_file(config, os.environ)
+    yield Finding("ok", "settings", str(file) if file else "defaults and the environment; there is no renga.toml")
+
+
+def _check_store(settings: Config) -> Iterator[Finding]:
+    import shutil
+
+    from renga.cli.records import open_records
+    from renga.config import data_dir
+
+    with open_records(settings) as database:
+        yield Finding("ok", "database", f"version {database.version()}, up to date")
+        rows = database.read_keys()
+    folder = data_dir(settings.store)
+    if not settings.store.url:
+        file = folder / "renga.db"
+        if file.stat().st_mode & 0o077:
+            yield Finding("warn", "database", f"{file} can be read by others", f"chmod 600 {file}")
+        free = shutil.disk_usage(folder).free
+        if free < _FREE_BYTES_MIN:
+            yield Finding("warn", "disk", f"{free >> 20} MB free under {folder}", "make room, or move store.data_dir")
+    spool = folder / "ledger.spool"
+    if spool.exists():
+        yield Finding("warn", "ledger", f"rows wait in {spool}", "start the server: it writes them to the database")
+    working = sum(row.revoked_us is None for row in rows)
+    if working:
+        yield Finding("ok", "keys", f"{working} working")
+    elif rows:
+        yield Finding("fail", "keys", "all are revoked, so nobody can call", "renga keys create NAME")
+    else:
+        yield Finding("ok", "keys", "none yet; the first `renga serve` makes one")
+
+
+def _check_port(settings: Config) -> Iterator[Finding]:
+    from renga.app import bind
+    from renga.errors import ConfigError
+
+    address = f"{settings.server.host}:{settings.server.port}"
+    try:
+        bind(settings.server).close()
+    except ConfigError as error:
+        if _is_renga(settings.server.host, settings.server.port):
+            yield Finding("ok", "port", f"a Renga listens on {address} already")
+        else:
+            yield Finding("fail", "port", error.message, "stop what listens there, or set server.port")
+        return
+    yield Finding("ok", "port", f"{address} is free")
+
+
+def _is_renga(host: str, port: int) -> bool:
+    import http.client
+
+    connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health")
+        response = connection.getresponse()
+        return response.status == 200 and b'"version"' in response.read(1000)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _check_upstream_keys(settings: Config) -> Iterator[Finding]:
+    for name, provider in settings.providers.items():
+        variable = provider.api_key_env
+        if variable and not os.environ.get(variable):
+            yield Finding("fail", f"provider {name}", f"{variable} is not set", f"export {variable}=...")
+        elif variable:
+            yield Finding("ok", f"provider {name}", f"{provider.base_url}, key in {variable}")
+        else:
+            yield Finding("ok", f"provider {name}", f"{provider.base_url}, without a key")
+
+
+def _check_prices(settings: Config) -> Iterator[Finding]:
+    from renga.cli.records import now_us
+    from renga.meter.prices import PriceBook, read_price_date
+
+    book = PriceBook(settings.providers, settings.prices)
+    tiers = settings.tiers
+    targets = {*(tiers.haiku or ()), *(tiers.sonnet or ()), *(tiers.opus or ())}
+    unknown = sorted(target for target in targets if not target.endswith("/*") and book.find(target, now_us()) is None)
+    for target in unknown:
+        remedy = f'write [prices."{target}"] in renga.toml; zero is a price too'
+        yield Finding("warn", "prices", f"{target} has no known price, so its cost will be unknown", remedy)
+    if not unknown:
+        yield Finding("ok", "prices", read_price_date())
+
+
+def _check_upstreams(settings: Config) -> Iterator[Finding]:
+    """Only that somebody answers at the address: no request is sent, so nothing is spent."""
+    import socket
+    import ssl
+    from urllib.parse import urlsplit
+
+    for name, provider in settings.providers.items():
+        parts = urlsplit(provider.base_url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            with socket.create_connection((host, port), _CONNECT_TIMEOUT_S) as plain:
+                if parts.scheme == "https":
+                    ssl.create_default_context().wrap_socket(plain, server_hostname=host).close()
+        except OSError as error:
+            yield Finding("fail", f"provider {name}", f"{host}:{port}: {error}", "check its address and the network")
+        else:
+            yield Finding("ok", f"provider {name}", f"{host}:{port} answers")
+
+
+def _check_engine(_: Config) -> Iterator[Finding]:
+    """In a process of its own: a library that crashes must not take the doctor along."""
+    import subprocess
+
+    program = "import openvino_genai; print(openvino_genai.__version__)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    if result.returncode == 0:
+        yield Finding("ok", "engine", f"OpenVINO GenAI {result.stdout.strip()}")
+        return
+    reason = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+    yield Finding("fail", "engine", reason, "pip install openvino-genai, or set engine.enabled = false")
+
+
+def _check_answers(settings: Config) -> Iterator[Finding]:
+    """Start the whole server on a free port, see which tiers work, and let the local model answer once."""
+    from renga.cli.connection import environ, open_connection, wait_ready
+    from renga.errors import RengaError
+
+    with open_connection(settings, None, environ()) as connection:
+        try:
+            wait_ready(connection, _MODEL_WAIT_S)
+        except RengaError as error:
+            yield Finding("fail", "server", error.message)
+        for tier in ("haiku", "sonnet", "opus"):
+            model = cast("dict[str, dict[str, object]]", connection.get_json(f"/v1/models/{tier}"))
+            standing = model["renga"]
+            targets = ", ".join(cast("list[str]", standing["targets"]))
+            if standing["working"]:
+                yield Finding("ok", f"tier {tier}", targets)
+            else:
+                level: Level = "fail" if tier == "haiku" else "warn"
+                yield Finding(level, f"tier {tier}", f"no working target ({standing['detail']})", _tier_remedy(tier))
+        if settings.engine.enabled:
+            yield _ask_model(connection, settings)
+
+
+def _tier_remedy(tier: str) -> str:
+    return f'set ANTHROPIC_API_KEY, or write [tiers] {tier} = ["provider/model"] in renga.toml'
+
+
+def _ask_model(connection: Connection, settings: Config) -> Finding:
+    import time
+
+    import msgspec
+
+    from renga.cli.connection import read_error
+    from renga.engine.models import name_model
+
+    name = name_model(settings.engine.model)
+    body = {"model": f"local/{name}", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}
+    began = time.monotonic()
+    response = connection.request("POST", "/v1/messages", msgspec.json.encode(body))
+    data = response.read()
+    if response.status != 200:
+        return Finding("fail", f"model {name}", read_error(response.status, data).message)
+    tokens = msgspec.json.decode(data)["usage"]["output_tokens"]
+    return Finding("ok", f"model {name}", f"answered {tokens} tokens in {time.monotonic() - began:.2f} s")

@@ -1,0 +1,35 @@
+"""`renga get`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from renga.cli.options import ConfigOption, DataOption, UrlOption, read_config
+
+
+def get(
+    path: Annotated[str, typer.Argument(help="As /v1/models.")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Send one GET request and print the answer. No server is needed: one is started for it on a free port."""
+    import msgspec
+
+    from renga.cli.connection import environ, open_connection, read_error
+    from renga.errors import ConfigError
+
+    if not path.startswith("/"):
+        raise ConfigError(f"{path!r} is not a path", hint=f"as in: renga get /{path}")
+    with open_connection(read_config(config, data_dir), url, environ()) as connection:
+        response = connection.request("GET", path)
+        data = response.read()
+    if response.status >= 400:
+        raise read_error(response.status, data)
+    if "json" in (response.getheader("content-type") or ""):
+        data = msgspec.json.format(data, indent=2) + b"\n"
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()

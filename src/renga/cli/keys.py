@@ -1,0 +1,79 @@
+"""`renga keys create|list|revoke`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+
+keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+
+
+@keys.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for, to recognise it by.")] = "unnamed",
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Make a key. Its secret is printed to stdout, this once only; a running server takes it within a second."""
+    from renga.cli.records import now_us, open_records
+    from renga.meter.keys import make_key
+
+    key = make_key(name, now_us())
+    with open_records(read_config(config, data_dir)) as database:
+        database.create_key(key.row)
+    print(f'Made {key.row.key_id} "{name}". Its secret, shown this once only:', file=sys.stderr)
+    print(key.secret)
+
+
+@keys.command("list")
+def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+    """List all keys, revoked ones too."""
+    from renga.cli.records import open_records, render_time
+    from renga.cli.table import Column, print_json, print_table
+
+    with open_records(read_config(config, data_dir)) as database:
+        rows = database.read_keys()
+    records = [
+        {
+            "id": row.key_id,
+            "name": row.name,
+            "ends in": row.hint,
+            "created": render_time(row.created_us),
+            "last used": render_time(row.last_used_us),
+            "state": "active" if row.revoked_us is None else f"revoked {render_time(row.revoked_us)}",
+        }
+        for row in rows
+    ]
+    if as_json:
+        print_json([{name.replace(" ", "_"): value for name, value in record.items()} for record in records])
+        return
+    if not records:
+        print("No keys yet: `renga keys create NAME` makes one.")
+        return
+    print_table([Column(name) for name in records[0]], [list(record.values()) for record in records])
+
+
+@keys.command("revoke")
+def revoke(
+    key: Annotated[str, typer.Argument(help="The key's id, or its name if only one working key has it.")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Revoke a key. A running server refuses it within a second; its usage stays in the ledger."""
+    from renga.cli.records import now_us, open_records
+    from renga.errors import NotFound
+
+    with open_records(read_config(config, data_dir)) as database:
+        working = [row for row in database.read_keys() if row.revoked_us is None]
+        found = [row for row in working if row.key_id == key] or [row for row in working if row.name == key]
+        if not found:
+            raise NotFound(f"no working key is called {key!r}", hint="`renga keys list` shows them")
+        if len(found) > 1:
+            ids = ", ".join(row.key_id for row in found)
+            raise NotFound(f"{len(found)} keys are called {key!r}", hint=f"name one by its id: {ids}")
+        database.revoke_key(found[0].key_id, now_us())
+    print(f'Revoked {found[0].key_id} "{found[0].name}".')
