@@ -100,7 +100,9 @@ class Served(Struct, frozen=True):
             except (OSError, http.client.HTTPException):
                 pass
             time.sleep(_POLL_INTERVAL_S)
-        raise RuntimeError(f"renga serve is not ready after {limit_s:g} s; its log ends:\n{self.log[-_LOG_TAIL:]}")
+        status = self.process.poll()
+        what = f"not ready after {limit_s:g} s" if status is None else f"ended with status {status}"
+        raise RuntimeError(f"renga serve: {what}; its log ends:\n{self.log[-_LOG_TAIL:]}")
 
     def stop(self) -> int:
         """Ctrl-C, and force where that is not enough. Returns the exit status. Idempotent."""
