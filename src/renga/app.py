@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from renga.answer import Parts
 from renga.clock import Clock, SystemClock
@@ -115,9 +116,22 @@ def build(config: Config, *, create_first_key: bool = False) -> App:
         keys=keys,
         catalog=catalog,
         settings=config.server,
-        metrics=metrics,
+        metrics=_build_registry(metrics, providers.get(LOCAL)),
     )
     return App(providers, store, keys, parts)
+
+
+def _build_registry(metrics: Metrics, local: Provider | None) -> CollectorRegistry:
+    """What `/metrics` shows: the ledger's figures, the process's, and the engine's load where one runs."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    ProcessCollector(registry=registry)
+    if isinstance(local, LocalProvider):
+        load = local.load
+        metrics.watch("renga_engine_running", "Requests that the engine decodes.", lambda: load().running)
+        metrics.watch("renga_engine_waiting", "Requests that wait for the engine.", lambda: load().waiting)
+        metrics.watch("renga_engine_cache_ratio", "Key-value cache in use, 0 to 1.", lambda: load().cache_usage_ratio)
+    return registry
 
 
 def _open_database(config: Config) -> Database:

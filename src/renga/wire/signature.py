@@ -2,8 +2,8 @@
 
 Owns: the spelling `renga1.<model>.<mac>`, both parts in URL-safe base64 without padding.
 Must never know: where the secret is kept.
-Invariant: a signature of another system (no `renga1.` prefix, or another model's name) is *foreign*, not forged: its block
-is history that this target cannot use, and is passed over. One of ours that does not match is a forgery.
+Invariant: a signature of another system (no `renga1.` prefix, or another model's name) is *foreign*, not forged: its
+block is history that this target cannot use, and is passed over. One of ours that does not match is a forgery.
 
 Source: HMAC, RFC 2104; the rule that tampered thinking is refused, messages-api notes, sections 1.6 and 7.7.
 """
@@ -29,7 +29,9 @@ def _text(data: bytes) -> str:
 
 def sign(secret: bytes, model: str, owner: str, thinking: str) -> str:
     """The signature of one thinking block. `owner` is the key's id, so that blocks do not travel between keys."""
-    fields = b"".join(len(part).to_bytes(8, "big") + part for part in (model.encode(), owner.encode(), thinking.encode()))
+    fields = b"".join(
+        len(part).to_bytes(8, "big") + part for part in (model.encode(), owner.encode(), thinking.encode())
+    )
     mac = hmac.digest(secret, fields, "sha256")
     return f"{_PREFIX}.{_text(model.encode())}.{_text(mac)}"
 

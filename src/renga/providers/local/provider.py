@@ -20,8 +20,8 @@ from renga.config import EngineSettings
 from renga.engine.chat import Prompt
 from renga.engine.client import EngineClient
 from renga.engine.grammar import build_answer_grammar
-from renga.engine.models import Model
-from renga.engine.protocol import Generation
+from renga.engine.models import Model, load_model
+from renga.engine.protocol import EngineStats, Generation
 from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.local.generation import Answering, answer_tokens
@@ -46,10 +46,9 @@ class Prepared(Struct, frozen=True):
 class LocalProvider:
     """Serves one model from the engine process."""
 
-    def __init__(self, settings: EngineSettings, load: Callable[[], Model], signature_secret: bytes) -> None:
-        """`load` resolves the model; it is called in a thread, once, by `start`."""
+    def __init__(self, settings: EngineSettings, signature_secret: Callable[[], bytes]) -> None:
+        """`signature_secret` is asked when the first signature is needed: it may still be on its way from disk."""
         self._settings = settings
-        self._load = load
         self._secret = signature_secret
         self._model: Model | None = None
         self._client: EngineClient | None = None
@@ -61,7 +60,7 @@ class LocalProvider:
 
     async def _start(self) -> None:
         try:
-            model = await asyncio.to_thread(self._load)
+            model = await asyncio.to_thread(load_model, self._settings.model)
             settings = self._settings
             launch = replace(
                 model.launch(cache_bytes=settings.cache_bytes, threads=settings.threads),
@@ -93,10 +92,9 @@ class LocalProvider:
     async def models(self) -> tuple[str, ...]:
         return (self._model.name,) if self._model else ()
 
-    @property
-    def engine(self) -> EngineClient | None:
-        """The engine's client, for its load figures; None while the model is being loaded."""
-        return self._client
+    def load(self) -> EngineStats:
+        """The engine's load; zeros while the model is being loaded."""
+        return self._client.stats() if self._client else EngineStats()
 
     def capabilities(self, model: str) -> Capabilities:
         loaded = self._model
@@ -155,7 +153,7 @@ class LocalProvider:
             await batches.aclose()
 
     def _signer(self, call: Call) -> Signer:
-        return Signer(self._secret, call.target.model, call.owner)
+        return Signer(self._secret(), call.target.model, call.owner)
 
     async def _prepare(self, call: Call) -> Prepared:
         """Render the prompt and fit the answer into the context.
