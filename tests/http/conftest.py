@@ -1,0 +1,199 @@
+"""A server on a loopback port, around a provider that does what a test's script says."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from renga.answer import Parts
+from renga.clock import SystemClock
+from renga.config import ServerSettings
+from renga.http.app import Guard, HttpParts
+from renga.meter.keys import KeyIdentity
+from renga.meter.lease import Lease, Outcome, Terms
+from renga.providers.base import Call, Capabilities, Health, Target
+from renga.route.router import Router
+from renga.route.tiers import Catalog
+from renga.testing.http_client import Connection, Response
+from renga.wire.blocks import TextBlock
+from renga.wire.fold import split
+from renga.wire.stream import Batch, Message, Usage
+
+SECRET = "sk-renga-test"
+KEY = {"x-api-key": SECRET}
+HELLO = Message(
+    model="hokku",
+    id="msg_1",
+    content=(TextBlock("Hello there"),),
+    stop_reason="end_turn",
+    usage=Usage(7, output_tokens=3),
+)
+Script = Callable[[Call], AsyncIterator[Batch]]
+
+
+async def say_hello(call: Call) -> AsyncIterator[Batch]:
+    for event in split(HELLO):
+        yield [event]
+
+
+class Scripted:
+    """A provider that does what its script says, and remembers its calls and whether they were closed."""
+
+    def __init__(self) -> None:
+        self.script: Script = say_hello
+        self.calls: list[Call] = []
+        self.closed = asyncio.Event()
+        self.is_ready = True
+        self.can = Capabilities(max_input_tokens=8192, max_output_tokens=4096, tools=True, thinking=True)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def send(self, call: Call) -> AsyncIterator[Batch]:
+        self.calls.append(call)
+        try:
+            async for batch in self.script(call):
+                yield batch
+        finally:
+            self.closed.set()
+
+    async def count_tokens(self, call: Call) -> int:
+        self.calls.append(call)
+        return 7
+
+    def capabilities(self, model: str) -> Capabilities:
+        return self.can
+
+    def health(self) -> Health:
+        return Health(self.is_ready, "" if self.is_ready else "the model is being loaded")
+
+    async def models(self) -> tuple[str, ...]:
+        return ("hokku",)
+
+
+class LedgerBook:
+    """A ledger that keeps what it was told, and can refuse."""
+
+    def __init__(self) -> None:
+        self.open: list[Lease] = []
+        self.outcomes: list[Outcome] = []
+        self.refusal: Exception | None = None
+
+    def reserve(self, terms: Terms) -> Lease:
+        if self.refusal is not None:
+            raise self.refusal
+        lease = Lease(terms, 0)
+        self.open.append(lease)
+        return lease
+
+    def settle(self, lease: Lease, outcome: Outcome) -> int | None:
+        self.open.remove(lease)
+        self.outcomes.append(outcome)
+        return 1_234_000_042
+
+
+class OneKey:
+    def identify(self, secret: str) -> KeyIdentity | None:
+        return KeyIdentity("key_test", "test") if secret == SECRET else None
+
+
+@dataclass
+class Hooks:
+    """What the server's life ran."""
+
+    calls: list[str] = field(default_factory=list)
+
+    async def startup(self) -> None:
+        self.calls.append("startup")
+
+    async def shutdown(self) -> None:
+        self.calls.append("shutdown")
+
+
+@dataclass
+class Served:
+    """A running server, and everything behind it."""
+
+    port: int
+    provider: Scripted
+    ledger: LedgerBook
+    hooks: Hooks
+
+    async def connect(self) -> Connection:
+        return await Connection.open("127.0.0.1", self.port)
+
+    async def ask(self, method: str, path: str, body: object = b"", headers: dict[str, str] | None = None) -> Response:
+        """One request on a connection of its own. `body` is bytes, or a value to encode."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        async with await self.connect() as connection:
+            await connection.send(method, path, KEY if headers is None else headers, data)
+            return await connection.read()
+
+
+@asynccontextmanager
+async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
+    provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
+    providers = {"local": provider}
+    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
+    parts = Parts(providers, Router(catalog, providers), ledger, SystemClock())
+    guard = Guard(HttpParts(parts, OneKey(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown))
+    config = uvicorn.Config(
+        guard,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await server.startup(sockets=[listener])
+        try:
+            yield Served(listener.getsockname()[1], provider, ledger, hooks)
+        finally:
+            # What Server.shutdown does, without its tenth of a second for good measure.
+            for listening in server.servers:
+                listening.close()
+            for open_connection in list(server.server_state.connections):
+                open_connection.transport.abort()
+            while server.server_state.tasks:
+                await asyncio.wait(server.server_state.tasks)
+            await server.lifespan.shutdown()
+            assert hooks.calls == ["startup", "shutdown"]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[ServerSettings], Awaitable[Served]]]:
+    """Starts a server with settings of the test's own."""
+    open_servers = []
+
+    async def start(settings: ServerSettings) -> Served:
+        context = serving(settings)
+        open_servers.append(context)
+        return await context.__aenter__()
+
+    yield start
+    for context in open_servers:
+        await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    async with serving(ServerSettings()) as running:
+        yield running
+
+
+@pytest.fixture
+def hello() -> dict[str, object]:
+    """The body of a request that any server answers."""
+    return {"model": "haiku", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
