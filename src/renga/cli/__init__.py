@@ -2,8 +2,8 @@
 
 Owns: arguments, what is printed, exit codes (0 done, 1 failed, 2 used wrongly, 130 Ctrl-C).
 Must never know: how anything works; it asks `app`, or a server over HTTP like any client.
-Invariants: an error is one line on stderr, a traceback appears only with `--debug`; a command imports what it needs when
-it runs, so that `renga --help` stays quick and `renga serve` loses no time.
+Invariants: an error is one line on stderr, a traceback appears only with `--debug`; a command imports what it needs
+when it runs, so that `renga --help` stays quick and `renga serve` loses no time.
 """
 
 from __future__ import annotations

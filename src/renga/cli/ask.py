@@ -16,22 +16,24 @@ _READY_WAIT_S = 120.0
 
 def ask(
     prompt: Annotated[
-        str | None, typer.Argument(help="The question; without it, or with -, it is read from stdin.")
+        str | None,
+        typer.Argument(metavar="[PROMPT]", help="The question; without it, or with -, it is read from stdin."),
     ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
     url: UrlOption = None,
-    model: Annotated[str, typer.Option(help="A tier (haiku, sonnet, opus), auto, or a model's name.")] = "haiku",
-    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to answer with.")] = 1024,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A tier (haiku, sonnet, opus), auto, or a model's name.")
+    ] = "haiku",
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Most tokens to answer with.")] = 1024,
 ) -> None:
     """Ask one question; the answer streams to the terminal. Starts the engine itself unless --url names a server."""
     from renga.cli.connection import environ, open_connection, read_error, wait_ready
-    from renga.errors import ConfigError
 
     text = sys.stdin.read() if prompt in (None, "-") else prompt
     if not text or not text.strip():
-        raise ConfigError("nothing to ask", hint='as in: renga ask "Why is the sky blue?"')
+        raise typer.BadParameter('nothing to ask, as in: renga ask "Why is the sky blue?"', param_hint="prompt")
     settings = read_config(config, data_dir)
     body: dict[str, object] = {
         "model": model,

@@ -11,7 +11,7 @@ from renga.cli.options import ConfigOption, DataOption, UrlOption, read_config
 
 
 def get(
-    path: Annotated[str, typer.Argument(help="As /v1/models.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="As /v1/models.")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
     url: UrlOption = None,
@@ -20,10 +20,9 @@ def get(
     import msgspec
 
     from renga.cli.connection import environ, open_connection, read_error
-    from renga.errors import ConfigError
 
     if not path.startswith("/"):
-        raise ConfigError(f"{path!r} is not a path", hint=f"as in: renga get /{path}")
+        raise typer.BadParameter(f"{path!r} is not a path, as in: renga get /{path}", param_hint="path")
     with open_connection(read_config(config, data_dir), url, environ()) as connection:
         response = connection.request("GET", path)
         data = response.read()

@@ -14,7 +14,7 @@ keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
 @keys.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="What the key is for, to recognise it by.")] = "unnamed",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="What the key is for, to recognise it by.")] = "unnamed",
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -59,7 +59,9 @@ def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json:
 
 @keys.command("revoke")
 def revoke(
-    key: Annotated[str, typer.Argument(help="The key's id, or its name if only one working key has it.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="The key's id, or its name if only one working key has it.")
+    ],
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:

@@ -34,8 +34,10 @@ From Python, with `pip install anthropic`:
 def serve(
     config: ConfigOption = None,
     data_dir: DataOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 takes a free one.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Local model: hokku, a GGUF file, an OpenVINO folder, a hub id.")
     ] = None,

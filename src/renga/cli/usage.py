@@ -30,13 +30,17 @@ def usage(
     config: ConfigOption = None,
     data_dir: DataOption = None,
     by: Annotated[
-        str, typer.Option(help="Group by these, separated by commas: day, key, tier, target, surface, status.")
+        str,
+        typer.Option(
+            metavar="LIST", help="Group by these, separated by commas: day, key, tier, target, surface, status."
+        ),
     ] = "day,key,tier,target",
     since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day, in UTC; 30 days ago if absent.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day, in UTC; 30 days ago if absent."),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day left out; none if absent.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day left out; none if absent.")
     ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -61,14 +65,13 @@ def usage(
 
 
 def _make_query(by: str, since: datetime | None, until: datetime | None) -> UsageQuery:
-    """Raises: ConfigError if it cannot be grouped like that."""
-    from renga.errors import ConfigError
+    """Raises: BadParameter if it cannot be grouped like that."""
     from renga.store.rows import DIMENSIONS, UsageQuery
 
     wanted = [name.strip() for name in by.split(",") if name.strip()]
     for name in wanted:
         if name not in DIMENSIONS:
-            raise ConfigError(f"cannot group by {name!r}", path="--by", hint=f"there are {', '.join(DIMENSIONS)}")
+            raise typer.BadParameter(f"cannot group by {name!r}; there are {', '.join(DIMENSIONS)}", param_hint="--by")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return UsageQuery(
         by=tuple(dimension for name in wanted for dimension in DIMENSIONS if dimension == name),
