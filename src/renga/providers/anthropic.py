@@ -1,0 +1,361 @@
+"""Targets that speak the Messages API: what the client sent goes on, what comes back is relayed.
+
+Owns: headers, the models' abilities, and turning one HTTP exchange into batches.
+Must never know: how a client is served, or what a request means beyond its model.
+Invariants: of the client's body only `model` is changed; an event's bytes are relayed as they came; the answer ends in
+exactly one terminal event, in an ErrorEvent if the upstream dies; one read of the upstream is one batch.
+
+Source: messages-api notes, sections 1.1, 1.9 and 1.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from renga.clock import Clock
+from renga.config import ProviderSettings
+from renga.errors import ApiError, RengaError
+from renga.providers.base import Call, Capabilities, Health
+from renga.providers.http import WHOLE_ANSWER_TIMEOUT_S, Endpoint, Headers, Upstream, UpstreamLost, UpstreamResponse
+from renga.providers.refusals import BY_TYPE, Source, clean_message, read_refusal
+from renga.providers.retry import Refusal, RetryPolicy, with_retries
+from renga.wire.blocks import OutputBlock
+from renga.wire.errors import error_event
+from renga.wire.fields import DEMANDING, DEMANDING_PARTS
+from renga.wire.splice import replace_model
+from renga.wire.sse import FrameSplitter
+from renga.wire.stream import Batch, ErrorEvent, Event, Message, Relayed, Whole
+
+FORWARDED_PREFIX = "anthropic-"
+"""Client headers beyond version and betas that go on, when they begin so: user profile, workspace."""
+
+KEY_HEADER_BY_VERSION = {"2023-06-01": ("x-api-key", ""), "2026-10-21": ("authorization", "Bearer ")}
+"""How a key is sent, as the SDK of that version does."""
+
+OAUTH_PREFIX = "sk-ant-oat"
+"""Tokens that are only ever a Bearer."""
+
+OWN_HEADERS = frozenset({"anthropic-version", "anthropic-beta"})
+
+SERVER_TOOLS = frozenset(
+    {"web_search", "web_fetch", "code_execution", "tool_search_tool_bm25", "tool_search_tool_regex"}
+)
+CLIENT_TOOLSETS = frozenset({"browser_toolset", "computer_toolset"})
+"""Run by the client, but only models of this family know them; they are asked for like server tools."""
+
+
+class ModelLine(Struct, frozen=True):
+    """What the models whose id begins so can do, beyond what all of them can."""
+
+    prefix: str
+    max_input_tokens: int = 1_000_000
+    max_output_tokens: int = 128_000
+    prefill: bool = False
+    effort: bool = True
+
+
+MODEL_LINES: tuple[ModelLine, ...] = (
+    ModelLine("claude-haiku-4-5", 200_000, 64_000, prefill=True, effort=False),
+    ModelLine("claude-sonnet-4-5", 200_000, 64_000, prefill=True, effort=False),
+    ModelLine("claude-opus-4-5", 200_000, 64_000, prefill=True),
+    ModelLine("claude-"),
+)
+"""First match wins. Prefill ended with 4.6.
+
+Source: messages-api notes, sections 1.4 and 1.12; limits of the 4.5 models: public documentation "Models overview".
+"""
+
+OTHER_MODELS = ModelLine("", effort=False)
+"""Models of other makers behind the same API."""
+
+_decode_whole = msgspec.json.Decoder(Message).decode
+
+
+class _ModelEntry(Struct):
+    id: str
+
+
+class _ModelList(Struct):
+    data: tuple[_ModelEntry, ...]
+
+
+class _Count(Struct):
+    input_tokens: int
+
+
+class _EventHead(Struct):
+    type: str = ""
+
+
+class _ErrorLoose(Struct):
+    type: str = "api_error"
+    message: str = ""
+
+
+class _ErrorEventLoose(Struct):
+    error: _ErrorLoose
+
+
+class AnthropicProvider:
+    """One upstream that speaks the Messages API."""
+
+    def __init__(self, name: str, settings: ProviderSettings, secret: str | None, clock: Clock) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._policy = RetryPolicy(settings.max_retries, clock)
+        variable = settings.api_key_env or "api_key_env"
+        self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
+        self._upstream = Upstream(
+            Endpoint(
+                name=name,
+                base_url=settings.base_url,
+                connect_timeout_s=settings.connect_timeout_s,
+                first_byte_timeout_s=settings.first_event_timeout_s,
+                idle_timeout_s=settings.idle_timeout_s,
+                max_connections=settings.max_connections,
+            )
+        )
+        self._running = False
+
+    async def start(self) -> None:
+        self._upstream.open()
+        self._running = True
+
+    async def stop(self) -> None:
+        self._running = False
+        self._upstream.close()
+
+    def health(self) -> Health:
+        if not self._running:
+            return Health(False, f"{self._source.name} was not started")
+        if self._settings.api_key_env and not self._secret:
+            return Health(False, f"{self._source.name} has no key: {self._source.key_hint}")
+        return Health(True)
+
+    def capabilities(self, model: str) -> Capabilities:
+        line = next((line for line in MODEL_LINES if model.startswith(line.prefix)), OTHER_MODELS)
+        return Capabilities(
+            max_input_tokens=min(line.max_input_tokens, self._settings.max_input_tokens),
+            max_output_tokens=min(line.max_output_tokens, self._settings.max_output_tokens),
+            tools=True,
+            structured_outputs=True,
+            thinking=True,
+            images=True,
+            pdfs=True,
+            citations=True,
+            prefill=line.prefill,
+            batch=True,
+            effort=line.effort,
+            files=True,
+            fields=frozenset({*DEMANDING, *DEMANDING_PARTS}),
+            server_tools=SERVER_TOOLS | CLIENT_TOOLSETS,
+        )
+
+    async def models(self) -> tuple[str, ...]:
+        """Raises: RengaError when the upstream cannot be asked."""
+
+        async def ask() -> bytes:
+            headers = self._headers("2023-06-01", ())
+            return await self._body(await self._upstream.get("/v1/models?limit=1000", headers))
+
+        body = await with_retries(ask, self._policy)
+        return tuple(entry.id for entry in self._decode(body, _ModelList).data)
+
+    async def count_tokens(self, call: Call) -> int:
+        """Raises: RengaError."""
+        request = replace_model(call.raw, call.target.model)
+        headers = self._call_headers(call)
+
+        async def ask() -> bytes:
+            return await self._body(await self._upstream.post("/v1/messages/count_tokens", headers, request))
+
+        return self._decode(await with_retries(ask, self._policy), _Count).input_tokens
+
+    async def send(self, call: Call) -> AsyncIterator[Batch]:
+        """Relay one answer. See `Provider.send`."""
+        request = replace_model(call.raw, call.target.model)
+        headers = self._call_headers(call)
+        patience_s = None if call.request.stream else WHOLE_ANSWER_TIMEOUT_S
+
+        async def open_relay() -> Relay:
+            response = await self._upstream.post("/v1/messages", headers, request, first_byte_timeout_s=patience_s)
+            if response.status != 200:
+                raise await read_refusal(response, self._source, self._policy.clock.now())
+            relay = Relay(response, self._source)
+            await relay.open()
+            return relay
+
+        relay = await with_retries(open_relay, self._policy)
+        try:
+            yield relay.first
+            while not relay.ended:
+                batch = await relay.next_batch()
+                if batch:
+                    yield batch
+        finally:
+            relay.close()
+
+    async def _body(self, response: UpstreamResponse) -> bytes:
+        if response.status != 200:
+            raise await read_refusal(response, self._source, self._policy.clock.now())
+        async with response:
+            return await response.read()
+
+    def _decode(self, body: bytes, shape: type[Any]) -> Any:
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.MsgspecError as error:
+            raise ApiError(f"{self._source.name} sent an answer that cannot be read.") from error
+
+    def _headers(self, version: str, betas: tuple[str, ...]) -> Headers:
+        headers = [("content-type", "application/json"), ("anthropic-version", version)]
+        if betas:
+            headers.append(("anthropic-beta", ",".join(betas)))
+        if self._secret:
+            name, prefix = KEY_HEADER_BY_VERSION[version]
+            if self._secret.startswith(OAUTH_PREFIX):
+                name, prefix = KEY_HEADER_BY_VERSION["2026-10-21"]
+            headers.append((name, prefix + self._secret))
+        return tuple(headers)
+
+    def _call_headers(self, call: Call) -> Headers:
+        forwarded = tuple(
+            (name, value)
+            for name, value in call.forwarded_headers
+            if name.startswith(FORWARDED_PREFIX) and name not in OWN_HEADERS
+        )
+        return (*self._headers(call.version, call.betas), *forwarded)
+
+
+class Relay:
+    """One response of the upstream, read as batches."""
+
+    def __init__(self, response: UpstreamResponse, source: Source) -> None:
+        self.first: Batch = []
+        self.ended = False
+        self._response = response
+        self._source = source
+        self._splitter = FrameSplitter()
+        self._began = False
+
+    async def open(self) -> None:
+        """Read until there is a first batch.
+
+        Raises: Refusal when the answer begins with an error; RengaError when there is none that can be read.
+        """
+        try:
+            if self._response.headers.get("content-type", "").startswith("text/event-stream"):
+                while not self.first:
+                    self.first = await self._read()
+            else:
+                self.first = [read_whole(await self._response.read(), self._source)]
+                self.ended = True
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let the connection go: back to the pool when the answer was read to its end, else closed."""
+        self._response.close()
+
+    async def next_batch(self) -> Batch:
+        """The next events; after the terminal one `ended` is true. An upstream that died is an ErrorEvent."""
+        try:
+            return await self._read()
+        except RengaError as error:
+            self.ended = True
+            return [error_event(error)]
+
+    async def _read(self) -> Batch:
+        data = await self._response.read_some()
+        frames = self._splitter.push(data) if data else self._splitter.finish()
+        batch: Batch = [Relayed(kind, payload) for kind, payload in frames]
+        # Only the last event can be terminal in a stream that is in order; an error ends it wherever it stands.
+        for index, (kind, payload) in enumerate(frames):
+            if kind in _SPECIAL:
+                event = self._note(kind, payload, batch[:index])
+                if event is not None:
+                    batch[index] = event
+                if self.ended:
+                    del batch[index + 1 :]
+                    self._response.finish()
+                    break
+        self._began = self._began or bool(batch)
+        if not data and not self.ended:
+            raise UpstreamLost(f"{self._source.name} ended its answer in the middle.")
+        return batch
+
+    def _note(self, kind: str, payload: bytes, before: list[Event]) -> Event | None:
+        """Take notice of an event that is terminal or nameless; the event that replaces it, if one does.
+
+        Raises: Refusal for an error with which the answer begins.
+        """
+        if kind == "message":
+            kind = _read_kind(payload)
+            if kind not in _SPECIAL:
+                return Relayed(kind, payload)
+        if kind == "message_stop":
+            self.ended = True
+            return Relayed(kind, payload)
+        event = read_error_event(payload, self._source)
+        if not self._began and not before:
+            error_class = BY_TYPE.get(event.error.type, ApiError)
+            raise Refusal(error_class(event.error.message), error_class.status, self._response.headers)
+        self.ended = True
+        return event
+
+
+_SPECIAL = frozenset({"message_stop", "error", "message"})
+"""Events that are terminal, or that came without a name."""
+
+
+def _read_kind(payload: bytes) -> str:
+    try:
+        return msgspec.json.decode(payload, type=_EventHead).type or "message"
+    except msgspec.MsgspecError:
+        return "message"
+
+
+def read_error_event(payload: bytes, source: Source) -> ErrorEvent:
+    """An upstream's error event, with our key taken out."""
+    try:
+        event = msgspec.json.decode(payload, type=ErrorEvent)
+    except msgspec.MsgspecError:
+        try:
+            loose = msgspec.json.decode(payload, type=_ErrorEventLoose).error
+        except msgspec.MsgspecError:
+            loose = _ErrorLoose(message=f"{source.name} ended with an error that cannot be read.")
+        event = error_event(BY_TYPE.get(loose.type, ApiError)(loose.message))
+    if source.secret and source.secret in event.error.message:
+        body = msgspec.structs.replace(event.error, message=clean_message(event.error.message, source.secret))
+        return msgspec.structs.replace(event, error=body)
+    return event
+
+
+def read_whole(body: bytes, source: Source) -> Whole:
+    """A whole answer. Blocks that Renga does not know stay in its bytes, and are left out of its typed value.
+
+    Raises: ApiError when it is no message at all.
+    """
+    try:
+        return Whole(body, _decode_whole(body))
+    except msgspec.MsgspecError:
+        pass
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(body)
+        fields["content"] = [block for block in fields["content"] if _is_known(block)]
+        return Whole(body, msgspec.convert(fields, Message))
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ApiError(f"{source.name} sent an answer that is not a message.") from error
+
+
+def _is_known(block: object) -> bool:
+    try:
+        msgspec.convert(block, OutputBlock)
+    except msgspec.MsgspecError:
+        return False
+    return True

@@ -1,0 +1,325 @@
+"""The way to an upstream over HTTP: a pool of connections, timeouts, and transport errors as Renga's own.
+
+Owns: base URL, pool, TLS, and the table that turns a failed transport into a RengaError.
+Must never know: which API the upstream speaks.
+Invariants: a response is closed exactly once; one that was not read to its end closes its connection, so that a client
+who leaves stops the upstream; bodies are bounded; redirects are never followed (a key must not travel to another host);
+proxies of the environment are not used.
+
+Bodies are asked for unencoded: compressing an event stream delays its events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+
+from renga import __version__
+from renga.errors import ApiError, ConfigError, InvalidRequest, Overloaded, RengaError, UpstreamTimedOut
+from renga.providers.connection import Connection, ConnectionLost, Silent
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+"""A whole response beyond this is given up. Streams are not bounded here: their frames are, in `wire/sse.py`."""
+
+KEEP_IDLE_S = 55.0
+"""An idle connection older than this is not used again: common load balancers close theirs after 60 s."""
+
+DRAIN_TIMEOUT_S = 1.0
+"""How long the end of the framing may come after the end of the meaning for its connection to be kept."""
+
+WHOLE_ANSWER_TIMEOUT_S = 600.0
+"""How long an answer that is not streamed may take: the SDKs' own read timeout (messages-api notes, section 2.1)."""
+
+
+class UpstreamUnreachable(Overloaded):
+    """No connection could be made. Nothing was sent, so another try is safe."""
+
+
+class UpstreamLost(ApiError):
+    """The connection ended in the middle of an answer."""
+
+
+class Endpoint(Struct, frozen=True):
+    """Where an upstream is and how patient to be with it."""
+
+    name: str
+    """For messages: `anthropic`, `vllm`."""
+    base_url: str
+    connect_timeout_s: float
+    first_byte_timeout_s: float
+    idle_timeout_s: float
+    max_connections: int
+
+
+class UpstreamResponse:
+    """A response whose head has arrived. Use as `async with`, or call `close`."""
+
+    def __init__(
+        self, upstream: Upstream, connection: Connection, first_timeout_s: float, idle_timeout_s: float
+    ) -> None:
+        self.status = connection.status
+        self.headers = connection.headers
+        self._upstream = upstream
+        self._connection: Connection | None = connection
+        # A server may send the head at once and think then: the first bytes may take as long as the head.
+        self._timeout_s = first_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+
+    def header(self, name: str) -> str | None:
+        """A header by its lower-case name."""
+        return self.headers.get(name)
+
+    async def read_some(self) -> bytes:
+        """All that has arrived since the last call; b"" at the end, when the connection has gone back to the pool.
+
+        Raises: UpstreamTimedOut, UpstreamLost; the response is closed then.
+        """
+        if self._connection is None:
+            return b""
+        try:
+            data = await self._connection.read(self._timeout_s)
+        except BaseException as error:
+            self.close()
+            raise self._upstream.translate(error) from error
+        self._timeout_s = self._idle_timeout_s
+        if not data:
+            self.close()
+        return data
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, one item a read of the socket.
+
+        Raises: as `read_some`.
+        """
+        while data := await self.read_some():
+            yield data
+
+    async def read(self, max_bytes: int = MAX_RESPONSE_BYTES) -> bytes:
+        """The whole body.
+
+        Raises: as `read_some`; ApiError when it is longer than `max_bytes`.
+        """
+        parts: list[bytes] = []
+        total = 0
+        while data := await self.read_some():
+            parts.append(data)
+            total += len(data)
+            if total > max_bytes:
+                self.close()
+                raise ApiError(f"{self._upstream.name} sent an answer of more than {max_bytes} bytes.")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._upstream.give_back(connection)
+
+    def finish(self) -> None:
+        """Close a response whose meaning has ended: what may still come is framing, and nobody waits for it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._upstream.drain(connection)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Upstream:
+    """A pool of connections to one base URL."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.name = endpoint.name
+        self._endpoint = endpoint
+        self._url = parse_base_url(endpoint)
+        self._prefix = self._url.path.rstrip("/")
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._draining: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(endpoint.max_connections)
+        self._tls: ssl.SSLContext | None = None
+        self._closed = True
+        host = self._url.netloc.rpartition("@")[2]
+        self._common = f"host: {host}\r\nuser-agent: renga/{__version__}\r\naccept-encoding: identity\r\n"
+
+    def open(self) -> None:
+        """Make ready; connects to nobody yet."""
+        self._closed = False
+        if self._url.scheme == "https" and self._tls is None:
+            self._tls = ssl.create_default_context()
+
+    def close(self) -> None:
+        """Close every connection; responses in flight end in UpstreamLost. Idempotent."""
+        self._closed = True
+        for connection in (*self._idle, *self._busy):
+            connection.abort()
+        for task in tuple(self._draining):
+            task.cancel()
+        self._idle.clear()
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._idle) + len(self._busy)
+
+    async def post(
+        self, path: str, headers: Headers, body: bytes, *, first_byte_timeout_s: float | None = None
+    ) -> UpstreamResponse:
+        """Send a request and wait for the head of its response.
+
+        Raises: UpstreamUnreachable, UpstreamTimedOut, UpstreamLost; InvalidRequest for a header with a line end.
+        """
+        framed = (*headers, ("content-length", str(len(body))))
+        request = render_request("POST", self._prefix + path, self._common, framed)
+        return await self._exchange(request + body, first_byte_timeout_s)
+
+    async def get(self, path: str, headers: Headers) -> UpstreamResponse:
+        """As `post`, without a body."""
+        return await self._exchange(render_request("GET", self._prefix + path, self._common, headers), None)
+
+    async def _exchange(self, request: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
+        timeout_s = first_byte_timeout_s or self._endpoint.first_byte_timeout_s
+        while True:
+            connection = await self._take()
+            reused = connection.used
+            connection.used = True
+            try:
+                connection.start(request)
+                await connection.head(timeout_s)
+            except BaseException as error:
+                self.give_back(connection)
+                if reused and isinstance(error, ConnectionLost) and not error.began and not self._closed:
+                    # An idle connection that the upstream had just closed: nothing was lost, so ask on another.
+                    continue
+                raise self.translate(error) from error
+            return UpstreamResponse(self, connection, timeout_s, self._endpoint.idle_timeout_s)
+
+    async def _take(self) -> Connection:
+        """An idle connection, the freshest first, or a new one."""
+        if self._closed:
+            raise UpstreamUnreachable(f"{self.name} is not open.")
+        await self._slots.acquire()
+        try:
+            oldest_s = asyncio.get_running_loop().time() - KEEP_IDLE_S
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.reusable and connection.idle_since_s > oldest_s:
+                    self._busy.add(connection)
+                    return connection
+                connection.abort()
+            connection = await self._connect()
+        except BaseException:
+            self._slots.release()
+            raise
+        self._busy.add(connection)
+        return connection
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        url = self._url
+        host = url.hostname or ""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            async with asyncio.timeout(self._endpoint.connect_timeout_s):
+                transport, connection = await loop.create_connection(
+                    lambda: Connection(loop), host, port, ssl=self._tls, server_hostname=host if self._tls else None
+                )
+        except TimeoutError as error:
+            raise UpstreamTimedOut(
+                f"{self.name} could not be reached within {self._endpoint.connect_timeout_s:g} s.",
+            ) from error
+        except OSError as error:
+            raise UpstreamUnreachable(
+                f"{self.name} cannot be reached: {error.strerror or error}.",
+                hint=f"check that {url.scheme}://{host}:{port} is right and running",
+            ) from error
+        raw: socket.socket | None = transport.get_extra_info("socket")
+        if raw is not None:
+            # A generation can be silent for minutes: keep-alive probes find a peer that is gone.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """End an exchange: keep the connection when it may be used again, else close it."""
+        if connection not in self._busy:
+            return
+        self._busy.discard(connection)
+        self._slots.release()
+        if connection.reusable and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def drain(self, connection: Connection) -> None:
+        """End an exchange whose last framing bytes may still be under way."""
+        if connection.complete:
+            self.give_back(connection)
+            return
+        task = asyncio.get_running_loop().create_task(self._drain(connection))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def _drain(self, connection: Connection) -> None:
+        try:
+            await connection.read(DRAIN_TIMEOUT_S)
+        except (Silent, ConnectionLost):
+            pass
+        finally:
+            self.give_back(connection)
+
+    def translate(self, error: BaseException) -> BaseException:
+        """A transport failure as a RengaError; anything else as it is."""
+        if isinstance(error, RengaError):
+            return error
+        if isinstance(error, Silent):
+            return UpstreamTimedOut(f"{self.name} fell silent.")
+        if isinstance(error, ConnectionLost):
+            return UpstreamLost(f"{self.name} broke off its answer: {error}")
+        return error
+
+
+def parse_base_url(endpoint: Endpoint) -> SplitResult:
+    """Check a base URL once, at start. A trailing `/v1` is forgiven: paths carry it.
+
+    Raises: ConfigError.
+    """
+    url = urlsplit(endpoint.base_url.rstrip("/").removesuffix("/v1"))
+    try:
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable or url.query or url.fragment or url.username:
+        raise ConfigError(
+            f"base_url of provider {endpoint.name!r} is not a plain http:// or https:// URL.", hint=endpoint.base_url
+        )
+    return url
+
+
+def render_request(method: str, path: str, common: str, headers: Headers) -> bytes:
+    """The head of a request.
+
+    Raises: InvalidRequest when a header holds a line end or NUL, which would let a client write headers of its own.
+    """
+    lines = [f"{method} {path} HTTP/1.1\r\n{common}"]
+    for name, value in headers:
+        if "\r" in value or "\n" in value or "\0" in value:
+            raise InvalidRequest(f"The header {name} holds a line end.")
+        lines.append(f"{name}: {value}\r\n")
+    lines.append("\r\n")
+    try:
+        return "".join(lines).encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("A header holds a character beyond Latin-1.") from error

@@ -1,0 +1,127 @@
+"""An upstream's error answers, as Renga's own errors: one table for every upstream that speaks HTTP.
+
+Owns: what an upstream's status and error body mean to our client.
+Must never know: which upstream it is, beyond its name.
+Invariants: a client never reads our upstream key, in whatever an upstream echoes; an upstream that refuses *our* key is
+a fault of this server and not of the client's key, so it is an ApiError, which another target may mend.
+
+Source: messages-api notes, section 1.10 (Messages errors) and 2.4 (OpenAI errors).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from renga.errors import (
+    ApiError,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    PaymentRequired,
+    PermissionDenied,
+    RateLimited,
+    RengaError,
+    RequestTooLarge,
+    UpstreamTimedOut,
+    error_for_status,
+)
+from renga.providers.http import UpstreamResponse
+from renga.providers.retry import Refusal, read_retry_after
+
+MAX_ERROR_BYTES = 256 * 1024
+"""More of an error than this is not read."""
+MAX_MESSAGE_CHARACTERS = 2000
+
+BY_TYPE: dict[str, type[RengaError]] = {
+    error.type: error
+    for error in (
+        InvalidRequest,
+        PaymentRequired,
+        PermissionDenied,
+        NotFound,
+        Conflict,
+        RequestTooLarge,
+        RateLimited,
+        ApiError,
+        UpstreamTimedOut,
+        Overloaded,
+    )
+}
+"""By `error.type`, which says more than a status that a proxy on the way may have changed."""
+
+OUR_FAULT = frozenset({401, 407})
+"""Statuses that are about this server's key or path to the upstream."""
+
+
+class _Details(Struct):
+    error_code: str | None = None
+
+
+class _Error(Struct):
+    """The fields of both families of error bodies that anybody reads."""
+
+    type: str | None = None
+    message: str | None = None
+    details: _Details | None = None
+
+
+class _Body(Struct):
+    error: _Error | str | None = None
+    message: str | None = None
+    detail: str | None = None
+
+
+class Source(Struct, frozen=True):
+    """Whose errors these are."""
+
+    name: str
+    secret: str | None
+    key_hint: str
+    """Where its key comes from, for the operator: `set ANTHROPIC_API_KEY`."""
+
+
+async def read_refusal(response: UpstreamResponse, source: Source, now: datetime) -> Refusal:
+    """Read a response that is not a success, and close it."""
+    async with response:
+        try:
+            body = await response.read(MAX_ERROR_BYTES)
+        except RengaError:
+            body = b""
+    error = render_refusal(response.status, body, source)
+    error.retry_after_s = read_retry_after(response.headers, now)
+    return Refusal(error, response.status, response.headers)
+
+
+def render_refusal(status: int, body: bytes, source: Source) -> RengaError:
+    """The error that a status and a body stand for."""
+    if status in OUR_FAULT:
+        return ApiError(f"{source.name} refused this server's key.", hint=source.key_hint)
+    if status < 400:
+        return ApiError(f"{source.name} answered with status {status}.", hint="check the provider's base_url")
+    kind, message, code = _read_body(body)
+    error_class = BY_TYPE.get(kind or "") or error_for_status(status)
+    text = clean_message(message or f"{source.name} answered with status {status}.", source.secret)
+    return error_class(text, error_code=code)
+
+
+def clean_message(message: str, secret: str | None) -> str:
+    """An upstream's message, bounded and without our key."""
+    if secret:
+        message = message.replace(secret, "[key]")
+    return message[:MAX_MESSAGE_CHARACTERS]
+
+
+def _read_body(body: bytes) -> tuple[str | None, str | None, str | None]:
+    """Type, message and error code, as far as the body has them."""
+    try:
+        parsed = msgspec.json.decode(body, type=_Body)
+    except msgspec.MsgspecError:
+        return None, None, None
+    if isinstance(parsed.error, _Error):
+        details = parsed.error.details
+        return parsed.error.type, parsed.error.message, details.error_code if details else None
+    return None, parsed.error or parsed.message or parsed.detail, None

@@ -1,0 +1,54 @@
+"""What tests of providers are made of: a clock that does not wait, settings, and calls as the one path makes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from renga.config import ProviderSettings
+from renga.providers.base import Call, Target
+from renga.wire.messages import decode_request
+from renga.wire.request import ApiVersion
+
+SIMPLE_BODY: dict[str, object] = {
+    "model": "haiku",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "Say hello."}],
+}
+
+
+class InstantClock:
+    """A clock whose sleeps take no time and are remembered."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    def monotonic_ns(self) -> int:
+        return round(sum(self.slept_s) * 1e9)
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+
+
+def make_settings(kind: str, url: str, changes: dict[str, object] | None = None) -> ProviderSettings:
+    """Settings for a provider under test; `changes` by the settings' own names."""
+    fields = {"kind": kind, "base_url": url, "api_key_env": "UPSTREAM_KEY", "idle_timeout_s": 5.0}
+    return msgspec.convert(fields | (changes or {}), ProviderSettings)
+
+
+def make_call(body: dict[str, object], *, model: str = "big-model", version: ApiVersion = "2023-06-01") -> Call:
+    """A call for `upstream/MODEL`, from a request's body."""
+    raw = msgspec.json.encode(body)
+    return Call(
+        target=Target("upstream", model),
+        request=decode_request(raw, version),
+        raw=raw,
+        version=version,
+        betas=(),
+        request_id="req_test",
+        owner="key_test",
+    )
