@@ -48,7 +48,8 @@ DocumentSource: TypeAlias = Base64Source | UrlSource | FileSource | PlainTextSou
 
 class TextBlock(Struct, frozen=True, tag_field="type", tag="text"):
     text: str
-    citations: msgspec.Raw | UnsetType | None = UNSET
+    citations: msgspec.Raw | UnsetType = UNSET
+    """A list, as it came. A raw field takes null as it takes anything, and a union with None would refuse the list."""
     cache_control: CacheControl | UnsetType | None = UNSET
 
 

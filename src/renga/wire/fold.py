@@ -238,8 +238,9 @@ def _open_block(block: OutputBlock) -> tuple[OutputBlock, list[Delta]]:
     if isinstance(block, TextBlock):
         if block.text:
             deltas.append(TextDelta(block.text))
-        if not isinstance(block.citations, msgspec.Raw):
-            return replace(block, text=""), deltas
+        if not isinstance(block.citations, msgspec.Raw) or bytes(block.citations) == b"null":
+            # Some clients refuse null here, and the API itself leaves the field out.
+            return replace(block, text="", citations=UNSET), deltas
         deltas.extend(CitationsDelta(citation) for citation in _decode_raws(block.citations))
         return replace(block, text="", citations=msgspec.Raw(b"[]")), deltas
     if isinstance(block, ThinkingBlock):

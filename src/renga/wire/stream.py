@@ -82,7 +82,7 @@ class Message(Struct, frozen=True):
     content: tuple[OutputBlock, ...] = ()
     stop_reason: str | None = None
     stop_sequence: str | None = None
-    stop_details: msgspec.Raw | UnsetType | None = UNSET
+    stop_details: msgspec.Raw | UnsetType = UNSET
     usage: Usage = Usage(input_tokens=0)
 
 
@@ -131,7 +131,7 @@ class ContentBlockStop(Struct, frozen=True, tag_field="type", tag="content_block
 class MessageDeltaBody(Struct, frozen=True):
     stop_reason: str | None
     stop_sequence: str | None = None
-    stop_details: msgspec.Raw | UnsetType | None = UNSET
+    stop_details: msgspec.Raw | UnsetType = UNSET
 
 
 class MessageDelta(Struct, frozen=True, tag_field="type", tag="message_delta"):

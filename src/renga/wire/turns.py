@@ -219,7 +219,7 @@ def _unanswered(uses: dict[str, str]) -> InvalidRequest:
     )
 
 
-def is_given(raw: msgspec.Raw | msgspec.UnsetType | None) -> bool:
+def is_given(raw: msgspec.Raw | msgspec.UnsetType) -> bool:
     """Whether a raw field is there and not null."""
     return isinstance(raw, msgspec.Raw) and bytes(raw) != b"null"
 
