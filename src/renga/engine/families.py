@@ -20,7 +20,15 @@ class Family(msgspec.Struct, frozen=True):
     bare_tool_calls: bool = False
     """Whether an answer that begins with `{` may be a tool call without tags."""
     arguments_keys: tuple[str, ...] = ("arguments",)
-    """Names under which a call carries its arguments; the first is the one that grammars write."""
+    """Names under which a call may carry its arguments."""
+    call_begin: str = ""
+    """What a grammar writes before a tool's name; empty: the family has no tool calls."""
+    call_middle: str = ""
+    """Between the name and the arguments."""
+    call_end: str = ""
+    """After the arguments."""
+    call_separator: str | None = None
+    """Between two calls; None: there is only ever one."""
     visible_tokens: frozenset[str] = frozenset()
     """Special tokens that mean something to the parser and so must show in the text."""
     loose_newlines: bool = False
@@ -30,14 +38,38 @@ class Family(msgspec.Struct, frozen=True):
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("hokku", "<think>", "</think>", "<tool_call>", "</tool_call>"),
-        Family("qwen", "<think>", "</think>", "<tool_call>", "</tool_call>", loose_newlines=True),
+        Family(
+            "hokku",
+            think_open="<think>",
+            think_close="</think>",
+            tool_open="<tool_call>",
+            tool_close="</tool_call>",
+            call_begin='<tool_call>{"name":"',
+            call_middle='","arguments":',
+            call_end="}</tool_call>",
+            call_separator="",
+        ),
+        Family(
+            "qwen",
+            think_open="<think>",
+            think_close="</think>",
+            tool_open="<tool_call>",
+            tool_close="</tool_call>",
+            loose_newlines=True,
+            call_begin='<tool_call>\n{"name": "',
+            call_middle='", "arguments": ',
+            call_end="}\n</tool_call>",
+            call_separator="\n",
+        ),
         Family(
             "llama3",
             tool_open="<|python_tag|>",
             bare_tool_calls=True,
             arguments_keys=("parameters", "arguments"),
             visible_tokens=frozenset({"<|python_tag|>"}),
+            call_begin='{"name": "',
+            call_middle='", "parameters": ',
+            call_end="}",
         ),
         Family("plain"),
     )
