@@ -255,7 +255,8 @@ def test_the_ledger_has_one_row_a_request(soaked: tuple[Tally, dict[str, float],
         elif ended.kind == "error_event":
             assert row.status == "partial"
         else:
-            assert row.status == "failed"
+            # A request that is not streamed may break off after its first events: refused, and billed in part.
+            assert row.status in ("failed", "partial")
     assert Counter(row.status for row in rows)["canceled"] > REQUESTS // 20
 
 
