@@ -250,8 +250,8 @@ def test_the_ledger_has_one_row_a_request(soaked: tuple[Tally, dict[str, float],
         if ended.kind == "complete":
             assert (row.status, row.output_tokens) == ("succeeded", ended.output_tokens)
         elif ended.kind == "abandoned":
-            # A short answer may have been complete before the client's leaving was noticed.
-            assert row.status in ("canceled", "succeeded")
+            # The answer may have ended, by itself or with the engine, before the client's leaving was noticed.
+            assert row.status in ("canceled", "succeeded", "partial")
         elif ended.kind == "error_event":
             assert row.status == "partial"
         else:
