@@ -17,7 +17,7 @@ _READY_WAIT_S = 120.0
 def ask(
     prompt: Annotated[
         str | None,
-        typer.Argument(metavar="[PROMPT]", help="The question; without it, or with -, it is read from stdin."),
+        typer.Argument(metavar="PROMPT", help="The question; without it, or with -, it is read from stdin."),
     ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,

@@ -74,9 +74,9 @@ class Connection(Struct, frozen=True):
 def open_connection(config: Config, url: str | None, environ: Mapping[str, str]) -> Generator[Connection]:
     """A running server if `url` names one, else one of our own for as long as the context lasts."""
     if url:
-        secret = environ.get("RENGA_API_KEY", "")
+        secret = environ.get("RENGA_KEY", "")
         if not secret:
-            raise ConfigError("no key for that server", hint="set RENGA_API_KEY; `renga keys create` makes one")
+            raise ConfigError("no key for that server", hint="set RENGA_KEY; `renga keys create` makes one")
         yield Connection(url.rstrip("/"), secret)
         return
     with _serve_here(config) as connection:

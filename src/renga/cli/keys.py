@@ -14,7 +14,7 @@ keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
 @keys.command("create")
 def create(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="What the key is for, to recognise it by.")] = "unnamed",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for, to recognise it by.")] = "unnamed",
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:

@@ -18,7 +18,7 @@ DataOption: TypeAlias = Annotated[
 ]
 UrlOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", envvar="RENGA_URL", help="Ask this server; the key is RENGA_API_KEY."),
+    typer.Option("--url", metavar="URL", envvar="RENGA_URL", help="Ask this server; the key is RENGA_KEY."),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

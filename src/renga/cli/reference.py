@@ -101,12 +101,12 @@ def render_errors() -> str:
     lines = [
         _HEAD,
         "# Errors\n",
-        "Every response that is not a success has this body, and a stream that fails ends with it as an `error` event:\n",
+        "Every response that is not a success has this body, and a stream that fails ends with it as an event:\n",
         "```json",
         '{"type": "error", "error": {"type": "...", "message": "...", "details": {"error_code": "..."}}, '
         '"request_id": "req_..."}',
         "```\n",
-        "`details` is there only where an error code is defined. The official SDKs raise a class of their own a status.",
+        "`details` is there only where an error code is defined. Official SDKs have a class a status.",
         "Renga itself tries the next target of the plan after an error marked as retried.\n",
         "| status | `error.type` | class | retried elsewhere | meaning |",
         "|---|---|---|---|---|",

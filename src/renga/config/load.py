@@ -100,7 +100,8 @@ def _read_source(path: Path | None, environ: Mapping[str, str]) -> _Source:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        place = f"{file}:{found[1]}" if found else str(file)
+        # Otherwise it says "at end of document".
+        place = f"{file}:{found[1] if found else len(text.splitlines())}"
         raise ConfigError(f"not TOML: {str(error).partition(' (at')[0]}", path=place) from error
     return _Source(str(file), document, dict(find_lines(text)))
 

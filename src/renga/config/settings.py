@@ -114,7 +114,7 @@ NAMED_SECTIONS: dict[str, type[Struct]] = {"providers": ProviderSettings, "price
 VARIABLES: dict[str, str] = {
     "RENGA_CONFIG": "Path of the settings file, instead of ./renga.toml or the one in the user's settings folder.",
     "RENGA_URL": "Server that `renga ask`, `models` and `get` talk to, instead of answering by themselves.",
-    "RENGA_API_KEY": "Key that these commands send.",
+    "RENGA_KEY": "Key that these commands send.",
 }
 """Variables that are read but are no settings."""
 
