@@ -133,6 +133,10 @@ async def test_relayed_events_keep_unknown_fields_and_padding(served, hello):
         Relayed(
             "content_block_start", b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
         ),
+        Relayed(
+            "content_block_delta",
+            b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi","later":2}}',
+        ),
         Relayed("content_block_stop", b'{"type":"content_block_stop","index":0 }'),
         Relayed("message_delta", end),
         Relayed("message_stop", b'{"type":"message_stop"}'),

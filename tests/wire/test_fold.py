@@ -87,7 +87,8 @@ def test_a_relayed_stream_folds_to_the_same(message):
 
 @given(MESSAGE)
 def test_what_split_makes_is_a_stream(message):
-    checker = check_stream(encode_batch(split(message)))
+    content = tuple(block for block in message.content if not isinstance(block, TextBlock) or block.text)
+    checker = check_stream(encode_batch(split(msgspec.structs.replace(message, content=content))))
     assert checker.kinds[-1] == "message_stop"
 
 

@@ -95,6 +95,7 @@ BAD = {
     "content_block_start inside a block": START + block_start(TEXT) + block_start(TEXT, 1) + end(),
     "the index is 0, not 1": START
     + block_start(TEXT)
+    + delta(WORD)
     + stop()
     + block_start(TEXT, 1)
     + delta(WORD, 0)
@@ -110,6 +111,7 @@ BAD = {
     + stop()
     + end(),
     "citations is null": START + block_start('{"type":"text","text":"","citations":null}') + stop() + end(),
+    "an empty text block": START + block_start(TEXT) + stop() + end(),
     "an empty text_delta": START + block_start(TEXT) + delta('{"type":"text_delta","text":""}') + stop() + end(),
     "the stop_sequence is not named": START + end('"stop_sequence"'),
     "no message_delta gave": START + end("null"),

@@ -29,6 +29,7 @@ class StreamChecker:
         self._index = -1
         self._block: dict[str, Any] = {}
         self._input_json = ""
+        self._has_text = False
         self._signatures = 0
         self._usage: dict[str, int] = {}
         self._stop_reason: str | None = None
@@ -118,7 +119,7 @@ class StreamChecker:
         self._hold(data.get("index") == self._index, f"the index is {data.get('index')}, not {self._index}")
         self._block = data.get("content_block") or {}
         kind = self._block.get("type")
-        self._input_json, self._signatures = "", 0
+        self._input_json, self._signatures, self._has_text = "", 0, False
         empty: dict[str, dict[str, Any]] = {
             "text": {"text": ""},
             "thinking": {"thinking": "", "signature": ""},
@@ -138,6 +139,7 @@ class StreamChecker:
         self._hold(self._signatures == 0, "the signature is not the last delta of its block")
         if kind == "text_delta":
             self._hold(bool(delta.get("text")), "an empty text_delta")
+            self._has_text = True
         elif kind == "input_json_delta":
             self._input_json += delta["partial_json"]
         elif kind == "signature_delta":
@@ -152,6 +154,8 @@ class StreamChecker:
             except msgspec.DecodeError:
                 arguments = None
             self._hold(isinstance(arguments, dict), f"the arguments are no object: {self._input_json[:200]!r}")
+        elif self._block.get("type") == "text":
+            self._hold(self._has_text, "an empty text block, which the API would not take back")
         elif self._block.get("type") == "thinking":
             self._hold(self._signatures == 1, "a thinking block needs one signature")
 

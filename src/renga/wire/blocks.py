@@ -1,7 +1,7 @@
 """Content blocks, in and out, in the API's spelling.
 
-Owns: the block types. A block that Renga knows only as history of another model (server tools, redacted thinking) is kept
-as it came, so that a conversation that began elsewhere can go on here.
+Owns: the block types. A block that Renga knows only as history of another model (server tools, redacted thinking) is
+kept as it came, so that a conversation that began elsewhere can go on here.
 Must never know: which target can read which block; that is a capability (`providers/base.py`).
 
 Source: messages-api notes, sections 1.6 and 1.7, Appendix B.

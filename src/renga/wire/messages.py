@@ -120,6 +120,7 @@ def _decode(body: bytes, version: ApiVersion, *, counting: bool) -> MessageReque
     decode = _decode_count_body if counting else _decode_body
     try:
         decoded = decode(body)
+        _check_strings(body)
     except msgspec.ValidationError as error:
         decoded = _decode_without_nulls(body, error, counting=counting)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -130,6 +131,17 @@ def _decode(body: bytes, version: ApiVersion, *, counting: bool) -> MessageReque
             demands = sorted_demands((*demands, name))
     request = MessageRequest(*_implemented(decoded), demands=demands)
     return request if decoded.output_format is None else _with_output_format(request, decoded.output_format)
+
+
+def _check_strings(body: bytes) -> None:
+    """Read the strings that stay raw too: what is not text must not come up later, in the middle of an answer.
+
+    Raises: as decoding does.
+    """
+    if not body.isascii():
+        body.decode("utf-8")
+    if b"\\ud" in body or b"\\uD" in body:
+        msgspec.json.decode(body)
 
 
 def _with_output_format(request: MessageRequest, output_format: JsonSchemaFormat) -> MessageRequest:

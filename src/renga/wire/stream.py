@@ -2,11 +2,12 @@
 
 Owns: the event types, in the API's spelling.
 Must never know: where events come from or where they go.
-Invariant: a stream is `message_start, (block_start, block_delta*, block_stop)*, message_delta+, message_stop`, with `ping`
-anywhere and one `error` as the only other way to end. `ORDER` in `wire/order.py` is that sentence as a table.
+Invariant: a stream is `message_start, (block_start, block_delta*, block_stop)*, message_delta+, message_stop`, with
+`ping` anywhere after its start and one `error` as the only other way to end. `ORDER` in `wire/order.py` is that
+sentence as a table.
 
-Events travel in batches (`Batch`): one batch is what one read of the upstream or one step of the engine brought, so that
-it leaves in one write.
+Events travel in batches (`Batch`): one batch is what one read of the upstream or one step of the engine brought, so
+that it leaves in one write.
 
 Source: messages-api notes, section 1.9 (SDK sources and recorded traffic).
 """
@@ -171,7 +172,7 @@ class Relayed(Struct, frozen=True):
 
 
 class Whole(Struct, frozen=True):
-    """A complete answer in one event, from a target that did not stream. The only event of its stream, Evidence aside."""
+    """A complete answer in one event, from a target that did not stream. Nothing but Evidence may stand beside it."""
 
     data: bytes
     """The Message as JSON, exactly as the target sent it."""
