@@ -1,0 +1,198 @@
+"""One conformance suite for every database: subclass `StoreSuite`, give it a `url` fixture, and pytest runs the rest.
+
+Owns: what `store/database.py` promises, as tests. Must never know: which database it runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from renga.store import schema
+from renga.store.database import Database, open_database
+from renga.store.errors import DatabaseFailed, DatabaseTooNew
+from renga.store.rows import AttemptRow, KeyRow, LedgerRow, UsageQuery, UsageRow
+
+_DAY_US = 86_400_000_000
+
+
+def make_row(request_id: str, **changes: object) -> LedgerRow:
+    """A ledger row of a plain request on 2026-11-21, with changes."""
+    row = LedgerRow(
+        request_id=request_id,
+        time_us=int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()) * 1_000_000,
+        key_id="key_a",
+        surface="messages",
+        requested_model="claude-haiku-5-5",
+        target="local/hokku",
+        tier="haiku",
+        why="tier:haiku",
+        attempts=(AttemptRow("local/hokku", None, 1200),),
+        status="succeeded",
+        error_type=None,
+        stop_reason="end_turn",
+        input_tokens=10,
+        cache_creation_5m_tokens=1,
+        cache_creation_1h_tokens=2,
+        cache_read_tokens=3,
+        output_tokens=5,
+        thinking_tokens=4,
+        cost_nano_usd=100,
+        price_source="own machine",
+        overhead_us=90,
+        first_event_us=1100,
+        total_us=5000,
+        mean_logprob=-0.5,
+        streamed=True,
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def make_key(number: int, name: str = "laptop") -> KeyRow:
+    return KeyRow(f"key_{number}", name, bytes([number]) * 32, "abcd", created_us=1000 + number)
+
+
+class StoreSuite:
+    """Subclass it in a test module and give the subclass a `url` fixture: an empty database."""
+
+    @pytest.fixture
+    def database(self, url: str) -> Iterator[Database]:
+        with open_database(url) as database:
+            yield database
+
+    def test_opening_migrates_once_and_then_finds_it_done(self, url: str, database: Database) -> None:
+        assert database.version() == schema.HEAD
+        with open_database(url) as again:
+            assert again.version() == schema.HEAD
+            assert again.read_keys() == []
+
+    def test_many_may_open_an_empty_database_at_once(self, url: str) -> None:
+        versions: list[str | None] = []
+
+        def open_one() -> None:
+            with open_database(url) as database:
+                versions.append(database.version())
+
+        threads = [threading.Thread(target=open_one) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert versions == [schema.HEAD] * 4
+
+    def test_a_newer_database_is_refused(self, url: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schema, "HEAD", "0000")
+        with pytest.raises(DatabaseTooNew, match="0001"):
+            open_database(url)
+
+    def test_rows_come_back_as_they_went(self, database: Database) -> None:
+        nothing_known = make_row(
+            "req_2", target=None, tier=None, error_type="api_error", stop_reason=None, attempts=(), cost_nano_usd=None,
+            price_source=None, first_event_us=None, mean_logprob=None, streamed=False, requested_model="Ω\u2028\"'",
+        )  # fmt: skip
+        large = make_row("req_3", cost_nano_usd=9_000_000_000_000_000_000, input_tokens=2**40)
+        rows = [make_row("req_1"), nothing_known, large]
+        database.write_rows(rows)
+        assert database.read_rows() == rows
+        assert database.read_rows(after=1, limit=1) == [nothing_known]
+
+    def test_a_row_is_written_once_however_often_it_is_sent(self, database: Database) -> None:
+        first = make_row("req_1")
+        database.write_rows([first])
+        database.write_rows([make_row("req_1", cost_nano_usd=7), make_row("req_2")])
+        assert [row.request_id for row in database.read_rows()] == ["req_1", "req_2"]
+        assert database.read_rows()[0] == first
+
+    def test_a_bad_row_takes_its_batch_with_it(self, database: Database) -> None:
+        with pytest.raises(DatabaseFailed):
+            database.write_rows([make_row("req_1"), make_row("req_2", input_tokens=2**70)])
+        assert database.read_rows() == []
+
+    def test_usage_adds_up_by_group(self, database: Database) -> None:
+        start = make_row("req_0").time_us
+        database.write_rows(
+            [
+                make_row("req_1"),
+                make_row("req_2", time_us=start + _DAY_US, cost_nano_usd=None, status="failed"),
+                make_row("req_3", time_us=start + _DAY_US, cost_nano_usd=50, status="partial"),
+                make_row("req_4", key_id="key_b", target="anthropic/claude-opus-5-5", tier="opus"),
+                make_row("req_5", key_id="key_b", target=None, tier=None, status="canceled", cost_nano_usd=0),
+            ]
+        )
+        by_day = database.read_usage(UsageQuery(by=("day",)))
+        assert by_day == [
+            UsageRow(("2026-11-21",), 3, 0, 30, 9, 9, 15, 12, 200, 0),
+            UsageRow(("2026-11-22",), 2, 2, 20, 6, 6, 10, 8, 50, 1),
+        ]
+        by_key = database.read_usage(UsageQuery(by=("key", "tier"), until_us=start + 1))
+        assert {row.group: (row.requests, row.cost_nano_usd) for row in by_key} == {
+            ("key_a", "haiku"): (1, 100),
+            ("key_b", None): (1, 0),
+            ("key_b", "opus"): (1, 100),
+        }
+        assert [row.group for row in database.read_usage(UsageQuery(by=("target",), since_us=start + 1))] == [
+            ("local/hokku",)
+        ]
+        (everything,) = database.read_usage(UsageQuery(by=(), key_id="key_a"))
+        assert (everything.group, everything.requests, everything.unpriced) == ((), 3, 1)
+
+    def test_keys_live_until_they_are_revoked(self, database: Database) -> None:
+        database.create_key(make_key(1))
+        database.create_key(make_key(2, "server"))
+        assert database.revoke_key("key_1", 5000)
+        assert not database.revoke_key("key_1", 6000)
+        assert not database.revoke_key("key_9", 6000)
+        first, second = database.read_keys()
+        assert (first.key_id, first.revoked_us) == ("key_1", 5000)
+        assert second == make_key(2, "server")
+
+    def test_a_secret_belongs_to_one_key(self, database: Database) -> None:
+        database.create_key(make_key(1))
+        with pytest.raises(DatabaseFailed):
+            database.create_key(msgspec.structs.replace(make_key(1), key_id="key_other"))
+        assert len(database.read_keys()) == 1
+
+    def test_every_change_of_keys_is_a_new_generation(self, database: Database) -> None:
+        generations = [database.read_generation()]
+        database.create_key(make_key(1))
+        generations.append(database.read_generation())
+        database.write_last_used({"key_1": 4000})
+        assert database.read_generation() == generations[-1]
+        assert database.read_keys()[0].last_used_us == 4000
+        database.revoke_key("key_1", 5000)
+        generations.append(database.read_generation())
+        assert generations == sorted(set(generations))
+
+    def test_the_first_key_is_made_once(self, database: Database) -> None:
+        assert database.create_first_key(make_key(1))
+        assert not database.create_first_key(make_key(2))
+        database.revoke_key("key_1", 5000)
+        assert not database.create_first_key(make_key(3))
+        assert [key.key_id for key in database.read_keys()] == ["key_1"]
+
+    def test_a_secret_is_made_once_for_all(self, url: str, database: Database) -> None:
+        assert database.ensure_secret("signature", b"one") == b"one"
+        with open_database(url) as other:
+            assert other.ensure_secret("signature", b"two") == b"one"
+        assert database.ensure_secret("another", b"three") == b"three"
+
+    def test_writers_wait_for_each_other(self, url: str) -> None:
+        with open_database(url):
+            pass
+
+        def write(name: str) -> None:
+            with open_database(url) as database:
+                for number in range(20):
+                    database.write_rows([make_row(f"req_{name}_{number}")])
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with open_database(url) as database:
+            assert len(database.read_rows()) == 80
