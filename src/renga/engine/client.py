@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from typing import cast
 
 import msgspec
 
@@ -104,8 +105,8 @@ class Child(asyncio.Protocol):
         """Done when the socket is closed, from either end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no asyncio.Transport by class
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):
