@@ -1,0 +1,183 @@
+"""Suites with a list of labels in the prompt: Banking77, CLINC150, held-out domains, moderation."""
+
+import csv
+import functools
+import gzip
+import json
+from collections import defaultdict
+from random import Random
+from typing import Any
+
+from renga.evals.baselines import label_baselines, overlap_baseline
+from renga.evals.cases import Answer, Case, Suite
+from renga.evals.data import (
+    HELD_OUT_CLINC_DOMAINS,
+    HELD_OUT_HWU_PREFIXES,
+    moderation_part,
+    read_lines,
+    read_table,
+    shared_data,
+)
+from renga.evals.statistics import macro_f1
+
+INSTRUCTION = "Classify the customer's message into exactly one of these labels. Reply with the label only."
+MODERATION_LABELS = ("hate", "offensive", "neither")
+MODERATION = "Moderate the message. Reply with one label: hate, offensive, neither."
+Pairs = list[tuple[str, str]]
+"""(text, label)"""
+
+
+def is_label(case: Case, answer: Answer) -> float:
+    """Whether the answer is the label, and nothing else."""
+    return float(answer.text.strip() == case.expected)
+
+
+def label_case(text: str, label: str, options: list[str], *, group: str = "") -> Case:
+    """One message and the list of labels."""
+    system = INSTRUCTION + "\n" + "\n".join(f"- {option}" for option in options)
+    return Case((("user", text),), label, system=system, options=tuple(options), max_tokens=32, group=group)
+
+
+def _with_options(random: Random, pairs: Pairs, labels: list[str], *, count: int, group: str = "") -> list[Case]:
+    cases: list[Case] = []
+    for text, label in pairs:
+        options = [label, *random.sample([other for other in labels if other != label], count - 1)]
+        random.shuffle(options)
+        cases.append(label_case(text, label, options, group=group))
+    return cases
+
+
+def _sample(random: Random, pairs: Pairs, most: int) -> Pairs:
+    return random.sample(pairs, min(most, len(pairs)))
+
+
+@functools.cache
+def banking_pairs(part: str) -> Pairs:
+    return [(row["input"], row["output"]) for row in read_lines(f"corpus/banking77_{part}-01.jsonl.gz")]
+
+
+def draw_banking(random: Random, most: int, *, count: int) -> list[Case]:
+    """Banking77's test part with `count` of the 77 labels."""
+    labels = sorted({label for _, label in banking_pairs("test")})
+    return _with_options(random, _sample(random, banking_pairs("test"), most), labels, count=count)
+
+
+@functools.cache
+def clinc_parts() -> dict[str, Any]:
+    with gzip.open(shared_data() / "tasks/clinc150/data/data_full.json.gz", "rt", encoding="utf-8") as text:
+        return json.load(text)
+
+
+@functools.cache
+def held_out_clinc() -> frozenset[str]:
+    domains = json.loads((shared_data() / "tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
+    return frozenset(label for name in HELD_OUT_CLINC_DOMAINS for label in domains[name])
+
+
+def draw_clinc(random: Random, most: int) -> list[Case]:
+    """CLINC150's test part, 10 of all 150 labels; the group says whether the right label was trained on."""
+    pairs = [(text, label) for text, label in clinc_parts()["test"]]
+    labels = sorted({label for _, label in pairs})
+    cases: list[Case] = []
+    for text, label in _sample(random, pairs, most):
+        group = "held-out label" if label in held_out_clinc() else "trained label"
+        cases += _with_options(random, [(text, label)], labels, count=10, group=group)
+    return cases
+
+
+def draw_scope(random: Random, most: int) -> list[Case]:
+    """Half in scope, half CLINC150's out-of-scope questions, always 10 labels and no way out."""
+    inside = draw_clinc(random, most // 2)
+    labels = sorted({label for _, label in clinc_parts()["test"]})
+    outside: list[Case] = []
+    for text, _ in random.sample(clinc_parts()["oos_test"], most - len(inside)):
+        outside.append(label_case(text, "", random.sample(labels, 10), group="out of scope"))
+    return inside + outside
+
+
+def draw_held_out(random: Random, most: int) -> list[Case]:
+    """Labels never trained on, 5 in the prompt: CLINC150 travel, HWU64 scenarios, insurance tickets."""
+    clinc = [(text, label) for text, label in clinc_parts()["test"] if label in held_out_clinc()]
+    hwu = [
+        (row["input"], json.loads(row["output"])["intent"])
+        for row in read_lines("corpus/hwu64_train-01.jsonl.gz")
+        if json.loads(row["output"])["intent"].startswith(HELD_OUT_HWU_PREFIXES)
+    ]
+    table = shared_data() / "tasks/anthropic_cookbook/skills/classification/data/test.tsv"
+    with table.open(encoding="utf-8", newline="") as lines:
+        tickets = [(row["text"], row["label"]) for row in csv.DictReader(lines, delimiter="\t")]
+    cases: list[Case] = []
+    for group, pairs in (("clinc150 travel", clinc), ("hwu64 scenarios", hwu), ("insurance tickets", tickets)):
+        labels = sorted({label for _, label in pairs})
+        cases += _with_options(random, _sample(random, pairs, most // 3), labels, count=5, group=group)
+    return cases
+
+
+@functools.cache
+def moderation_pairs(part: str) -> Pairs:
+    rows = read_table("tasks/hate_speech_offensive/data/labeled_data.csv.gz")
+    return [
+        (row["tweet"], MODERATION_LABELS[int(row["class"])]) for row in rows if moderation_part(row["tweet"]) == part
+    ]
+
+
+def draw_moderation(random: Random, most: int) -> list[Case]:
+    """The hash split's test part."""
+    return [
+        Case((("user", text),), label, system=MODERATION, options=MODERATION_LABELS, max_tokens=16, group=label)
+        for text, label in _sample(random, moderation_pairs("test"), most)
+    ]
+
+
+def moderation_f1(cases: list[Case], answers: list[Answer]) -> float:
+    return macro_f1([case.expected for case in cases], [answer.text.strip() for answer in answers])
+
+
+def clinc_train() -> Pairs:
+    return [(text, label) for text, label in clinc_parts()["train"]]
+
+
+def by_label(pairs: Pairs) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for text, label in pairs:
+        found[label].append(text)
+    return dict(found)
+
+
+SUITES = (
+    Suite(
+        "banking77, 10 labels",
+        "accuracy",
+        0.85,
+        lambda random, most: draw_banking(random, most, count=10),
+        is_label,
+        lambda cases: label_baselines(cases, banking_pairs("train")),
+    ),
+    Suite(
+        "banking77, 77 labels",
+        "accuracy",
+        None,
+        lambda random, most: draw_banking(random, most, count=77),
+        is_label,
+        lambda cases: label_baselines(cases, banking_pairs("train")),
+    ),
+    Suite(
+        "clinc150, 10 labels",
+        "accuracy",
+        0.85,
+        draw_clinc,
+        is_label,
+        lambda cases: label_baselines(cases, clinc_train()),
+    ),
+    Suite("held-out labels, 5", "accuracy", 0.60, draw_held_out, is_label, overlap_baseline),
+    Suite(
+        "moderation, 3 classes",
+        "macro-F1",
+        None,
+        draw_moderation,
+        is_label,
+        lambda cases: label_baselines(cases, moderation_pairs("train"), score="macro-F1"),
+        moderation_f1,
+    ),
+)
+SCOPE = Suite("clinc150, out of scope", "AUROC", 0.85, draw_scope, is_label, calibrated=False)

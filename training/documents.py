@@ -1,0 +1,119 @@
+"""A training document: a conversation, and its rendering into tokens.
+
+Owns:   the segmentation. Template pieces are encoded with the special tokens on, every content piece alone with them
+        off: exactly what the engine does. tests/training compares it with the chat template's own rendering.
+Knows:  nothing of where a document came from.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    "A JSON Schema object."
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    role: str
+    "user, assistant or tool"
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    learned: bool = True
+    "False: an assistant turn that is context only (a guess without evidence, say)."
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    turns: tuple[Turn, ...]
+    system: str = ""
+    tools: tuple[Tool, ...] = ()
+    family: str = ""
+    "The generator that made it; for the mixture's counts only."
+
+
+@dataclass(slots=True)
+class Encoded:
+    tokens: list[int] = field(default_factory=list[int])
+    learned: list[bool] = field(default_factory=list[bool])
+    "Whether the loss counts the token in phase 2."
+
+
+def render_json(value: Any) -> str:
+    """Compact, keys in the given order, non-ASCII as it is: the only JSON that hokku ever writes."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def render_tool(tool: Tool) -> str:
+    return render_json({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
+
+
+def render_call(call: ToolCall) -> str:
+    return render_json({"name": call.name, "arguments": call.arguments})
+
+
+def segments(document: Document) -> list[tuple[str, bool, bool]]:
+    """Cut a document into (text, is it template, is it learned) in order."""
+    parts: list[tuple[str, bool, bool]] = []
+    if document.system or document.tools:
+        parts += [("<|system|>", True, False), (document.system, False, False)]
+        if document.tools:
+            parts.append(("\n<tools>\n", True, False))
+            for tool in document.tools:
+                parts += [(render_tool(tool), False, False), ("\n", True, False)]
+            parts.append(("</tools>", True, False))
+        parts.append(("<|end|>", True, False))
+    for turn in document.turns:
+        parts += _turn_segments(turn)
+    return [part for part in parts if part[0]]
+
+
+def _turn_segments(turn: Turn) -> list[tuple[str, bool, bool]]:
+    if turn.role != "assistant":
+        return [(f"<|{turn.role}|>", True, False), (turn.text, False, False), ("<|end|>", True, False)]
+    learned = turn.learned
+    parts = [("<|assistant|>", True, False)]
+    if turn.reasoning:
+        parts += [("<think>", True, learned), (turn.reasoning, False, learned), ("</think>", True, learned)]
+    parts.append((turn.text, False, learned))
+    for call in turn.calls:
+        parts += [("<tool_call>", True, learned), (render_call(call), False, learned), ("</tool_call>", True, learned)]
+    parts.append(("<|end|>", True, learned))
+    return parts
+
+
+class Encoder:
+    """Turns documents into tokens; template pieces are looked up once."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._pieces: dict[str, list[int]] = {}
+
+    def encode(self, document: Document) -> Encoded:
+        encoded = Encoded()
+        for text, is_template, learned in segments(document):
+            ids = self._template(text) if is_template else self._tokenizer.encode(text).ids
+            encoded.tokens += ids
+            encoded.learned += [learned] * len(ids)
+        return encoded
+
+    def _template(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._tokenizer.encode_special_tokens = False
+            self._pieces[text] = self._tokenizer.encode(text).ids
+            self._tokenizer.encode_special_tokens = True
+        return self._pieces[text]

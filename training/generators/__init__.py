@@ -1,0 +1,1 @@
+"""Document generators, one file for each family of tasks."""

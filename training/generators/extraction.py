@@ -1,0 +1,127 @@
+"""JSON from text: the slots of public sets under changing names, and invented records under invented schemas."""
+
+import re
+from random import Random
+from typing import Any
+
+from renga.evals.values import draw_value
+from renga.evals.vocabulary import TRAINING
+from training.documents import Document, Turn, render_json
+from training.sources import slot_names, slot_rows
+
+INSTRUCTIONS = (
+    "Extract the fields from the message as compact JSON. Leave out fields that are not mentioned.\nFields: {fields}",
+    "Return a JSON object with these fields if they are in the text: {fields}",
+    "Fill in what the message says. Fields: {fields}. Reply with JSON only.",
+    "Extract {fields} from the text below. Output JSON.",
+    "You turn messages into JSON. Allowed keys: {fields}",
+    "Read the request and write its details as a JSON object.\nKeys:\n{lines}",
+    "Answer with JSON that follows this schema: {schema}",
+)
+NULLS = (" Use null for what is missing.", " Missing fields are null.", " Write null where the text says nothing.")
+RENAMED = {
+    "playlist_owner": ("owner", "belongs_to"),
+    "party_size_number": ("guests", "people", "party_size"),
+    "timeRange": ("when", "time", "date"),
+    "music_item": ("item", "kind"),
+    "object_name": ("title", "name", "work"),
+    "object_type": ("type", "kind"),
+    "rating_value": ("stars", "score", "rating"),
+    "place_name": ("place", "where"),
+    "artist_name": ("artist", "singer"),
+    "person": ("who", "contact", "name"),
+    "restaurant_name": ("restaurant", "venue"),
+    "people": ("guests", "party_size"),
+    "first_name": ("given_name", "name"),
+    "last_name": ("surname", "family_name"),
+}
+
+
+def _key(slot: str, random: Random, *, rename: bool) -> str:
+    if rename and slot in RENAMED and random.random() < 0.5:
+        return random.choice(RENAMED[slot])
+    if rename and random.random() < 0.3:
+        words = re.sub(r"([a-z])([A-Z])", r"\1_\2", slot).lower().split("_")
+        return words[0] + "".join(word.title() for word in words[1:])
+    return slot
+
+
+def slots(random: Random) -> Document:
+    """One to four messages of one intent, with a field list that also names absent fields."""
+    rows = slot_rows()
+    name, intent, text, found = _draw_row(random)
+    known = slot_names().get((name, intent), list(found))
+    rename = random.random() < 0.35
+    keys = {slot: _key(slot, random, rename=rename) for slot in known}
+    fields = [slot for slot in known if slot in found or name == "snips" or random.random() < 0.8]
+    if random.random() < 0.2 and len(fields) > 1:
+        fields.remove(random.choice(fields))
+    fields = list({keys[slot]: slot for slot in fields}.values())
+    random.shuffle(fields)
+    nulls = random.random() < 0.15
+    items = [(text, found)]
+    for _ in range(random.choice((0, 0, 1, 2, 3))):
+        other = random.choice(rows)
+        for _ in range(6):
+            if other[:2] == (name, intent):
+                break
+            other = _draw_row(random)
+        if other[:2] == (name, intent):
+            items.append((other[2], other[3]))
+    head = _instruction([keys[slot] for slot in fields], random, nulls=nulls)
+    objects = [_object({keys[slot]: found.get(slot) for slot in fields}, nulls=nulls) for _, found in items]
+    return _document(head, [text for text, _ in items], objects, random, "slots")
+
+
+def _draw_row(random: Random) -> tuple[str, str, str, dict[str, str]]:
+    rows = slot_rows()
+    row = random.choice(rows)
+    while row[0] != "snips" and random.random() < 0.5:
+        row = random.choice(rows)
+    return row
+
+
+def _object(values: dict[str, Any], *, nulls: bool) -> str:
+    return render_json({key: value for key, value in values.items() if nulls or value is not None})
+
+
+def _instruction(fields: list[str], random: Random, *, nulls: bool) -> str:
+    form = INSTRUCTIONS[0] if random.random() < 0.3 else random.choice(INSTRUCTIONS)
+    properties = {field: {"type": "string"} for field in fields}
+    head = form.format(
+        fields=", ".join(fields),
+        lines="\n".join(fields),
+        schema=render_json({"type": "object", "properties": properties}),
+    )
+    return head + random.choice(NULLS) if nulls else head
+
+
+def _document(head: str, texts: list[str], objects: list[str], random: Random, family: str) -> Document:
+    in_system = random.random() < 0.75
+    turns: list[Turn] = []
+    for index, (text, answer) in enumerate(zip(texts, objects, strict=True)):
+        shown = text if in_system or index else f"{head}\n\n{text}"
+        turns += [Turn("user", shown), Turn("assistant", answer)]
+    return Document(tuple(turns), system=head if in_system else "", family=family)
+
+
+def records(random: Random) -> Document:
+    """Invented records in sentences, lines or mixed order; integers stay integers."""
+    count = random.choice((2, 3, 3, 4, 5, 6))
+    parts = random.sample(TRAINING.parameters, count)
+    present = [part for part in parts if random.random() < 0.8] or parts[:1]
+    values = {part.name: draw_value(random, part.kind) for part in present}
+    spoken = list(present)
+    random.shuffle(spoken)
+    layout = random.random()
+    if layout < 0.4:
+        text = ", ".join(random.choice(part.phrases).format(values[part.name].text) for part in spoken)
+        text = random.choice(TRAINING.frames).format(act=f"{random.choice(TRAINING.verbs)} it", details=text)
+    elif layout < 0.7:
+        text = "\n".join(f"{part.name.replace('_', ' ').title()}: {values[part.name].text}" for part in spoken)
+    else:
+        text = ". ".join(f"The {part.description.lower()} is {values[part.name].text}" for part in spoken) + "."
+    nulls = random.random() < 0.2
+    head = _instruction([part.name for part in parts], random, nulls=nulls)
+    found = {part.name: values[part.name].value if part.name in values else None for part in parts}
+    return _document(head, [text], [_object(found, nulls=nulls)], random, "records")

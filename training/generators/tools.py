@@ -1,0 +1,144 @@
+"""Tool calls: invented tools, tools made from public slot sets, real API calls, results read back."""
+
+import functools
+import re
+from random import Random
+from typing import Any
+
+from renga.evals.invented import draw_call
+from renga.evals.vocabulary import TRAINING
+from training.documents import Document, Tool, ToolCall, Turn, render_json
+from training.generators.extraction import RENAMED
+from training.sources import read_corpus, slot_names, slot_rows
+
+SYSTEMS = (
+    "",
+    "",
+    "Use the tools to help the user.",
+    "Call the tool that does what the user asks.",
+    "You are an assistant with tools. Call exactly one of them.",
+    "You help customers. Use a tool when one fits.",
+)
+NO_TOOL = (
+    "None of my tools can do that. Shall I pass you on to a specialist?",
+    "I have no tool for that, so this needs a specialist.",
+)
+DONE = ("Done. {facts}", "That worked: {facts}", "It is done. {facts}", "Here is what came back: {facts}")
+
+
+def invented(random: Random) -> Document:
+    """One to five invented tools; sometimes the right one is missing, sometimes a result comes back."""
+    call = draw_call(random, TRAINING, tool_count=random.choice((1, 2, 3, 3, 4, 4, 5)))
+    shape = random.choice(("full", "bare", "bare", "open"))
+    tools = [Tool(tool.name, tool.description, _shape(tool.schema(), shape)) for tool in call.tools]
+    turns = [Turn("user", call.message)]
+    if random.random() < 0.06 and len(tools) > 1:
+        tools = [tool for tool in tools if tool.name != call.name]
+        turns.append(Turn("assistant", random.choice(NO_TOOL)))
+    else:
+        turns.append(Turn("assistant", "", (ToolCall(call.name, call.arguments),)))
+        if random.random() < 0.2:
+            turns += _result(call.arguments, random)
+    return Document(tuple(turns), random.choice(SYSTEMS), tuple(tools), "invented")
+
+
+def _shape(schema: dict[str, Any], shape: str) -> dict[str, Any]:
+    """Schemas as people write them: with everything, without closing the object, or with types only."""
+    if shape == "full":
+        return schema
+    if shape == "open":
+        return {"type": "object", "properties": schema["properties"]}
+    return {"type": "object", "properties": {key: {"type": part["type"]} for key, part in schema["properties"].items()}}
+
+
+def _result(arguments: dict[str, Any], random: Random) -> list[Turn]:
+    """A tool result, and an answer that copies from it."""
+    facts = dict(random.sample(sorted(arguments.items()), min(2, len(arguments))))
+    facts = {"status": random.choice(("ok", "confirmed", "created", "pending")), **facts}
+    said = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in facts.items())
+    return [Turn("tool", render_json(facts)), Turn("assistant", random.choice(DONE).format(facts=said))]
+
+
+def _words(name: str) -> str:
+    return re.sub(r"([a-z])([A-Z])", r"\1 \2", name).replace("_", " ").replace("-", " ").lower()
+
+
+def from_slots(random: Random) -> Document:
+    """A real sentence with its slots as the arguments of a tool named after the intent."""
+    names = slot_names()
+    row = random.choice(slot_rows())
+    while not row[3] or (row[0], row[1]) not in names or (row[0] != "snips" and random.random() < 0.3):
+        row = random.choice(slot_rows())
+    name, intent, text, found = row
+    others = [key for key in names if key[0] != "nlupp" and key != (name, intent)]
+    picked = [(name, intent), *random.sample(others, random.choice((0, 1, 2, 3, 4)))]
+    rename = random.random() < 0.3
+    renamed = {slot: random.choice(RENAMED.get(slot, (slot,))) if rename else slot for slot in found}
+    if len(set(renamed.values())) < len(renamed):
+        renamed = {slot: slot for slot in found}
+    camel = random.random() < 0.3
+    shape = random.choice(("full", "bare", "bare", "open"))
+    tools: list[Tool] = []
+    for key in picked:
+        slots = [renamed.get(slot, slot) for slot in names[key][:8]]
+        slots += [renamed[slot] for slot in found if key == (name, intent) and renamed[slot] not in slots]
+        random.shuffle(slots)
+        tools.append(_slot_tool(key[1], list(dict.fromkeys(slots)), camel=camel, shape=shape))
+    order = list(tools[0].parameters["properties"])
+    values = {renamed[slot]: value for slot, value in found.items()}
+    call = ToolCall(tools[0].name, {field: values[field] for field in order if field in values})
+    random.shuffle(tools)
+    turns = (Turn("user", text), Turn("assistant", "", (call,)))
+    return Document(turns, random.choice(SYSTEMS), tuple(tools), "from_slots")
+
+
+def _slot_tool(intent: str, slots: list[str], *, camel: bool, shape: str = "bare") -> Tool:
+    words = _words(intent)
+    name = "".join(word.title() for word in words.split()) if camel else words.replace(" ", "_")
+    properties = {slot: {"type": "string", "description": _words(slot)} for slot in slots}
+    parameters = {"type": "object", "properties": properties, "required": [], "additionalProperties": False}
+    return Tool(name, words, _shape(parameters, shape))
+
+
+@functools.cache
+def _api_dialogues() -> list[list[dict[str, Any]]]:
+    rows = read_corpus("taskmaster_tm4_reward") + read_corpus("taskmaster_tm3_reward")
+    return [row["turns"] for row in rows if any("tool_call" in turn for turn in row["turns"])]
+
+
+@functools.cache
+def _api_signatures() -> dict[str, list[str]]:
+    """Each API and the arguments it was ever called with."""
+    found: dict[str, dict[str, None]] = {}
+    for turns in _api_dialogues():
+        for turn in turns:
+            for api, arguments in turn.get("tool_call", {}).items():
+                found.setdefault(api, {}).update(dict.fromkeys(arguments))
+    return {api: list(arguments) for api, arguments in found.items()}
+
+
+def api_dialogue(random: Random) -> Document:
+    """A Taskmaster conversation with the calls a person made."""
+    signatures = _api_signatures()
+    turns: list[Turn] = []
+    used: dict[str, None] = {}
+    for turn in random.choice(_api_dialogues())[:10]:
+        if turn["role"] == "api":
+            turns.append(Turn("tool", render_json(turn["response"])[:500]))
+        elif turn["role"] == "user":
+            turns.append(Turn("user", turn["text"]))
+        elif "tool_call" in turn:
+            calls = tuple(ToolCall(api, _sorted(api, arguments)) for api, arguments in turn["tool_call"].items())
+            used.update(dict.fromkeys(call.name for call in calls))
+            turns.append(Turn("assistant", turn["text"], calls))
+        else:
+            turns.append(Turn("assistant", turn["text"], learned=bool(turns)))
+    wanted = [*used, *random.sample(list(signatures), 2)]
+    random.shuffle(wanted)
+    tools = tuple(_slot_tool(api, signatures[api], camel=False) for api in dict.fromkeys(wanted))
+    return Document(tuple(turns), "Use the tools to help the user.", tools, "api_dialogue")
+
+
+def _sorted(api: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    order = _api_signatures()[api]
+    return {key: arguments[key] for key in order if key in arguments}

@@ -1,0 +1,151 @@
+"""The mixture: which generator makes how much of the corpus, and the corpus as arrays of tokens.
+
+Owns:   the weights and the cache of encoded documents. A corpus is a pure function of its seed, size and weights.
+"""
+
+import hashlib
+import multiprocessing
+import pathlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import numpy
+from tqdm import tqdm
+
+from training.documents import Document, Encoder
+from training.generators import extraction, grounded, labels, support, tools
+from training.sources import prose
+from training.tokenizer import load_tokenizer
+
+Generator = Callable[[Random], Document]
+MIXTURE: tuple[tuple[Generator, float], ...] = (
+    (labels.classify, 27.0),
+    (labels.topic, 7.0),
+    (labels.moderate, 9.0),
+    (labels.toxicity, 0.3),
+    (extraction.slots, 15.0),
+    (extraction.records, 4.0),
+    (tools.invented, 11.0),
+    (tools.from_slots, 5.0),
+    (tools.api_dialogue, 0.5),
+    (support.desk, 7.0),
+    (support.macros, 2.0),
+    (support.hand_over, 1.5),
+    (support.refusal, 0.3),
+    (support.small_talk, 0.5),
+    (support.arithmetic, 0.5),
+    (support.recall, 3.0),
+    (grounded.desk_passage, 4.0),
+    (grounded.prose_passage, 4.0),
+)
+"""Generator and its share of the documents, in per cent."""
+
+
+@dataclass(slots=True)
+class Corpus:
+    """Documents end to end."""
+
+    tokens: numpy.ndarray
+    "uint16"
+    learned: numpy.ndarray
+    "bool: counted by the loss of phase 2"
+    ends: numpy.ndarray
+    "int64: the end of each document"
+
+
+def draw_document(random: Random) -> Document:
+    """Draw a generator by weight, then a document."""
+    generators = [generator for generator, _ in MIXTURE]
+    return random.choices(generators, weights=[share for _, share in MIXTURE])[0](random)
+
+
+def _encode_part(task: tuple[str, int, int, int]) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, Counter[str]]:
+    tokenizer_path, seed, token_budget, longest_tokens = task
+    encoder = Encoder(load_tokenizer(pathlib.Path(tokenizer_path)))
+    random = Random(seed)
+    tokens: list[int] = []
+    learned: list[bool] = []
+    ends: list[int] = []
+    families: Counter[str] = Counter()
+    while len(tokens) < token_budget:
+        document = draw_document(random)
+        encoded = encoder.encode(document)
+        if len(encoded.tokens) > longest_tokens:
+            continue
+        tokens += encoded.tokens
+        learned += encoded.learned
+        ends.append(len(tokens))
+        families[document.family] += len(encoded.tokens)
+    return numpy.array(tokens, numpy.uint16), numpy.array(learned, bool), numpy.array(ends, numpy.int64), families
+
+
+def build_corpus(tokenizer_path: pathlib.Path, *, seed: int, token_budget: int, longest_tokens: int) -> Corpus:
+    """Draw documents until the budget is full, on all cores; the result does not depend on their number."""
+    parts = 16
+    tasks = [(str(tokenizer_path), seed * 1000 + part, token_budget // parts, longest_tokens) for part in range(parts)]
+    for generator, _ in MIXTURE:
+        generator(Random(0))  # reads the sets once, before the processes part
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        results = list(tqdm(pool.imap(_encode_part, tasks), total=parts, desc="corpus"))
+    families: Counter[str] = Counter()
+    ends: list[numpy.ndarray] = []
+    offset = 0
+    for tokens, _, part_ends, counted in results:
+        ends.append(part_ends + offset)
+        offset += len(tokens)
+        families.update(counted)
+    for family, count in families.most_common():
+        print(f"  {family:16s} {count / offset:6.1%}")
+    return Corpus(
+        numpy.concatenate([result[0] for result in results]),
+        numpy.concatenate([result[1] for result in results]),
+        numpy.concatenate(ends),
+    )
+
+
+def load_corpus(folder: pathlib.Path, *, seed: int, token_budget: int, longest_tokens: int) -> Corpus:
+    """Read the cached corpus, or build it; the cache's name holds everything that it depends on."""
+    tokenizer_path = folder / "tokenizer.json"
+    sources = [*sorted(pathlib.Path(__file__).parent.glob("generators/*.py")), pathlib.Path(__file__), tokenizer_path]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
+    path = folder / f"corpus-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
+    if not path.exists():
+        corpus = build_corpus(tokenizer_path, seed=seed, token_budget=token_budget, longest_tokens=longest_tokens)
+        numpy.savez(path, tokens=corpus.tokens, learned=corpus.learned, ends=corpus.ends)
+    with numpy.load(path) as arrays:
+        return Corpus(arrays["tokens"], arrays["learned"], arrays["ends"])
+
+
+def tokenizer_texts(seed: int, *, documents: int, pages: int) -> list[str]:
+    """Texts that the tokenizer is trained on: the mixture's own documents, and prose."""
+    random = Random(seed)
+    texts: list[str] = []
+    for _ in range(documents):
+        document = draw_document(random)
+        texts += [document.system, *(turn.text for turn in document.turns)]
+    for _, text in random.sample(prose(), pages):
+        texts.append(text[:2000])
+    return texts
+
+
+def load_prose(folder: pathlib.Path, *, token_budget: int, piece_tokens: int = 384) -> Corpus:
+    """Documentation and books cut into pieces, every token learned; for phase 1."""
+    path = folder / f"prose-{token_budget}-{piece_tokens}.npz"
+    if not path.exists():
+        tokenizer = load_tokenizer(folder / "tokenizer.json")
+        pages = prose()
+        Random(0).shuffle(pages)
+        tokens: list[int] = []
+        for start in range(0, len(pages), 256):
+            encodings = tokenizer.encode_batch_fast([text[:6000] for _, text in pages[start : start + 256]])
+            tokens += [token for encoding in encodings for token in encoding.ids]
+            if len(tokens) >= token_budget:
+                break
+        whole = len(tokens) // piece_tokens * piece_tokens
+        numpy.savez(path, tokens=numpy.array(tokens[:whole], numpy.uint16), piece_tokens=numpy.array(piece_tokens))
+    with numpy.load(path) as arrays:
+        array, piece = arrays["tokens"], int(arrays["piece_tokens"])
+    ends = numpy.arange(piece, len(array) + 1, piece, dtype=numpy.int64)
+    return Corpus(array, numpy.ones(len(array), bool), ends)

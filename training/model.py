@@ -1,0 +1,164 @@
+"""hokku's network in PyTorch: qwen3-like blocks, of which only some attend.
+
+Owns:   the arithmetic and the shapes. RMSNorm before each part, grouped-query attention with RoPE and QK-norm, SwiGLU,
+        tied embeddings. Attention over 10 k tokens is what costs at inference, so the other blocks are SwiGLU alone.
+Knows:  nothing of text, files or optimizers.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Everything that decides the weights' shapes."""
+
+    vocabulary: int
+    width: int = 256
+    blocks: int = 6
+    attending: tuple[int, ...] = (0, 1, 2, 4)
+    "Indices of the blocks with attention."
+    heads: int = 8
+    value_heads: int = 4
+    "Key-value heads; heads is a multiple of it."
+    head_width: int = 32
+    hidden: int = 704
+    "Inner width of SwiGLU."
+    rope_base: float = 100_000.0
+    "Source: Llama 3 uses 500,000 for 128 k tokens; short training lengths want faster turns."
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def rotary_angles(positions: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    """cos and sin. Shapes: positions (B, T) int64 -> two of (B, 1, T, head_width) float32. Source: arXiv:2104.09864."""
+    half = torch.arange(0, shape.head_width, 2, dtype=torch.float32, device=positions.device) / shape.head_width
+    angles = positions[:, None, :, None].float() * shape.rope_base**-half
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn pairs (i, i + half) by their position's angle, as Llama's reference code pairs them."""
+    first, second = values.chunk(2, dim=-1)
+    return values * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def normalize(values: Tensor, gain: Tensor) -> Tensor:
+    """RMSNorm over the last axis, in the dtype that the next product wants: one cast for all of them."""
+    if torch.is_autocast_enabled("cpu"):
+        values = values.to(torch.get_autocast_dtype("cpu"))
+    return functional.rms_norm(values, gain.shape, gain.to(values.dtype), eps=1e-6)
+
+
+class Attention(nn.Module):
+    """Causal attention inside one document."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        inner, outer = shape.heads * shape.head_width, shape.value_heads * shape.head_width
+        self.query = nn.Linear(shape.width, inner, bias=False)
+        self.key = nn.Linear(shape.width, outer, bias=False)
+        self.value = nn.Linear(shape.width, outer, bias=False)
+        self.output = nn.Linear(inner, shape.width, bias=False)
+        self.query_norm = nn.Parameter(torch.ones(shape.head_width))
+        self.key_norm = nn.Parameter(torch.ones(shape.head_width))
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """Shapes: hidden (B, T, width) -> the same; mask (B, 1, T, T) bool, None for plain causal."""
+        batch, length, _ = hidden.shape
+
+        def split(values: Tensor, heads: int) -> Tensor:
+            return values.view(batch, length, heads, self.shape.head_width).transpose(1, 2)
+
+        query = rotate(normalize(split(self.query(hidden), self.shape.heads), self.query_norm), cos, sin)
+        key = rotate(normalize(split(self.key(hidden), self.shape.value_heads), self.key_norm), cos, sin)
+        value = split(self.value(hidden), self.shape.value_heads)
+        repeats = self.shape.heads // self.shape.value_heads
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+        mixed = functional.scaled_dot_product_attention(
+            query.to(value.dtype), key.to(value.dtype), value, attn_mask=mask, is_causal=mask is None
+        )
+        return self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
+
+
+class Block(nn.Module):
+    """Attention (in some blocks) and SwiGLU, each added to the stream."""
+
+    def __init__(self, shape: Shape, *, attends: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.Parameter(torch.ones(shape.width)) if attends else None
+        self.attention = Attention(shape) if attends else None
+        self.inner_norm = nn.Parameter(torch.ones(shape.width))
+        self.gate = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.up = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        if self.attention is not None and self.attention_norm is not None:
+            hidden = hidden + self.attention(normalize(hidden, self.attention_norm), cos, sin, mask)
+        inner = normalize(hidden, self.inner_norm)
+        return hidden + self.down(functional.silu(self.gate(inner)) * self.up(inner))
+
+
+class SharedEmbedding(nn.Module):
+    """One base for all spellings of a piece, a vector for "space before" and "capital", a correction for each token.
+
+    " Brook", "Brook" and "brook" share what they mean and differ in a vector that all such pairs share, so copying
+    between prose and JSON is learned once and not for every word. Exported as one plain table.
+    """
+
+    def __init__(self, groups: list[int], flags: list[int], width: int) -> None:
+        super().__init__()
+        self.groups: Tensor
+        self.flags: Tensor
+        self.register_buffer("groups", torch.tensor(groups))
+        self.register_buffer("flags", torch.tensor(flags))
+        self.base = nn.Parameter(torch.randn(max(groups) + 1, width) * 0.02)
+        self.flag = nn.Parameter(torch.randn(max(flags) + 1, width) * 0.02)
+        self.own = nn.Parameter(torch.zeros(len(groups), width))
+
+    def table(self) -> Tensor:
+        """The embedding of every token. Shapes: (vocabulary, width)."""
+        return self.base[self.groups] + self.flag[self.flags] + self.own
+
+
+class Hokku(nn.Module):
+    """The whole network. `forward` gives the last hidden states; `logits` are asked for only where they are needed."""
+
+    def __init__(self, shape: Shape, groups: list[int], flags: list[int]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = SharedEmbedding(groups, flags, shape.width)
+        self.blocks = nn.ModuleList(Block(shape, attends=index in shape.attending) for index in range(shape.blocks))
+        self.norm = nn.Parameter(torch.ones(shape.width))
+        for name, parameter in self.named_parameters():
+            if name.endswith(("output.weight", "down.weight")):
+                nn.init.normal_(parameter, std=0.02 / (2 * shape.blocks) ** 0.5)
+            elif parameter.dim() == 2 and not name.startswith("embedding"):
+                nn.init.normal_(parameter, std=shape.width**-0.5)
+
+    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Shapes: tokens, positions (B, T) int64 -> hidden (B, T, width), table (vocabulary, width)."""
+        table = self.embedding.table()
+        hidden = functional.embedding(tokens, table) * self.shape.width**0.5
+        cos, sin = rotary_angles(positions, self.shape)
+        for block in self.blocks:
+            hidden = block(hidden, cos, sin, mask)
+        return normalize(hidden, self.norm), table
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Shapes: (B, T) int64 -> (B, T, vocabulary) float32, positions from zero."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        hidden, table = self(tokens, positions)
+        return (hidden @ table.T).float()
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,63 @@
+"""Muon for the matrices, AdamW for the rest, in one object with one state.
+
+Owns:   the update rules. The learning rate's schedule belongs to training/train.py.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Quintic Newton-Schulz. Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon."""
+
+
+@torch.no_grad()
+def orthogonalize(gradient: Tensor, *, steps: int = 5) -> Tensor:
+    """Push the singular values of a matrix towards 1. Cost: steps x 3 products in bfloat16."""
+    first, second, third = COEFFICIENTS
+    value = gradient.bfloat16()
+    tall = value.shape[0] > value.shape[1]
+    value = value.T if tall else value
+    value = value / (value.norm() + 1e-7)
+    for _ in range(steps):
+        square = value @ value.T
+        value = first * value + (second * square + third * square @ square) @ value
+    return (value.T if tall else value).to(gradient.dtype)
+
+
+class Optimizer:
+    """Muon (Nesterov momentum 0.95) on the blocks' matrices; AdamW (0.9, 0.95) on embeddings and gains."""
+
+    def __init__(self, model: nn.Module, *, matrix_rate: float, rest_rate: float, weight_decay: float) -> None:
+        named = list(model.named_parameters())
+        self.matrices = [value for name, value in named if name.startswith("blocks") and value.dim() == 2]
+        rest = [value for name, value in named if not (name.startswith("blocks") and value.dim() == 2)]
+        self.momenta = [torch.zeros_like(value) for value in self.matrices]
+        self.adam = torch.optim.AdamW(rest, lr=rest_rate, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0)
+        self.matrix_rate, self.rest_rate, self.weight_decay = matrix_rate, rest_rate, weight_decay
+
+    @torch.no_grad()
+    def step(self, *, scale: float, momentum: float = 0.95) -> None:
+        """Apply the gradients, with both learning rates times `scale`, and clear them."""
+        rate = self.matrix_rate * scale
+        for value, held in zip(self.matrices, self.momenta, strict=True):
+            if value.grad is None:
+                continue
+            held.lerp_(value.grad, 1 - momentum)
+            update = orthogonalize(value.grad.lerp(held, momentum))
+            value.mul_(1 - rate * self.weight_decay)
+            value.add_(update, alpha=-rate * max(1.0, value.shape[0] / value.shape[1]) ** 0.5)
+            value.grad = None
+        for group in self.adam.param_groups:
+            group["lr"] = self.rest_rate * scale
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Any]:
+        return {"momenta": self.momenta, "adam": self.adam.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for held, saved in zip(self.momenta, state["momenta"], strict=True):
+            held.copy_(saved)
+        self.adam.load_state_dict(state["adam"])

@@ -1,0 +1,51 @@
+"""The dial: `--size` sets depth, width, batch and learning rates by rule.
+
+The rules: width = 64 x aspect; hidden = 2.75 x width in steps of 64; a head is 32 wide and two query heads share a
+key-value head; four attending blocks, two of them first; Muon's rate falls with the root of the width.
+"""
+
+from dataclasses import dataclass
+
+from training.model import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One position of the dial."""
+
+    width: int
+    blocks: int
+    attending: tuple[int, ...]
+    batch_tokens: int
+    budget_tokens: int
+    "What the size is worth training on; a time budget may cut it short."
+
+    def shape(self, vocabulary: int) -> Shape:
+        heads = self.width // 32
+        hidden = round(2.75 * self.width / 64) * 64
+        return Shape(
+            vocabulary,
+            width=self.width,
+            blocks=self.blocks,
+            attending=self.attending,
+            heads=heads,
+            value_heads=heads // 2,
+            hidden=hidden,
+        )
+
+    @property
+    def matrix_rate(self) -> float:
+        return 0.02 * (256 / self.width) ** 0.5
+
+    @property
+    def rest_rate(self) -> float:
+        return 0.004 * (256 / self.width) ** 0.5
+
+
+SIZES = {
+    "test": Size(64, 2, (0, 1), 512, 100_000),
+    "xs": Size(256, 6, (0, 1, 2, 4), 8192, 30_000_000),
+    "s": Size(384, 10, (0, 1, 2, 5, 8), 65536, 1_000_000_000),
+    "m": Size(640, 12, (0, 1, 2, 5, 8, 10), 131072, 4_000_000_000),
+}
+"""test runs in seconds; xs in an hour or two on 2 CPU cores; s and m want an accelerator."""

@@ -1,0 +1,255 @@
+"""python -m training.train: corpus and tokenizer to a checkpoint, resumable to the bit.
+
+Owns:   the loop, the schedule, the checkpoint and the loss plot. Phase 1 learns every token, phase 2 only what the
+        assistant says. The run ends after `--steps`, or after `--work-minutes` of computing or at `--deadline`,
+        whichever is first; the learning rate reaches zero then, whatever the throughput was.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+from tqdm import tqdm
+
+from training.batches import Batch, Batches
+from training.corpus import ensure_tokenizer
+from training.mixture import Corpus, load_corpus, load_prose
+from training.model import Hokku, Shape, count_parameters
+from training.optimizer import Optimizer
+from training.plot import plot_history
+from training.sizes import SIZES, Size
+from training.tokenizer import load_tokenizer, piece_groups
+
+PHASE_1_SHARE = 0.12
+"""Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
+PART_TOKENS = 2048
+"""A batch is cut into parts of this size, which the workers take one by one: 2,048 tokens stay in the cache, and a core
+that others use does not hold the other one up (training/log.md)."""
+WORKERS = int(os.environ.get("RENGA_TRAINING_THREADS", "2"))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands; part of the checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    work_s: float = 0.0
+    "Computing time; a pause (SIGSTOP) counts as three usual steps at most."
+    history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends; zero means no such limit."""
+
+    steps: int = 0
+    work_s: float = 0.0
+    deadline_s: float = 0.0
+    "Seconds since the epoch."
+    started_s: float = 0.0
+
+    def share(self, progress: Progress) -> float:
+        """How much of the run is over, from 0 to 1."""
+        shares = [0.0]
+        if self.steps:
+            shares.append(progress.step / self.steps)
+        if self.work_s:
+            shares.append(progress.work_s / self.work_s)
+        if self.deadline_s:
+            left_s = self.deadline_s - time.time()
+            usual_s = numpy.median([row["step_s"] for row in progress.history[-50:]]) if progress.history else 1.0
+            shares.append(
+                0.0
+                if self.work_s and left_s > self.work_s - progress.work_s + usual_s
+                else progress.work_s / max(progress.work_s + left_s, 1e-9)
+                if left_s > 0
+                else 1.0
+            )
+        return min(1.0, max(shares))
+
+
+def rate_scale(share: float) -> float:
+    """Warm up over 2 %, hold, then fall linearly to zero over the last 55 %."""
+    return min(share / 0.02 + 0.02, 1.0, (1.0 - share) / 0.55)
+
+
+def batch_loss(model: Hokku, batch: Batch, *, every_token: bool) -> tuple[Tensor, int]:
+    """Summed cross-entropy and the number of counted tokens; logits are computed for those alone."""
+    positions = batch.positions if batch.documents is not None else batch.positions[:1]
+    hidden, table = model(batch.tokens, positions, batch.mask())
+    counted = batch.targets != 0 if every_token else batch.learned
+    logits = functional.linear(hidden[counted], table)
+    return functional.cross_entropy(logits.float(), batch.targets[counted], reduction="sum"), int(counted.sum())
+
+
+@torch.no_grad()
+def validation_loss(model: Hokku, batches: Batches, *, count: int, dtype: torch.dtype) -> float:
+    """Mean loss of the assistant's tokens over the first batches of a corpus with another seed."""
+    total, tokens = 0.0, 0
+    for number in range(count):
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            loss, counted = batch_loss(model, batches.batch(number), every_token=False)
+        total, tokens = total + loss.item(), tokens + counted
+    return total / tokens
+
+
+def save_checkpoint(path: pathlib.Path, model: Hokku, optimizer: Optimizer, progress: Progress) -> None:
+    """Write everything that the next step depends on; the old file stays until the new one is whole."""
+    state = {
+        "shape": model.shape.as_dict(),
+        "groups": model.embedding.groups.tolist(),
+        "flags": model.embedding.flags.tolist(),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state(),
+        "random": torch.get_rng_state(),
+        "progress": {name: getattr(progress, name) for name in ("step", "tokens", "work_s", "history")},
+    }
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def load_model(path: pathlib.Path) -> tuple[Hokku, dict[str, Any]]:
+    """Read a checkpoint's network and the rest of its state."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    shape = Shape(**{**state["shape"], "attending": tuple(state["shape"]["attending"])})
+    model = Hokku(shape, state["groups"], state["flags"])
+    model.load_state_dict(state["model"])
+    return model, state
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What one part of a batch gives."""
+
+    loss: float
+    counted: int
+    gradients: tuple[Tensor, ...]
+
+
+class Run:
+    """A model, its optimizer and its place in the data."""
+
+    def __init__(self, folder: pathlib.Path, size: Size, corpus: Corpus, prose: Corpus, *, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.path = folder / "checkpoint.pt"
+        self.parts = max(1, size.batch_tokens // PART_TOKENS)
+        self.workers = ThreadPoolExecutor(WORKERS)
+        part_tokens = size.batch_tokens // self.parts
+        self.batches = Batches(corpus, batch_tokens=part_tokens, seed=seed)
+        self.prose = Batches(prose, batch_tokens=part_tokens, seed=seed)
+        self.progress = Progress()
+        if self.path.exists():
+            self.model, state = load_model(self.path)
+        else:
+            tokenizer = load_tokenizer(folder / "tokenizer.json")
+            groups, flags = piece_groups(tokenizer)
+            self.model, state = Hokku(size.shape(len(groups)), groups, flags), None
+        self.optimizer = Optimizer(self.model, matrix_rate=size.matrix_rate, rest_rate=size.rest_rate, weight_decay=0.1)
+        if state is not None:
+            self.optimizer.load(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            self.progress = Progress(**state["progress"])
+
+    def step(self, share: float, dtype: torch.dtype) -> float:
+        """One update; returns the mean loss of the counted tokens."""
+        every_token = share < PHASE_1_SHARE
+        source = self.prose if every_token and self.progress.step % 2 else self.batches
+        first = self.progress.step * self.parts
+        batches = [source.batch(first + part) for part in range(self.parts)]
+        results = list(self.workers.map(lambda batch: self._gradients(batch, dtype, every_token=every_token), batches))
+        counted = max(1, sum(result.counted for result in results))
+        for index, parameter in enumerate(self.model.parameters()):
+            parameter.grad = sum(result.gradients[index] for result in results) / counted
+        torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)
+        self.optimizer.step(scale=rate_scale(share))
+        self.progress.step += 1
+        self.progress.tokens += sum(batch.tokens.numel() for batch in batches)
+        return sum(result.loss for result in results) / counted
+
+    def _gradients(self, batch: Batch, dtype: torch.dtype, *, every_token: bool) -> Gradients:
+        """Runs in a worker; the sums are added in the batches' order, so that the order of arrival changes nothing."""
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            loss, counted = batch_loss(self.model, batch, every_token=every_token)
+        return Gradients(loss.item(), counted, torch.autograd.grad(loss, list(self.model.parameters())))
+
+    def save(self) -> None:
+        save_checkpoint(self.path, self.model, self.optimizer, self.progress)
+
+
+def train(run: Run, limits: Limits, *, dtype: torch.dtype, validation: Batches | None, save_every_s: float) -> None:
+    """Step until the limits say stop; checkpoint, validate and plot on the way."""
+    progress, saved_s, smoothed = run.progress, time.monotonic(), 0.0
+    bar = tqdm(total=1000, initial=int(1000 * limits.share(progress)), desc="train", mininterval=10, maxinterval=30)
+    while (share := limits.share(progress)) < 1.0:
+        began_s = time.monotonic()
+        loss = run.step(share, dtype)
+        step_s = time.monotonic() - began_s
+        usual_s = float(numpy.median([row["step_s"] for row in progress.history[-50:]] or [step_s]))
+        progress.work_s += min(step_s, 3 * usual_s)
+        smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
+        progress.history.append({"step": progress.step, "loss": loss, "step_s": step_s, "share": share})
+        bar.n = int(1000 * share)
+        bar.set_postfix(
+            loss=f"{smoothed:.3f}", step=progress.step, tokens=f"{progress.tokens / 1e6:.1f}M", refresh=False
+        )
+        bar.update(0)
+        if validation is not None and progress.step % 100 == 0:
+            progress.history[-1]["validation"] = validation_loss(run.model, validation, count=12, dtype=dtype)
+        if time.monotonic() - saved_s > save_every_s:
+            run.save()
+            plot_history(progress.history, run.path.with_name("loss.png"))
+            saved_s = time.monotonic()
+    bar.close()
+    run.save()
+    plot_history(progress.history, run.path.with_name("loss.png"))
+
+
+def _deadline(clock: str) -> float:
+    """Today's HH:MM as seconds since the epoch; zero for no deadline."""
+    if not clock:
+        return 0.0
+    hour, minute = map(int, clock.split(":"))
+    return datetime.datetime.now().replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="xs")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/xs"))
+    parser.add_argument("--steps", type=int, default=0, help="stop after this many updates")
+    parser.add_argument("--work-minutes", type=float, default=0.0, help="stop after this much computing")
+    parser.add_argument("--deadline", default="", help="stop at HH:MM today, local time")
+    parser.add_argument("--tokens", type=int, default=0, help="size of the corpus; default: the size's budget")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    size = SIZES[arguments.size]
+    folder, seed = arguments.folder, arguments.seed
+    ensure_tokenizer(folder, inner_tokens=4600, spaced_tokens=3580)
+    tokens = arguments.tokens or size.budget_tokens
+    corpus = load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640)
+    held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)
+    run = Run(folder, size, corpus, load_prose(folder, token_budget=tokens // 8), seed=seed)
+    limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
+    print(
+        f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpus.tokens) / 1e6:.1f} M tokens, "
+        f"step {run.progress.step}"
+    )
+    validation = Batches(held_back, batch_tokens=size.batch_tokens, seed=0)
+    dtype = torch.bfloat16 if arguments.dtype == "bfloat16" else torch.float32
+    train(run, limits, dtype=dtype, validation=validation, save_every_s=120.0)
+
+
+if __name__ == "__main__":
+    main()
