@@ -26,7 +26,7 @@ from renga.wire.request import (
     ToolChoiceAny,
     ToolChoiceTool,
 )
-from renga.wire.turns import TurnCheck, is_given
+from renga.wire.turns import TurnCheck, check_object, is_given
 
 MAX_CACHE_BREAKPOINTS = 4
 MIN_THINKING_TOKENS = 1024
@@ -127,10 +127,8 @@ def _check_custom_tool(tool: Tool, path: str) -> None:
         raise InvalidRequest(
             "Field required.", path=f"{path}.input_schema", hint="only built-in tools, named by their type, have none"
         )
-    try:
-        head = _decode_schema_head(tool.input_schema)
-    except msgspec.ValidationError:
-        raise InvalidRequest("A JSON schema must be an object.", path=f"{path}.input_schema") from None
+    check_object(tool.input_schema, f"{path}.input_schema")
+    head = _decode_schema_head(tool.input_schema)
     if bytes(head.type) != b'"object"':
         raise InvalidRequest('The type of a tool\'s input must be "object".', path=f"{path}.input_schema.type")
 
@@ -150,8 +148,8 @@ def _check_tool_choice(request: RequestFields) -> None:
 def _check_output_config(request: RequestFields, demands: list[str]) -> None:
     config = request.output_config
     assert config is not None
-    if config.format is not None and not bytes(config.format.schema).startswith(b"{"):
-        raise InvalidRequest("A JSON schema must be an object.", path="output_config.format.schema")
+    if config.format is not None:
+        check_object(config.format.schema, "output_config.format.schema")
     if is_given(config.task_budget):
         demands.append("output_config.task_budget")
 

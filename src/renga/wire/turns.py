@@ -8,6 +8,7 @@ Source: messages-api notes, sections 1.2, 1.4 and 1.6; tool_result order: public
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -44,6 +45,7 @@ _ONLY_IN: dict[type, str] = {
 }
 """Blocks that make sense in one role only. Documents are a matter of the API version."""
 
+_SURROGATE = re.compile(rb"\\u[dD]").search
 _IN_SYSTEM = (TextBlock, ToolAdditionBlock, ToolRemovalBlock)
 _DEMANDS: dict[type, str] = {
     ContainerUploadBlock: "container_upload",
@@ -159,8 +161,7 @@ class TurnCheck:
             raise InvalidRequest(
                 f"The tool_use id {block.id!r} was used before, at {self._tool_uses[block.id]}.", path=f"{path}.id"
             )
-        if not bytes(block.input).startswith(b"{"):
-            raise InvalidRequest("The input of a tool_use must be an object.", path=f"{path}.input")
+        check_object(block.input, f"{path}.input")
         self._tool_uses[block.id] = path
         self._open[block.id] = path
 
@@ -217,6 +218,22 @@ def _unanswered(uses: dict[str, str]) -> InvalidRequest:
         path=path,
         hint="each tool_use needs one tool_result, at the start of the next user message",
     )
+
+
+def check_object(raw: msgspec.Raw, path: str) -> None:
+    """Make sure that a raw value can be read as an object later on.
+
+    Raises: InvalidRequest when it is something else, or holds an escape that is no character.
+    """
+    data = bytes(raw)
+    if not data.startswith(b"{"):
+        raise InvalidRequest("Must be an object.", path=path)
+    # The decoder passes over raw values without a look at their escapes, and only surrogates can be wrong.
+    if _SURROGATE(data):
+        try:
+            msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            raise InvalidRequest("Not valid JSON: an escape that is half a character.", path=path) from None
 
 
 def is_given(raw: msgspec.Raw | msgspec.UnsetType) -> bool:
