@@ -1,0 +1,108 @@
+"""What the tests of metering share: a clock that stands still until it is told, and requests to settle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from renga.config import PriceSettings
+from renga.meter.lease import AttemptRecord, Outcome, Terms
+from renga.meter.ledger import Ledger
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook
+from renga.meter.spool import Spool
+from renga.store.database import Database, open_database
+from renga.store.errors import DatabaseAway, DatabaseFailed
+from renga.store.rows import LedgerRow
+from renga.wire.stream import Usage
+
+PRICED = "vllm/priced"
+"""A target at $1 and $5 per million tokens."""
+
+
+class FakeClock:
+    """Time that passes when told."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+        self.ns = 0
+
+    def monotonic_ns(self) -> int:
+        return self.ns
+
+    def now(self) -> datetime:
+        return self.at
+
+    async def sleep(self, delay_s: float) -> None:
+        self.advance(delay_s)
+
+    def advance(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.ns += int(seconds * 1e9)
+
+
+class Shelf:
+    """Stands for the database: takes rows, is away when told, refuses rows of the model `refused`."""
+
+    def __init__(self) -> None:
+        self.rows: list[LedgerRow] = []
+        self.away = False
+
+    def write_rows(self, rows: Sequence[LedgerRow]) -> None:
+        if self.away:
+            raise DatabaseAway("away")
+        if any(row.requested_model == "refused" for row in rows):
+            raise DatabaseFailed("refused")
+        known = {row.request_id for row in self.rows}
+        self.rows.extend(row for row in rows if row.request_id not in known)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "data" / "ledger.spool")
+
+
+@pytest.fixture
+def ledger(clock: FakeClock, metrics: Metrics, spool: Spool) -> Ledger:
+    prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
+    return Ledger(prices, metrics, clock, queue_rows=100, spool=spool)
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with open_database(f"sqlite:///{tmp_path_factory.mktemp('meter') / 'renga.db'}") as database:
+        yield database
+
+
+def make_terms(request_id: str, key_id: str = "key_a", model: str = "haiku") -> Terms:
+    return Terms(request_id, key_id, "messages", model, 100, streamed=True)
+
+
+def make_outcome(usage: Usage | None, target: str | None = PRICED, status: str = "succeeded") -> Outcome:
+    return Outcome(
+        status=status,
+        target=target,
+        tier="haiku",
+        why="tier:haiku",
+        attempts=(AttemptRecord(target, None, 1500),) if target else (),
+        usage=usage,
+        stop_reason="end_turn",
+        error_type=None,
+        overhead_us=120,
+        first_event_us=2000,
+        total_us=9000,
+        mean_logprob=-0.25,
+    )

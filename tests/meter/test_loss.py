@@ -1,0 +1,81 @@
+"""How much kill -9 can lose: what was settled within the last second, and nothing in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from renga.store.database import open_database
+
+LOSS_MAX_S = 1.0
+RUN_S = 1.2
+
+PROGRAM = """
+import sys
+from renga.clock import SystemClock
+from renga.meter.lease import Outcome, Terms
+from renga.meter.ledger import Ledger
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook
+from renga.store.thread import StoreThread
+from renga.wire.stream import Usage
+
+def open_here():
+    from renga.store.database import open_database
+    return open_database(sys.argv[1])
+
+ledger = Ledger(PriceBook({}, {}), Metrics(), SystemClock(), queue_rows=1_000_000, spool=None)
+thread = StoreThread(open_here, [ledger], interval_s=0.25)
+thread.start()
+thread.wait_ready(10)
+print("ready", flush=True)
+outcome = Outcome("succeeded", "local/hokku", "haiku", "", (), Usage(10, output_tokens=2), None, None, 1, 2, 3)
+for number, _ in enumerate(sys.stdin):
+    ledger.settle(ledger.reserve(Terms(f"req_{number}", "key", "messages", "haiku", 1, False)), outcome)
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_at_most_the_last_second(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'renga.db'}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    settled_at: list[float] = []
+    try:
+        assert process.stdout.readline() == "ready\n"
+        began = time.monotonic()
+        while time.monotonic() - began < RUN_S:
+            process.stdin.write("\n")
+            assert process.stdout.readline() == f"{len(settled_at)}\n"
+            settled_at.append(time.monotonic())
+    finally:
+        killed_at = time.monotonic()
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+    with open_database(url) as database:
+        kept = [row.request_id for row in database.read_rows(limit=len(settled_at))]
+    assert kept == [f"req_{number}" for number in range(len(kept))]
+    assert 0 < len(kept) <= len(settled_at)
+    lost = settled_at[len(kept) :]
+    assert not lost or killed_at - lost[0] <= LOSS_MAX_S
+
+
+def test_a_server_that_stops_loses_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'renga.db'}"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + "thread.stop()\n", url],
+        input="\n" * 500,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("499\n")
+    with open_database(url) as database:
+        assert len(database.read_rows()) == 500
