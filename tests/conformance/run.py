@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from renga.testing.served import Served, ServedSettings, served
 
 SECRET = "my-anthropic-api-key"
 """Source: tests/conftest.py of the SDK."""
+SUITE_LOG = FOLDER / "suite.log"
 EXPECTED = Path(__file__).with_name("expected_failures.txt")
 SUITE_LIMIT_S = 300
 MODELS = ("tests/api_resources/test_models.py", "tests/api_resources/beta/test_models.py")
@@ -103,7 +105,18 @@ def run_suite(server: Served, paths: tuple[str, ...]) -> Verdict:
     """The SDK's tests, two workers, warnings as errors as its authors run them."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [SUITE.python, "-m", "pytest", *paths, "-n", "2", "-q", "--tb=line", f"--junitxml={report}"]
+        command = [
+            SUITE.python,
+            "-m",
+            "pytest",
+            *paths,
+            "-n",
+            "2",
+            "-q",
+            "--tb=short",
+            "--show-capture=no",
+            f"--junitxml={report}",
+        ]
         variables = {**clean_environment(), "TEST_API_BASE_URL": server.url}
         done = subprocess.run(
             command, cwd=SUITE.suite, env=variables, capture_output=True, text=True, timeout=SUITE_LIMIT_S
@@ -112,7 +125,8 @@ def run_suite(server: Served, paths: tuple[str, ...]) -> Verdict:
             raise SystemExit(f"the suite did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         verdict = judge(report, read_expected(EXPECTED))
         if not verdict.good:
-            print(done.stdout[-6000:])
+            SUITE_LOG.write_text(done.stdout)
+            print(f"the suite's own output is in {SUITE_LOG}")
         return verdict
 
 
@@ -149,10 +163,10 @@ def main() -> int:
     with served(ServedSettings(config=render_config(options.model), secret=SECRET)) as server:
         loops_good = run_loops(server)
         verdict = run_suite(server, MODELS if options.fast else (*MESSAGES, *MODELS))
-    for test in verdict.unexpected:
-        print(f"FAILED, and not expected to: {test}")
-    for test in verdict.recovered:
-        print(f"PASSED, take it off the list: {test}")
+    for test, count in Counter(test.partition("[")[0] for test in verdict.unexpected).items():
+        print(f"FAILED, and not expected to: {test} ({count} of its variants)")
+    for test, count in Counter(test.partition("[")[0] for test in verdict.recovered).items():
+        print(f"PASSED, take it off the list: {test} ({count} of its variants)")
     print(
         f"suite of {SUITE.name}: {verdict.passed} passed, {verdict.expected} failed as listed, "
         f"{verdict.skipped} skipped, {len(verdict.unexpected)} unexpected, {len(verdict.recovered)} recovered; "

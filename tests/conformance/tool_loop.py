@@ -1,14 +1,15 @@
 """A streamed tool loop with whichever `anthropic` SDK runs this file: python tool_loop.py BASE_URL.
 
-Turn one must call the tool (the choice is forced, so that the smallest model does), turn two must answer in text. The
-key is read from ANTHROPIC_API_KEY, as the SDKs do. Prints one line of JSON; any fault is an exception.
+Turn one must call the tool, turn two must answer in text. The choice is forced and the arguments are enumerated, so
+that a model without any sense completes it too. The key is read from ANTHROPIC_API_KEY, as the SDKs do. Prints one line
+of JSON; any fault is an exception.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 
@@ -18,7 +19,7 @@ TOOL = {
     "description": "Current weather of a city.",
     "input_schema": {
         "type": "object",
-        "properties": {"city": {"type": "string"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]}},
+        "properties": {"city": {"enum": ["Kyoto", "Oslo"]}, "unit": {"enum": ["celsius", "fahrenheit"]}},
         "required": ["city", "unit"],
     },
 }
@@ -32,7 +33,7 @@ def check(condition: bool, complaint: object) -> None:
 def call_tool(client: Any, messages: list[Any]) -> Any:
     """The first turn: its deltas, joined, are the input of the block that the SDK folded."""
     partial: list[str] = []
-    choice = {"type": "tool", "name": TOOL["name"]}
+    choice = {"type": "tool", "name": TOOL["name"], "disable_parallel_tool_use": True}
     with client.messages.stream(
         model=MODEL, max_tokens=256, messages=messages, tools=[TOOL], tool_choice=choice
     ) as stream:
@@ -44,7 +45,7 @@ def call_tool(client: Any, messages: list[Any]) -> Any:
     calls = [block for block in message.content if block.type == "tool_use"]
     check(len(calls) == 1, f"{len(calls)} calls for a forced tool")
     check(json.loads("".join(partial)) == calls[0].input, "the deltas do not join to the input")
-    check(isinstance(calls[0].input["city"], str), f"input {calls[0].input}")
+    check(calls[0].input["city"] in ("Kyoto", "Oslo"), f"input {calls[0].input}")
     check(calls[0].input["unit"] in ("celsius", "fahrenheit"), f"input {calls[0].input}")
     check(message.usage.input_tokens > 0 and message.usage.output_tokens > 0, f"usage {message.usage}")
     return message
@@ -71,7 +72,7 @@ def run_tools(client: Any) -> int:
     asked: list[str] = []
 
     @anthropic.beta_tool
-    def get_weather(city: str) -> str:
+    def get_weather(city: Literal["Kyoto", "Oslo"]) -> str:
         """Current weather of a city.
 
         Args:
@@ -85,7 +86,7 @@ def run_tools(client: Any) -> int:
         max_tokens=256,
         messages=[{"role": "user", "content": "Is it raining in Kyoto?"}],
         tools=[get_weather],
-        tool_choice={"type": "any"},
+        tool_choice={"type": "any", "disable_parallel_tool_use": True},
         max_iterations=2,
         stream=True,
     )
