@@ -125,6 +125,12 @@ class Served:
     provider: Scripted
     ledger: LedgerBook
     hooks: Hooks
+    server: uvicorn.Server
+
+    def cancel_requests(self) -> None:
+        """What the server does to requests that outlive its patience when it stops."""
+        for task in self.server.server_state.tasks:
+            task.cancel()
 
     async def connect(self) -> Connection:
         return await Connection.open("127.0.0.1", self.port)
@@ -159,7 +165,7 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         await server.startup(sockets=[listener])
         try:
-            yield Served(listener.getsockname()[1], provider, ledger, hooks)
+            yield Served(listener.getsockname()[1], provider, ledger, hooks, server)
         finally:
             # What Server.shutdown does, without its tenth of a second for good measure.
             for listening in server.servers:

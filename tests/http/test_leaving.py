@@ -6,6 +6,7 @@ import time
 import msgspec
 import pytest
 
+from renga.testing.checker import check_stream
 from renga.wire.blocks import TextBlock
 from renga.wire.fold import split
 from renga.wire.stream import ContentBlockDelta, Message, TextDelta, Usage
@@ -106,6 +107,28 @@ async def test_a_client_that_stops_reading_and_leaves(served, ask):
     connection = await ask(stream=True)
     await pushed.wait()
     assert await leave_and_measure(served, connection) < LIMIT_S
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_server_that_stops_says_so(served, ask, stream):
+    waiting = asyncio.Event()
+
+    async def script(call):
+        yield split(MESSAGE)[:4]
+        waiting.set()
+        await asyncio.Event().wait()
+
+    served.provider.script = script
+    connection = await ask(stream=stream)
+    await waiting.wait()
+    served.cancel_requests()
+    response = await connection.read()
+    if stream:
+        assert check_stream(response.body).events[-1][1]["error"]["type"] == "overloaded_error"
+    else:
+        assert (response.status, response.headers["retry-after"]) == (529, "1")
+    assert served.ledger.open == []
+    await connection.close()
 
 
 async def test_leaving_after_the_end_changes_nothing(served, ask):

@@ -30,7 +30,7 @@ from renga.errors import (
     Unauthenticated,
 )
 from renga.http.auth import identify_key
-from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected
+from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.health import health, metrics, ready, root, take_telemetry
 from renga.http.messages import count_tokens, create
 from renga.http.metrics import HttpMetrics
@@ -104,9 +104,7 @@ class Guard:
         try:
             await self._serve(exchange)
         except asyncio.CancelledError:
-            if vigil.reason is None:
-                raise
-            await self._after_vigil(exchange)
+            await self._after_cancel(exchange)
         finally:
             vigil.stop()
             self._metrics.count(exchange.route, exchange.status)
@@ -163,12 +161,14 @@ class Guard:
         else:
             await exchange.respond(error.status, body, headers)
 
-    async def _after_vigil(self, exchange: Exchange) -> None:
-        """The vigil cancelled this request: nobody is there any more, or nothing came."""
+    async def _after_cancel(self, exchange: Exchange) -> None:
+        """The client is gone, its body did not come, or the server is stopping. The task ends here in any case."""
         task = asyncio.current_task()
         assert task is not None
         task.uncancel()
-        if exchange.vigil.reason == "slow":
+        if exchange.vigil.reason is None:
+            await self._fail(exchange, stopping())
+        elif exchange.vigil.reason == "slow":
             await self._fail(
                 exchange,
                 RequestTimedOut(

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 from renga import ids
-from renga.errors import InvalidRequest
+from renga.errors import InvalidRequest, Overloaded
 from renga.http.vigil import Vigil
 
 _log = logging.getLogger(__name__)
@@ -115,6 +115,11 @@ class Exchange:
     def _finish(self) -> None:
         # From here on the server reports a disconnect because the response is complete, not because the client left.
         self.vigil.stop()
+
+
+def stopping() -> Overloaded:
+    """What a client is told whose request outlives the server."""
+    return Overloaded("The server is stopping.", hint="send the request again", retry_after_s=1.0)
 
 
 def log_unexpected(exchange: Exchange, error: Exception) -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 from msgspec.structs import replace
 
 from renga.errors import ApiError, RengaError
-from renga.http.exchange import Exchange, Header, log_unexpected
+from renga.http.exchange import Exchange, Header, log_unexpected, stopping
 from renga.wire.errors import error_event
 from renga.wire.sse import PING, encode_batch
 from renga.wire.stream import Batch, ContentBlockStart, ErrorEvent, Event, MessageStop, Ping, Relayed, Whole
@@ -34,7 +34,7 @@ async def write_stream(
 ) -> None:
     """Write an answer's events as they come, and read them to their end.
 
-    A failure on the way becomes an error event: the 200 is sent by then.
+    A failure on the way becomes an error event, and so does the end of the server: the 200 is sent by then.
     """
     await exchange.start_stream((*HEADERS, *headers))
     pulse = _Pulse(exchange, ping_interval_s)
@@ -53,6 +53,10 @@ async def write_stream(
         async for _ in events:
             pass
         failure = None
+    except asyncio.CancelledError:
+        if exchange.vigil.reason is None and not script.has_ended:
+            await exchange.end(encode_batch([error_event(stopping(), exchange.request_id)]))
+        raise
     except RengaError as error:
         failure = error
     except Exception as error:
