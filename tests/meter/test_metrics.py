@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.meter.conftest import PRICED, make_outcome, make_terms
@@ -51,7 +52,7 @@ def test_requests_tokens_and_cost(ledger: Ledger, metrics: Metrics) -> None:
 
 def test_histograms_are_cumulative_and_in_seconds(metrics: Metrics) -> None:
     for total_us in (500, 1_000, 1_001, 20_000_000, 900_000_000):
-        metrics.observe(make_row("req_1", total_us=total_us, first_event_us=None))
+        metrics.observe(replace(make_row("req_1"), total_us=total_us, first_event_us=None))
     samples = read(metrics)
     target = "local/hokku"
 
@@ -67,7 +68,7 @@ def test_histograms_are_cumulative_and_in_seconds(metrics: Metrics) -> None:
 def test_names_of_clients_cannot_fill_the_memory(metrics: Metrics, monkeypatch) -> None:
     monkeypatch.setattr(metrics_module, "_SERIES_MAX", 3)
     for number in range(10):
-        metrics.observe(make_row("req_1", target=f"vllm/{number}"))
+        metrics.observe(replace(make_row("req_1"), target=f"vllm/{number}"))
     samples = read(metrics)
     assert samples["renga_requests_total", labels("other")] == 7
     assert samples["renga_requests_total", labels("vllm/2")] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -23,9 +24,9 @@ UrlOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def read_config(file: Path | None, data_dir: Path | None = None, **variables: str | None) -> Config:
-    """The settings, with what the command line says on top."""
-    overrides = dict(variables)
+def read_config(file: Path | None, data_dir: Path | None, options: Mapping[str, str | None] | None = None) -> Config:
+    """The settings, with what the command line says on top. `options` have the variables' names; None is not given."""
+    overrides = dict(options or {})
     if data_dir is not None:
         overrides["RENGA_STORE_DATA_DIR"] = str(data_dir)
     return load_config(file, {**os.environ, **{name: value for name, value in overrides.items() if value is not None}})

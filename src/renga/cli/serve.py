@@ -44,14 +44,13 @@ def serve(
     engine: Annotated[bool | None, typer.Option(help="Whether to run a local model at all.")] = None,
 ) -> None:
     """Serve the Messages API until Ctrl-C. The first start makes a key and shows how to use it."""
-    settings = read_config(
-        config,
-        data_dir,
-        RENGA_SERVER_HOST=host,
-        RENGA_SERVER_PORT=None if port is None else str(port),
-        RENGA_ENGINE_MODEL=model,
-        RENGA_ENGINE_ENABLED=None if engine is None else str(engine).lower(),
-    )
+    options = {
+        "RENGA_SERVER_HOST": host,
+        "RENGA_SERVER_PORT": None if port is None else str(port),
+        "RENGA_ENGINE_MODEL": model,
+        "RENGA_ENGINE_ENABLED": None if engine is None else str(engine).lower(),
+    }
+    settings = read_config(config, data_dir, options)
     import logging
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from renga.store import schema
 from renga.store.database import Database, open_database
@@ -20,9 +20,9 @@ from renga.store.rows import AttemptRow, KeyRow, LedgerRow, UsageQuery, UsageRow
 _DAY_US = 86_400_000_000
 
 
-def make_row(request_id: str, **changes: object) -> LedgerRow:
-    """A ledger row of a plain request on 2026-11-21, with changes."""
-    row = LedgerRow(
+def make_row(request_id: str) -> LedgerRow:
+    """A ledger row of a plain request on 2026-11-21; `replace` makes others of it."""
+    return LedgerRow(
         request_id=request_id,
         time_us=int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()) * 1_000_000,
         key_id="key_a",
@@ -49,7 +49,6 @@ def make_row(request_id: str, **changes: object) -> LedgerRow:
         mean_logprob=-0.5,
         streamed=True,
     )
-    return msgspec.structs.replace(row, **changes)
 
 
 def make_key(number: int, name: str = "laptop") -> KeyRow:
@@ -90,11 +89,12 @@ class StoreSuite:
             open_database(url)
 
     def test_rows_come_back_as_they_went(self, database: Database) -> None:
-        nothing_known = make_row(
-            "req_2", target=None, tier=None, error_type="api_error", stop_reason=None, attempts=(), cost_nano_usd=None,
-            price_source=None, first_event_us=None, mean_logprob=None, streamed=False, requested_model="Ω\u2028\"'",
+        nothing_known = replace(
+            make_row("req_2"), target=None, tier=None, error_type="api_error", stop_reason=None, attempts=(),
+            cost_nano_usd=None, price_source=None, first_event_us=None, mean_logprob=None, streamed=False,
+            requested_model="Ω\u2028\"'",
         )  # fmt: skip
-        large = make_row("req_3", cost_nano_usd=9_000_000_000_000_000_000, input_tokens=2**40)
+        large = replace(make_row("req_3"), cost_nano_usd=9_000_000_000_000_000_000, input_tokens=2**40)
         rows = [make_row("req_1"), nothing_known, large]
         database.write_rows(rows)
         assert database.read_rows() == rows
@@ -103,13 +103,13 @@ class StoreSuite:
     def test_a_row_is_written_once_however_often_it_is_sent(self, database: Database) -> None:
         first = make_row("req_1")
         database.write_rows([first])
-        database.write_rows([make_row("req_1", cost_nano_usd=7), make_row("req_2")])
+        database.write_rows([replace(make_row("req_1"), cost_nano_usd=7), make_row("req_2")])
         assert [row.request_id for row in database.read_rows()] == ["req_1", "req_2"]
         assert database.read_rows()[0] == first
 
     def test_a_bad_row_takes_its_batch_with_it(self, database: Database) -> None:
         with pytest.raises(DatabaseFailed):
-            database.write_rows([make_row("req_1"), make_row("req_2", input_tokens=2**70)])
+            database.write_rows([make_row("req_1"), replace(make_row("req_2"), input_tokens=2**70)])
         assert database.read_rows() == []
 
     def test_usage_adds_up_by_group(self, database: Database) -> None:
@@ -117,10 +117,10 @@ class StoreSuite:
         database.write_rows(
             [
                 make_row("req_1"),
-                make_row("req_2", time_us=start + _DAY_US, cost_nano_usd=None, status="failed"),
-                make_row("req_3", time_us=start + _DAY_US, cost_nano_usd=50, status="partial"),
-                make_row("req_4", key_id="key_b", target="anthropic/claude-opus-5-5", tier="opus"),
-                make_row("req_5", key_id="key_b", target=None, tier=None, status="canceled", cost_nano_usd=0),
+                replace(make_row("req_2"), time_us=start + _DAY_US, cost_nano_usd=None, status="failed"),
+                replace(make_row("req_3"), time_us=start + _DAY_US, cost_nano_usd=50, status="partial"),
+                replace(make_row("req_4"), key_id="key_b", target="anthropic/claude-opus-5-5", tier="opus"),
+                replace(make_row("req_5"), key_id="key_b", target=None, tier=None, status="canceled", cost_nano_usd=0),
             ]
         )
         by_day = database.read_usage(UsageQuery(by=("day",)))
@@ -153,7 +153,7 @@ class StoreSuite:
     def test_a_secret_belongs_to_one_key(self, database: Database) -> None:
         database.create_key(make_key(1))
         with pytest.raises(DatabaseFailed):
-            database.create_key(msgspec.structs.replace(make_key(1), key_id="key_other"))
+            database.create_key(replace(make_key(1), key_id="key_other"))
         assert len(database.read_keys()) == 1
 
     def test_every_change_of_keys_is_a_new_generation(self, database: Database) -> None:

@@ -1,0 +1,96 @@
+"""Commands run as users run them: the installed `renga`, in a process of its own, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+RENGA = Path(sys.executable).with_name("renga")
+LIMIT_S = 15
+
+
+class Run(Struct, frozen=True):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """A folder with its own settings and data, and an environment without anything of the machine's user."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        }
+
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.folder / 'data' / 'renga' / 'renga.db'}"
+
+    def write_config(self, text: str) -> None:
+        (self.folder / "renga.toml").write_text(text)
+
+    def run(self, *arguments: str, stdin: str = "") -> Run:
+        done = subprocess.run(
+            [RENGA, *arguments],
+            cwd=self.folder, env=self.environ, input=stdin, capture_output=True, text=True, timeout=LIMIT_S,
+            check=False,
+        )  # fmt: skip
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [RENGA, *arguments],
+            cwd=self.folder, env=self.environ, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def upstream_url() -> Iterator[str]:
+    """An upstream that answers anything with the word `token`, three times."""
+    program = [sys.executable, "-m", "renga.testing.upstream", "--events", "3"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def connected(shell: Shell, upstream_url: str) -> Shell:
+    """A shell whose tiers lead to that upstream, without a local model."""
+    shell.write_config(
+        f"""\
+[engine]
+enabled = false
+[tiers]
+haiku = ["echo/small"]
+[providers.echo]
+kind = "anthropic"
+base_url = "{upstream_url}"
+[prices."echo/*"]
+input_usd = 1.0
+output_usd = 5.0
+"""
+    )
+    return shell

@@ -1,0 +1,116 @@
+"""`renga keys` and `renga usage`: what they print, to people and to programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from tests.cli.conftest import Shell
+
+from renga.cli.usage import render_exact_usd, render_usd
+from renga.meter.keys import digest_secret
+from renga.store.database import open_database
+from renga.testing.store_suite import make_key, make_row
+
+
+def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
+    assert shell.run("keys", "list").out == "No keys yet: `renga keys create NAME` makes one.\n"
+    made = shell.run("keys", "create", "laptop")
+    assert made.code == 0
+    secret = made.out.strip()
+    assert re.fullmatch(r"sk-renga-\w{43}", secret)
+    assert "laptop" in made.err
+    assert secret not in made.err
+    with open_database(shell.database_url) as database:
+        (row,) = database.read_keys()
+    assert row.secret_sha256 == digest_secret(secret)
+    listed = shell.run("keys", "list")
+    assert secret not in listed.out
+    head, line = listed.out.splitlines()
+    assert head.split() == ["id", "name", "ends", "in", "created", "last", "used", "state"]
+    assert line.split()[:3] == [row.key_id, "laptop", secret[-4:]]
+    assert line.rstrip().endswith("never      active")
+    assert shell.run("keys", "revoke", "laptop").out == f'Revoked {row.key_id} "laptop".\n'
+    assert "revoked 20" in shell.run("keys", "list").out
+    again = shell.run("keys", "revoke", "laptop")
+    assert (again.code, again.out) == (1, "")
+    assert again.err == "renga: no working key is called 'laptop' (`renga keys list` shows them)\n"
+
+
+def test_keys_for_programs(shell: Shell) -> None:
+    shell.run("keys", "create", "[bold]odd[/bold]")
+    (key,) = msgspec.json.decode(shell.run("keys", "list", "--json").out)
+    assert (key["name"], key["state"], key["last_used"]) == ("[bold]odd[/bold]", "active", "never")
+    assert "[bold]odd[/bold]" in shell.run("keys", "list").out
+
+
+def test_a_name_that_two_keys_have_revokes_neither(shell: Shell) -> None:
+    shell.run("keys", "create", "twin")
+    shell.run("keys", "create", "twin")
+    refused = shell.run("keys", "revoke", "twin")
+    assert refused.code == 1
+    ids = re.findall(r"key_\w+", refused.err)
+    assert len(ids) == 2
+    assert shell.run("keys", "revoke", ids[0]).code == 0
+
+
+def fill(shell: Shell) -> None:
+    with open_database(shell.database_url) as database:
+        database.create_key(replace(make_key(1, "laptop"), key_id="key_a"))
+        database.write_rows(
+            [
+                replace(make_row("req_1"), cost_nano_usd=22_500_000, input_tokens=10_000, output_tokens=2_500),
+                replace(make_row("req_2"), status="failed", cost_nano_usd=0),
+                replace(make_row("req_3"), target="vllm/x", cost_nano_usd=None),
+            ]
+        )
+
+
+def test_usage_for_people(shell: Shell) -> None:
+    fill(shell)
+    lines = [" ".join(line.split()) for line in shell.run("usage", "--since", "2026-11-01").out.splitlines()]
+    assert lines == [
+        "day key tier target requests failed input cache write cache read output thinking cost",
+        "2026-11-21 laptop haiku local/hokku 2 1 10,010 6 6 2,505 8 $0.022500",
+        "2026-11-21 laptop haiku vllm/x 1 0 10 3 3 5 4 ?",
+        "total 3 1 10,020 9 9 2,510 12 $0.022500 + ?",
+        "",
+        "Requests without a known price: 1. Add prices to renga.toml under [prices] for the next ones.",
+    ]
+
+
+def test_usage_for_programs(shell: Shell) -> None:
+    fill(shell)
+    (day,) = msgspec.json.decode(shell.run("usage", "--since", "2026-11-01", "--by", "day", "--json").out)
+    assert day == {
+        "day": "2026-11-21", "requests": 3, "failures": 1, "input_tokens": 10_020, "cache_creation_tokens": 9,
+        "cache_read_tokens": 9, "output_tokens": 2_510, "thinking_tokens": 12, "cost_usd": "0.0225",
+        "unpriced_requests": 1,
+    }  # fmt: skip
+    text = shell.run("usage", "--since", "2026-11-01", "--by", "tier,status", "--csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["tier"], row["status"], row["requests"]) for row in rows] == [
+        ("haiku", "failed", "1"),
+        ("haiku", "succeeded", "2"),
+    ]
+
+
+def test_usage_of_a_time_without_requests(shell: Shell) -> None:
+    fill(shell)
+    assert shell.run("usage", "--since", "2020-01-01", "--until", "2020-02-01").out == "No requests in that time.\n"
+    assert shell.run("usage", "--since", "2020-01-01", "--until", "2020-02-01", "--json").out == "[]\n"
+
+
+@pytest.mark.parametrize(("nano", "text"), [(0, "0"), (1, "0.000000001"), (22_500_000, "0.0225"), (3 * 10**9, "3")])
+def test_exact_dollars(nano: int, text: str) -> None:
+    assert render_exact_usd(nano) == text
+
+
+def test_dollars_for_people() -> None:
+    assert render_usd(1_234_567_890_000, 0, 5) == "$1,234.567890"
+    assert render_usd(0, 5, 5) == "?"
+    assert render_usd(1_000_000, 1, 5) == "$0.001000 + ?"
