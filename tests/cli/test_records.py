@@ -79,7 +79,7 @@ def test_usage_for_people(shell: Shell) -> None:
         "2026-11-21 laptop haiku vllm/x 1 0 10 3 3 5 4 ?",
         "total 3 1 10,020 9 9 2,510 12 $0.022500 + ?",
         "",
-        "Requests without a known price: 1. Add prices to renga.toml under [prices] for the next ones.",
+        "Requests without a known price: 1. [prices] in renga.toml sets prices for the next ones.",
     ]
 
 

@@ -123,7 +123,7 @@ def _print_rows(query: UsageQuery, rows: Sequence[UsageRow], names: dict[str, st
         footer = footer[1:]
     print_table([*columns, Column("cost", is_number=True)], body, [*footer, render_usd(cost, unpriced, sums[0])])
     if unpriced:
-        print(f"\nRequests without a known price: {unpriced:,}. Add prices to renga.toml under [prices] for the next ones.")
+        print(f"\nRequests without a known price: {unpriced:,}. [prices] in renga.toml sets prices for the next ones.")
 
 
 def render_usd(cost_nano_usd: int, unpriced: int, requests: int) -> str:
