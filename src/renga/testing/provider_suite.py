@@ -1,8 +1,8 @@
 """One conformance suite for every provider: subclass `ProviderSuite`, give it a harness, and pytest runs the rest.
 
 Owns: what `providers/base.py` promises, as tests. Must never know: which provider it runs.
-Invariant: what an implementation cannot be made to do (an engine has no HTTP status), its harness says by `NotApplicable`;
-that test is skipped by name, never passed in silence.
+Invariant: what an implementation cannot be made to do (an engine has no HTTP status), its harness says by
+`NotApplicable`; that test is skipped by name, never passed in silence.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class Harness(Protocol):
         ...
 
 
-async def read_all(batches: AsyncIterator[Batch]) -> tuple[StreamChecker, Folder]:
+async def read_all(batches: AsyncIterator[Batch], *, prompt_settles: bool = False) -> tuple[StreamChecker, Folder]:
     """Read a stream to its end, checking every byte that a client would read."""
-    checker, folder = StreamChecker(), Folder()
+    checker, folder = StreamChecker(prompt_settles=prompt_settles), Folder()
     ended_in_error = False
     async for batch in batches:
         assert batch, "an empty batch"
@@ -120,6 +120,14 @@ async def within(budget_s: float, done: Awaitable[None]) -> float:
 class ProviderSuite(ABC):
     """The promises of the seam. Test functions are coroutines: pytest-asyncio in auto mode runs them."""
 
+    prompt_settles = False
+    """Whether the provider learns a prompt's exact counts only at the answer's end."""
+
+    async def read(self, harness: Harness, *, streamed: bool = True) -> tuple[StreamChecker, Folder]:
+        """Send the harness's call and read the whole answer."""
+        batches = harness.provider.send(harness.call(streamed=streamed))
+        return await read_all(batches, prompt_settles=self.prompt_settles)
+
     @abstractmethod
     def open_harness(self) -> AbstractAsyncContextManager[Harness]:
         """A started provider and its other end; both are closed on the way out."""
@@ -127,7 +135,7 @@ class ProviderSuite(ABC):
     async def test_an_answer_is_a_stream_in_order(self) -> None:
         async with self.open_harness() as harness:
             harness.answer()
-            checker, folder = await read_all(harness.provider.send(harness.call()))
+            checker, folder = await self.read(harness)
             assert folder.message().content
             assert checker.kinds[-1] == "message_stop"
 
@@ -136,7 +144,7 @@ class ProviderSuite(ABC):
             messages: list[Message] = []
             for streamed in (True, False):
                 harness.answer()
-                _, folder = await read_all(harness.provider.send(harness.call(streamed=streamed)))
+                _, folder = await self.read(harness, streamed=streamed)
                 messages.append(folder.message())
             first, second = messages
             assert [type(block) for block in first.content] == [type(block) for block in second.content]
@@ -149,7 +157,7 @@ class ProviderSuite(ABC):
             harness.arrange_count()
             counted = await harness.provider.count_tokens(harness.call())
             harness.answer()
-            _, folder = await read_all(harness.provider.send(harness.call()))
+            _, folder = await self.read(harness)
             assert prompt_tokens(folder.message()) == counted > 0
 
     async def test_leaving_in_the_middle_stops_the_other_end(self) -> None:
@@ -171,7 +179,7 @@ class ProviderSuite(ABC):
     async def test_a_death_in_the_middle_is_an_error_event(self) -> None:
         async with self.open_harness() as harness:
             harness.die()
-            checker, _ = await read_all(harness.provider.send(harness.call()))
+            checker, _ = await self.read(harness)
             assert checker.kinds[0] == "message_start"
             assert checker.kinds[-1] == "error"
             assert harness.times_asked == 1, "an answer that had begun was asked for again"
@@ -210,7 +218,7 @@ class ProviderSuite(ABC):
         async with self.open_harness() as harness:
             harness.refuse(529)
             harness.answer()
-            _, folder = await read_all(harness.provider.send(harness.call()))
+            _, folder = await self.read(harness)
             assert folder.message().content
             assert harness.times_asked == 2
 
