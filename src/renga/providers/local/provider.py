@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from renga import ids
 from renga.config import EngineSettings
 from renga.engine.chat import Prompt
 from renga.engine.client import EngineClient
@@ -26,7 +25,6 @@ from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.local.generation import Answering, answer_tokens
 from renga.providers.local.prompt import Conversation, Signer, build_conversation
-from renga.wire import stream
 from renga.wire.stream import Batch
 
 _LONG_BODY_BYTES = 64 * 1024
@@ -132,23 +130,16 @@ class LocalProvider:
             conversation=prepared.conversation,
             generation=generation,
             request=request,
+            answered_as=call.answered_as,
             signer=self._signer(call),
             thinking_open=prepared.prompt.thinking_open,
             context_full=prepared.max_tokens < request.max_tokens,
             timeout_s=self._settings.request_timeout_s,
         )
-        start = stream.MessageStart(
-            stream.Message(
-                model=call.answered_as,
-                id=ids.message_id(),
-                usage=stream.Usage(input_tokens=len(prepared.prompt.token_ids), service_tier="standard"),
-            )
-        )
         batches = answer_tokens(client, answering)
         try:
             async for batch in batches:
-                yield [start, *batch] if start is not None else batch
-                start = None
+                yield batch
         finally:
             await batches.aclose()
 
