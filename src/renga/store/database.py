@@ -28,6 +28,8 @@ from renga.store.errors import DatabaseAway, DatabaseFailed
 from renga.store.rows import Dimension, KeyRow, LedgerRow, UsageQuery, UsageRow
 
 _BUSY_TIMEOUT_S = 5.0
+_STATEMENT_ROWS = 64
+"""Rows a statement. Preparing them holds the interpreter lock, 10 us a row, while the event loop waits for it."""
 _DAY_US = 86_400_000_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _GENERATION = "keys_generation"
@@ -62,9 +64,10 @@ class Database:
 
         Raises: DatabaseAway if it is worth trying again; DatabaseFailed if a row itself is at fault.
         """
-        values = [_to_columns(row) for row in rows]
+        statement = self._insert(tables.ledger).on_conflict_do_nothing()
         with self._writing() as connection:
-            connection.execute(self._insert(tables.ledger).on_conflict_do_nothing(), values)
+            for start in range(0, len(rows), _STATEMENT_ROWS):
+                connection.execute(statement, [_to_columns(row) for row in rows[start : start + _STATEMENT_ROWS]])
 
     def read_rows(self, after: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """Rows in the order they were written, skipping the first `after` of them."""
