@@ -15,6 +15,7 @@ from renga.answer import Parts
 from renga.clock import SystemClock
 from renga.config import ServerSettings
 from renga.http.app import Guard, HttpParts
+from renga.http.protocol import HttpProtocol
 from renga.meter.keys import KeyIdentity
 from renga.meter.lease import Lease, Outcome, Terms
 from renga.providers.base import Call, Capabilities, Health, Target
@@ -152,7 +153,7 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
     guard = Guard(HttpParts(parts, OneKey(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown))
     config = uvicorn.Config(
         guard,
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
