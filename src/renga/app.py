@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from renga.answer import Parts
 from renga.clock import Clock, SystemClock
-from renga.config import Config, ProviderKind, ServerSettings, data_dir, database_url
+from renga.config import Config, ServerSettings, data_dir, database_url
 from renga.engine.models import name_model
 from renga.errors import ConfigError
 from renga.http.app import Guard, HttpParts
@@ -32,7 +32,7 @@ from renga.meter.spool import Spool
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
 from renga.providers.local import LocalProvider
-from renga.providers.openai_compatible import OpenAiCompatibleProvider
+from renga.providers.openai_compatible import OpenAICompatibleProvider
 from renga.route.router import Router
 from renga.route.tiers import TIERS, Catalog, parse_target
 from renga.store.secrets import StoredSecret
@@ -141,12 +141,6 @@ def _open_database(config: Config) -> Database:
     return open_database(database_url(config.store))
 
 
-_PROVIDERS: dict[ProviderKind, Callable[..., Provider]] = {
-    "anthropic": AnthropicProvider,
-    "openai_compatible": OpenAiCompatibleProvider,
-}
-
-
 def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock) -> dict[str, Provider]:
     """One provider for the local engine and one for each of the settings.
 
@@ -159,7 +153,12 @@ def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock
         if name == LOCAL:
             raise ConfigError("providers.local: this name is the local engine's", hint="choose another name")
         secret = os.environ.get(settings.api_key_env, "") if settings.api_key_env else ""
-        providers[name] = _PROVIDERS[settings.kind](settings, secret or None, signature_secret.value, clock)
+        match settings.kind:
+            case "anthropic":
+                providers[name] = AnthropicProvider(name, settings, secret or None, clock)
+            case "openai_compatible":
+                signatures = signature_secret.value
+                providers[name] = OpenAICompatibleProvider(name, settings, secret or None, clock, signatures)
     return providers
 
 

@@ -96,7 +96,7 @@ class TestGeneric(ProviderSuite):
             upstream.always("/apply-template", json_reply(b'{"prompt": "<user>Say hello."}'))
             upstream.always("/tokenize", json_reply(json.dumps(self.tokens()).encode()))
             settings = make_settings("openai_compatible", upstream.url)
-            provider = OpenAICompatibleProvider("upstream", settings, "sk-up", InstantClock(), b"secret")
+            provider = OpenAICompatibleProvider("upstream", settings, "sk-up", InstantClock(), lambda: b"secret")
             await provider.start()
             try:
                 yield OpenAIHarness(provider, upstream, is_asked_to_count=self.is_asked_to_count)

@@ -16,7 +16,7 @@ way; for OpenAI, where that would be billed, it answers with the estimate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,7 +48,7 @@ class OpenAICompatibleProvider:
     """One upstream that speaks chat.completions."""
 
     def __init__(
-        self, name: str, settings: ProviderSettings, secret: str | None, clock: Clock, signature_secret: bytes
+        self, name: str, settings: ProviderSettings, secret: str | None, clock: Clock, signature_secret: Callable[[], bytes]
     ) -> None:
         self._settings = settings
         self._secret = secret
@@ -164,7 +164,7 @@ class OpenAICompatibleProvider:
         )
 
     def _signer(self, call: Call) -> Signer:
-        return Signer(self._signature_secret, call.target.model, call.owner)
+        return Signer(self._signature_secret(), call.target.model, call.owner)
 
     def _rendering(self, call: Call, dialect: Dialect) -> Rendering:
         return Rendering(dialect, call.target.model, self._signer(call))
