@@ -2,8 +2,8 @@
 
 Owns: the order in which parts are built, started and stopped.
 Must never know: how any part does its work.
-Invariants: nothing happens at import; building starts nothing; `stop` leaves no process, thread or socket behind, and the
-ledger's last rows on disk.
+Invariants: nothing happens at import; building starts nothing; `stop` leaves no process, thread or socket behind, and
+the ledger's last rows on disk.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ServerInfo(Struct, frozen=True):
 
 
 class App:
-    """A built server: an ASGI application with a life. `start` and `stop` frame it; the lifespan protocol calls them."""
+    """A built server: an ASGI application with a life, which the lifespan protocol starts and stops."""
 
     def __init__(self, providers: Mapping[str, Provider], store: StoreThread, keys: KeyRing, parts: HttpParts) -> None:
         self._providers = providers
@@ -88,7 +88,7 @@ class App:
 
     async def stop(self) -> None:
         """Stop everything, newest first; the ledger's last rows are written. Idempotent."""
-        for provider in reversed(self._providers.values()):
+        for provider in reversed(list(self._providers.values())):
             await provider.stop()
         await asyncio.to_thread(self._store.stop)
 
