@@ -6,6 +6,7 @@ import time
 import msgspec
 import pytest
 
+from renga.config import ServerSettings
 from renga.testing.checker import check_stream
 from renga.wire.blocks import TextBlock
 from renga.wire.fold import split
@@ -107,6 +108,26 @@ async def test_a_client_that_stops_reading_and_leaves(served, ask):
     connection = await ask(stream=True)
     await pushed.wait()
     assert await leave_and_measure(served, connection) < LIMIT_S
+
+
+async def test_a_client_that_reads_nothing_is_given_up(serve, hello):
+    served = await serve(ServerSettings(ping_interval_s=0.02))
+    text = "word " * 200_000
+
+    async def script(call):
+        yield split(MESSAGE)[:3]
+        while True:
+            yield [ContentBlockDelta(0, TextDelta(text))]
+            await asyncio.sleep(0)
+
+    served.provider.script = script
+    async with await served.connect() as connection:
+        await connection.send("POST", "/v1/messages", KEY, msgspec.json.encode({**hello, "stream": True}))
+        connection.stop_reading()
+        async with asyncio.timeout(5):
+            await served.provider.closed.wait()
+        assert [outcome.status for outcome in served.ledger.outcomes] == ["canceled"]
+        connection.abort()
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -26,6 +26,9 @@ HEADERS: tuple[Header, ...] = (
 )
 """The last keeps nginx from collecting events before it passes them on."""
 
+_PATIENT_INTERVALS = 12
+"""Ping intervals for which a client may read nothing while there is something to read: two minutes by default."""
+
 _TERMINAL = frozenset({"message_stop", "error"})
 
 
@@ -42,13 +45,14 @@ async def write_stream(
     try:
         async for batch in events:
             data = encode_batch(script.arrange(batch))
+            pulse.begin_write()
             if script.has_ended:
-                pulse.stop()
                 await exchange.end(data)
                 break
             if data:
-                pulse.note_write()
                 await exchange.write(data)
+            pulse.end_write()
+        pulse.stop()
         # What follows the end is not for the client: evidence for the router, and the settling of the account.
         async for _ in events:
             pass
@@ -107,19 +111,29 @@ def _is_ping(events: list[Event]) -> bool:
 
 
 class _Pulse:
-    """Sends a ping when a stream has been silent for an interval. One timer a stream, whatever is written."""
+    """Sends a ping when a stream has been silent for an interval, and gives up a client that takes nothing for many.
+
+    One timer a stream, however much is written.
+    """
 
     def __init__(self, exchange: Exchange, interval_s: float) -> None:
         self._exchange = exchange
         self._interval_s = interval_s
         self._loop = asyncio.get_running_loop()
-        self._written_at = self._loop.time()
+        self._changed_at = self._loop.time()
+        self._is_writing = False
         self._ping: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(interval_s, self._look)
 
-    def note_write(self) -> None:
-        """Something was written: the silence starts anew."""
-        self._written_at = self._loop.time()
+    def begin_write(self) -> None:
+        """A write begins: it waits where the client does not read."""
+        self._changed_at = self._loop.time()
+        self._is_writing = True
+
+    def end_write(self) -> None:
+        """The write is done: the silence begins."""
+        self._changed_at = self._loop.time()
+        self._is_writing = False
 
     def stop(self) -> None:
         """No more pings. Idempotent."""
@@ -131,10 +145,17 @@ class _Pulse:
 
     def _look(self) -> None:
         now = self._loop.time()
-        silent_s = now - self._written_at
+        unchanged_s = now - self._changed_at
+        next_s = self._interval_s
+        if self._is_writing or (self._ping is not None and not self._ping.done()):
+            if unchanged_s >= self._interval_s * _PATIENT_INTERVALS:
+                self._timer = None
+                self._exchange.vigil.leave()
+                return
         # The timer may be early by its resolution; a ping 1 ms early does not matter, a second timer does.
-        if silent_s >= self._interval_s - 0.001:
-            self._written_at = now
-            silent_s = 0.0
+        elif unchanged_s >= self._interval_s - 0.001:
+            self._changed_at = now
             self._ping = self._loop.create_task(self._exchange.write(PING))
-        self._timer = self._loop.call_later(self._interval_s - silent_s, self._look)
+        else:
+            next_s -= unchanged_s
+        self._timer = self._loop.call_later(next_s, self._look)

@@ -61,6 +61,11 @@ class Vigil:
             self._timer.cancel()
             self._look()
 
+    def leave(self) -> None:
+        """Take the client for gone: it is there, but it reads nothing any more."""
+        self.reason = "left"
+        self._task.cancel()
+
     def stop(self) -> None:
         """Look away. Idempotent."""
         if self._timer is not None:
@@ -82,8 +87,7 @@ class Vigil:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if self._watcher is not None:
-            self.reason = "left"
-            self._task.cancel()
+            self.leave()
 
     def _give_up(self) -> None:
         self._timer = None

@@ -57,6 +57,10 @@ class Connection:
         """Leave at once, as a killed client does."""
         self._writer.transport.abort()
 
+    def stop_reading(self) -> None:
+        """Stay, and read nothing more: what the server sends fills the buffers between."""
+        self._writer.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+
     async def write(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._writer.write(data)
