@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from typing import cast
+from typing import cast
 
 import msgspec
 
@@ -230,9 +231,9 @@ class EngineClient:
 
     async def _connected(self) -> Child:
         """Wait for a child to talk to; it need not be ready, it reads its commands once it is."""
-        while self._child is None:
+        while self._child is None or self._unusable is not None:
             if self._unusable is not None:
-                raise ApiError(f"the engine cannot load the model: {self._unusable}")
+                raise self._death()
             if self._supervisor is None:
                 raise EngineDied("the engine is stopped")
             await self._changed.wait()
@@ -282,8 +283,14 @@ class EngineClient:
         self._child = None
         self._stats = EngineStats()
         for inbox in self._inboxes.values():
-            inbox.fail(EngineDied("the engine process was lost; it is being restarted", retry_after_s=1.0))
+            inbox.fail(self._death())
         self._announce()
+
+    def _death(self) -> ApiError:
+        """Why a request ends that the process took along."""
+        if self._unusable is not None:
+            return ApiError(f"the engine cannot load the model: {self._unusable}")
+        return EngineDied("the engine process was lost; it is being restarted", retry_after_s=1.0)
 
     async def _spawn(self) -> Child:
         """Start the process with one end of a socket pair. Cost: about 2 ms, blocking."""

@@ -54,11 +54,25 @@ _READ_BYTES = 1 << 18
 class Running:
     """A request that the pipeline works on."""
 
-    def __init__(self, handle: Handle, stop_token_ids: frozenset[int], has_grammar: bool) -> None:
+    def __init__(self, handle: Handle, generation: Generation, stop_token_ids: frozenset[int]) -> None:
         self.handle = handle
+        self.generation = generation
         self.stop_token_ids = stop_token_ids
-        self.is_proven = not has_grammar
-        """Whether its grammar compiled; GenAI compiles it at the first sampled token, inside `step`."""
+        self.token_ids: list[int] = []
+        """What it got so far."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its grammar may be broken: GenAI compiles it inside `step`, for the first token."""
+        return self.generation.grammar is not None and not self.token_ids
+
+    def rest(self) -> Generation:
+        """The request that goes on where this one is."""
+        return msgspec.structs.replace(
+            self.generation,
+            prompt_token_ids=self.generation.prompt_token_ids + self.token_ids,
+            max_tokens=self.generation.max_tokens - len(self.token_ids),
+        )
 
 
 class Engine:
@@ -98,8 +112,7 @@ class Engine:
                 fault = _find_fault(generation, self._launch)
                 if fault:
                     return [Failed(request_id, "invalid", fault)]
-                self._generations[request_id] = generation
-                self._line.add(request_id, owner=generation.owner, priority=generation.priority)
+                self._queue(request_id, generation)
             case Cancel(request_id):
                 self._cancel(request_id)
         return []
@@ -133,7 +146,7 @@ class Engine:
         config = _make_config(generation, stops, self._launch.context_tokens)
         prompt = Tensor(np.array([generation.prompt_token_ids], dtype=np.int64))
         handle = self._pipeline.add_request(request_id, prompt, config)
-        return Running(handle, stops, has_grammar=generation.grammar is not None)
+        return Running(handle, generation, stops)
 
     def _collect(self, request_id: int) -> list[Report]:
         """Read what one running request got; forget it when it ended."""
@@ -146,8 +159,7 @@ class Engine:
                 token_ids += output.generated_ids
                 logprobs += output.generated_log_probs
                 finish = _FINISHES.get(output.finish_reason.name)
-        if token_ids:
-            running.is_proven = True
+        running.token_ids += token_ids
         if finish is None and running.handle.get_status().name == "IGNORED":
             del self._running[request_id]
             return [Failed(request_id, "invalid", "the prompt does not fit into the engine's key-value cache")]
@@ -160,19 +172,31 @@ class Engine:
         return [Tokens(request_id, TokenBatch(token_ids, logprobs, finish))]
 
     def _survive(self, error: RuntimeError) -> list[Report]:
-        """Drop what made a step raise: the requests whose grammar never worked, or else all of them.
+        """Clear the pipeline after a step that raised, and start again whoever had no part in it.
 
-        A step that raises raises again until the guilty request is cancelled (measured). If nothing ran, the pipeline
-        itself is broken, and a new process is better than this one.
+        Such a step raises again until the guilty request is cancelled, and leaves the others' state unusable
+        (measured). Those without a grammar go on from where they were; a grammar cannot be entered midway.
+        If nothing ran, the pipeline itself is broken, and a new process is better than this one.
         """
         if not self._running:
             raise error
-        suspects = [key for key, running in self._running.items() if not running.is_proven]
-        reason: Literal["invalid", "internal"] = "invalid" if suspects else "internal"
-        dropped = suspects or list(self._running)
-        for request_id in dropped:
-            self._cancel(request_id)
-        return [Failed(request_id, reason, _first_line(error)) for request_id in dropped]
+        stopped, self._running = self._running, {}
+        for running in stopped.values():
+            running.handle.cancel()
+        self._pipeline.step()  # frees them; with the guilty one still in it, the next step would raise as well
+        suspects = {request_id for request_id, running in stopped.items() if running.is_suspect}
+        failed: list[Report] = []
+        for request_id, running in stopped.items():
+            if suspects and running.generation.grammar is None:
+                self._queue(request_id, running.rest())
+            else:
+                reason: Literal["invalid", "internal"] = "invalid" if request_id in suspects else "internal"
+                failed.append(Failed(request_id, reason, _first_line(error)))
+        return failed
+
+    def _queue(self, request_id: int, generation: Generation) -> None:
+        self._generations[request_id] = generation
+        self._line.add(request_id, owner=generation.owner, priority=generation.priority)
 
     def _measure(self, started_ns: int) -> list[Report]:
         """Report the load if the numbers of requests changed."""
