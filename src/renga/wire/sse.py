@@ -50,7 +50,8 @@ _KIND_OF = {
     Ping: "ping",
     ErrorEvent: "error",
 }
-_KINDS = {kind.encode(): kind for kind in _KIND_OF.values()}
+_HEAD_KINDS = {b"event: " + kind.encode(): kind for kind in _KIND_OF.values()}
+"""The first line of nearly every frame; a frame of one such line and one of data needs no further reading."""
 _HEADS = {kind: b"event: " + kind.encode() + b"\ndata: " for kind in _KIND_OF.values()}
 _TYPED_HEADS = {event_type: _HEADS[kind] for event_type, kind in _KIND_OF.items()}
 _encode_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -112,13 +113,18 @@ class FrameSplitter:
         if self._pending:
             chunk = b"".join((*self._pending, chunk))
             self._pending.clear()
-        *whole, rest = chunk.split(b"\n\n")
+        whole = chunk.split(b"\n\n")
         self._pending_bytes = 0
-        self._keep(rest)
+        rest = whole.pop()
+        if rest:
+            self._keep(rest)
         frames: list[Frame] = []
         for text in whole:
-            frame = _parse_usual(text) or _parse_frame(text)
-            if frame is not None:
+            head, _, data = text.partition(b"\ndata: ")
+            kind = _HEAD_KINDS.get(head)
+            if kind is not None and data and b"\n" not in data:
+                frames.append((kind, data))
+            elif (frame := _parse_frame(text)) is not None:
                 frames.append(frame)
         return frames
 
@@ -149,19 +155,6 @@ class FrameSplitter:
         self._pending.clear()
         self._at_start = False
         return held.removeprefix(_BOM)
-
-
-def _parse_usual(text: bytes) -> Frame | None:
-    """The two shapes that nearly every frame has: a known event line and one data line, or one data line alone."""
-    head, separator, data = text.partition(b"\ndata: ")
-    if separator:
-        kind = _KINDS.get(head[7:]) if head.startswith(b"event: ") else None
-        if kind is not None and b"\n" not in data and data:
-            return (kind, data)
-        return None
-    if head.startswith(b"data: ") and b"\n" not in head and len(head) > len(b"data: "):
-        return ("message", head[6:])
-    return None
 
 
 def _parse_frame(text: bytes) -> Frame | None:
