@@ -15,12 +15,17 @@ Source: RFC 9112 (message framing, section 6; persistence, section 9.3).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import httptools
 
 HIGH_WATER_BYTES = 256 * 1024
 """Reading pauses while this much waits to be taken: what uvloop reads at most at once."""
+
+
+JOINED_BODY_BYTES = 64 * 1024
+"""Up to here a body is copied behind its head, so that both leave in one packet."""
 
 
 class ConnectionLost(Exception):
@@ -43,6 +48,8 @@ class Connection(asyncio.Protocol):
         self.headers: dict[str, str] = {}
         self.complete = True
         self.idle_since_s = 0.0
+        self.on_closed: Callable[[Connection], None] | None = None
+        """Told when the socket is gone."""
         self.used = False
         self._loop = loop
         self._transport: asyncio.Transport | None = None
@@ -72,7 +79,7 @@ class Connection(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    def start(self, request: bytes) -> None:
+    def start(self, head: bytes, body: bytes) -> None:
         """Send a whole request; its response is read next."""
         assert self._transport is not None
         assert self.complete
@@ -83,7 +90,11 @@ class Connection(asyncio.Protocol):
         self._buffered_bytes = 0
         self._head_done = self._until_eof = self._keep_alive = self._began = False
         self._parser = httptools.HttpResponseParser(self)
-        self._transport.write(request)
+        if len(body) <= JOINED_BODY_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
 
     async def head(self, timeout_s: float) -> None:
         """Wait until status and headers are there.
@@ -182,6 +193,8 @@ class Connection(asyncio.Protocol):
             detail = "reset" if isinstance(exc, ConnectionResetError) else "closed"
             self._lost = ConnectionLost(f"The connection was {detail}.", began=self._began)
         self._wake()
+        if self.on_closed is not None:
+            self.on_closed(self)
 
     def _fail(self, detail: str) -> None:
         self._lost = ConnectionLost(detail, began=True)

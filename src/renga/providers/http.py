@@ -175,6 +175,11 @@ class Upstream:
     def open_connections(self) -> int:
         return len(self._idle) + len(self._busy)
 
+    @property
+    def has_idle(self) -> bool:
+        """Whether a connection stands ready."""
+        return bool(self._idle)
+
     async def post(
         self, path: str, headers: Headers, body: bytes, *, first_byte_timeout_s: float | None = None
     ) -> UpstreamResponse:
@@ -184,20 +189,20 @@ class Upstream:
         """
         framed = (*headers, ("content-length", str(len(body))))
         request = render_request("POST", self._prefix + path, self._common, framed)
-        return await self._exchange(request + body, first_byte_timeout_s)
+        return await self._exchange(request, body, first_byte_timeout_s)
 
     async def get(self, path: str, headers: Headers) -> UpstreamResponse:
         """As `post`, without a body."""
-        return await self._exchange(render_request("GET", self._prefix + path, self._common, headers), None)
+        return await self._exchange(render_request("GET", self._prefix + path, self._common, headers), b"", None)
 
-    async def _exchange(self, request: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
+    async def _exchange(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
         timeout_s = first_byte_timeout_s or self._endpoint.first_byte_timeout_s
         while True:
             connection = await self._take()
             reused = connection.used
             connection.used = True
             try:
-                connection.start(request)
+                connection.start(head, body)
                 await connection.head(timeout_s)
             except BaseException as error:
                 self.give_back(connection)
@@ -211,7 +216,10 @@ class Upstream:
         """An idle connection, the freshest first, or a new one."""
         if self._closed:
             raise UpstreamUnreachable(f"{self.name} is not open.")
-        await self._slots.acquire()
+        if self._slots.locked():
+            await self._wait_slot()
+        else:
+            await self._slots.acquire()
         try:
             oldest_s = asyncio.get_running_loop().time() - KEEP_IDLE_S
             while self._idle:
@@ -221,11 +229,28 @@ class Upstream:
                     return connection
                 connection.abort()
             connection = await self._connect()
+            if self._closed:
+                connection.abort()
+                raise UpstreamUnreachable(f"{self.name} was closed.")
         except BaseException:
             self._slots.release()
             raise
+        connection.on_closed = self._forget
         self._busy.add(connection)
         return connection
+
+    async def _wait_slot(self) -> None:
+        try:
+            async with asyncio.timeout(self._endpoint.first_byte_timeout_s):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            limit = self._endpoint.max_connections
+            raise Overloaded(f"All {limit} connections to {self.name} were busy.") from error
+
+    def _forget(self, connection: Connection) -> None:
+        """An idle connection that its upstream closed need not be kept."""
+        if connection in self._idle:
+            self._idle.remove(connection)
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
