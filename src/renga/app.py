@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from renga.answer import Parts
 from renga.clock import Clock, SystemClock
-from renga.config import Config, ServerSettings, data_dir, database_url
+from renga.config import Config, data_dir, database_url
 from renga.engine.models import name_model
 from renga.errors import ConfigError
 from renga.http.app import Guard, HttpParts
@@ -31,7 +29,7 @@ from renga.meter.prices import PriceBook
 from renga.meter.spool import Spool
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
-from renga.providers.local import LocalProvider
+from renga.providers.local import LocalProvider, StartedEngine
 from renga.providers.openai_compatible import OpenAICompatibleProvider
 from renga.route.router import Router
 from renga.route.tiers import TIERS, Catalog, parse_target
@@ -44,18 +42,6 @@ if TYPE_CHECKING:
 LOCAL = "local"
 _SIGNATURE_SECRET = "thinking-signature"  # noqa: S105 - the name under which it is stored
 _STORE_WAIT_S = 30.0
-_BACKLOG = 2048
-"""Connections that may wait to be accepted; what uvicorn uses too."""
-
-
-class ServerInfo(Struct, frozen=True):
-    """What a server says of itself once it listens."""
-
-    url: str
-    model: str
-    """The local model's name; "" where none runs."""
-    first_key: NewKey | None
-    """The key that was made because there was none yet; its secret is never to be had again."""
 
 
 class App:
@@ -93,8 +79,8 @@ class App:
         await asyncio.to_thread(self._store.stop)
 
 
-def build(config: Config, *, create_first_key: bool = False) -> App:
-    """Put a server together. Starts nothing and opens nothing.
+def build(config: Config, *, create_first_key: bool = False, engine: StartedEngine | None = None) -> App:
+    """Put a server together. Starts nothing and opens nothing. `engine` is one that was started beforehand.
 
     Raises: ConfigError if tiers, targets or providers do not fit together.
     """
@@ -109,6 +95,8 @@ def build(config: Config, *, create_first_key: bool = False) -> App:
         lambda: _open_database(config), (keys, signature_secret, ledger), interval_s=config.ledger.flush_interval_s
     )
     providers = build_providers(config, signature_secret, clock)
+    if config.engine.enabled:
+        providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine), **providers}
     local = name_model(config.engine.model) if config.engine.enabled else ""
     catalog = Catalog(plan_tiers(config, local), providers, local)
     parts = HttpParts(
@@ -142,13 +130,11 @@ def _open_database(config: Config) -> Database:
 
 
 def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock) -> dict[str, Provider]:
-    """One provider for the local engine and one for each of the settings.
+    """One provider for each of the settings.
 
     Raises: ConfigError if a setting takes a name that is Renga's own, or a key's variable is empty.
     """
     providers: dict[str, Provider] = {}
-    if config.engine.enabled:
-        providers[LOCAL] = LocalProvider(config.engine, signature_secret.value)
     for name, settings in config.providers.items():
         if name == LOCAL:
             raise ConfigError("providers.local: this name is the local engine's", hint="choose another name")
@@ -174,44 +160,3 @@ def plan_tiers(config: Config, local: str) -> dict[Tier, tuple[Target, ...]]:
         tier: tuple(parse_target(name) for name in (default[tier] if chosen[tier] is None else chosen[tier] or ()))
         for tier in TIERS
     }
-
-
-def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; running requests get `server.drain_timeout_s` to end.
-
-    `announce` is called once the server listens and its keys are loaded.
-    Raises: ConfigError if the port is taken or a part cannot be built; what opening the database raised.
-    """
-    from renga.server import run_server
-
-    with bind(config.server) as listener:
-        app = build(config, create_first_key=True)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        model = name_model(config.engine.model) if config.engine.enabled else ""
-
-        async def listening() -> None:
-            await app.wait_store()
-            announce(ServerInfo(url, model, app.first_key))
-
-        run_server(app, listener, config.server, listening)
-
-
-def bind(settings: ServerSettings) -> socket.socket:
-    """Take the port.
-
-    Raises: ConfigError if it is taken or not ours to take.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-            hint="stop what listens there, or choose another port with --port",
-        ) from error
-    listener.listen(_BACKLOG)
-    return listener

@@ -1,79 +1,88 @@
-"""The process that serves: event loop, listening socket, signals.
+"""A server's start, in the order that answers soonest: port, engine, everything else.
 
-Owns: uvicorn, and the order of start and stop around it.
+Owns: that order, and taking the port.
 Must never know: what the application does.
-Invariant: Ctrl-C and SIGTERM drain running requests and then stop every part; a second one does not wait.
+Invariant: the engine's process is started before most of Renga is imported, so that both load at the same time.
 """
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-import uvloop
+from msgspec import Struct
 
-from renga.config import ServerSettings
+from renga.config import Config, EngineSettings, ServerSettings
+from renga.errors import ConfigError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+if TYPE_CHECKING:
+    from renga.meter.keys import NewKey
+    from renga.providers.local import StartedEngine
 
-
-class Application(Protocol):
-    """What can be served."""
-
-    @property
-    def asgi(self) -> Callable[..., Awaitable[None]]: ...
-
-    async def stop(self) -> None: ...
+_BACKLOG = 2048
+"""Connections that may wait to be accepted; what uvicorn uses too."""
 
 
-def run_server(
-    app: Application, listener: socket.socket, settings: ServerSettings, listening: Callable[[], Awaitable[None]]
-) -> None:
-    """Serve until a signal. `listening` is awaited once connections are accepted; what it raises ends the server."""
-    config = uvicorn.Config(
-        app.asgi,
-        http="httptools",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
-    )
-    server = _Server(config, listening)
+class ServerInfo(Struct, frozen=True):
+    """What a server says of itself once it listens."""
 
-    async def run() -> None:
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            await app.stop()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+    url: str
+    model: str
+    """The local model's name; "" where none runs."""
+    first_key: NewKey | None
+    """The key that was made because there was none yet; its secret is never to be had again."""
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, telling when it listens, and ending quietly on a signal instead of raising it again."""
+def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; running requests get `server.drain_timeout_s` to end.
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(config)
-        self._listening = listening
+    `announce` is called once the server listens and its keys are loaded.
+    Raises: ConfigError if the port is taken or a part cannot be built; what opening the database raised.
+    """
+    with bind(config.server) as listener:
+        engine = _start_engine_early(config.engine)
+        from renga.app import build
+        from renga.engine.models import name_model
+        from renga.http.server import ServerHooks, run_server
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        await self._listening()
+        app = build(config, create_first_key=True, engine=engine)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        model = name_model(config.engine.model) if config.engine.enabled else ""
 
-    @contextmanager
-    def capture_signals(self) -> Generator[None, Any]:
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+        async def listening() -> None:
+            await app.wait_store()
+            announce(ServerInfo(url, model, app.first_key))
+
+        run_server(app.asgi, listener, config.server, ServerHooks(listening, app.stop))
+
+
+def _start_engine_early(settings: EngineSettings) -> StartedEngine | None:
+    """Start the engine now if its model is at hand; one that must be fetched or converted waits for `/health`."""
+    if not settings.enabled or not (settings.model == "hokku" or Path(settings.model).expanduser().is_dir()):
+        return None
+    from renga.providers.local import start_engine
+
+    return start_engine(settings)
+
+
+def bind(settings: ServerSettings) -> socket.socket:
+    """Take the port.
+
+    Raises: ConfigError if it is taken or not ours to take.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            hint="stop what listens there, or choose another port with --port",
+        ) from error
+    listener.listen(_BACKLOG)
+    return listener

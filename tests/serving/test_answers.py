@@ -9,9 +9,9 @@ import jsonschema
 import msgspec
 import pytest
 from anthropic import Anthropic, BadRequestError, NotFoundError
+from tests.serving.conftest import Asker
 
 from renga.testing.http_client import Connection
-from tests.serving.conftest import Asker
 
 WEATHER = {
     "name": "get_weather",

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from typing import cast
+from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -130,11 +130,39 @@ class Child(asyncio.Protocol):
         self.process.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process that was started, and our end of its socket."""
+
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+
+
+def spawn(launch: Launch) -> Spawned:
+    """Start an engine process with one end of a socket pair. Needs no event loop. Cost: about 2 ms, blocking.
+
+    A process whose socket nobody holds any more ends by itself.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    arguments = ["-m", "renga.engine.process", str(theirs.fileno()), msgspec.json.encode(launch).decode()]
+    with theirs:
+        process = subprocess.Popen(  # a fork and exec; asyncio's own would start a thread
+            [sys.executable, *arguments],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    return Spawned(process, ours)
+
+
 class EngineClient:
     """One engine process, kept alive. Use it from one event loop."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, spawned: Spawned | None = None) -> None:
+        """`spawned` is a process of the same launch that is already on its way; without it `start` starts one."""
         self.launch = launch
+        self._spawned = spawned
         self._ids = itertools.count(1)
         self._inboxes: dict[int, Mailbox] = {}
         self._child: Child | None = None
@@ -268,7 +296,7 @@ class EngineClient:
         failures = 0
         while self._unusable is None:
             await asyncio.sleep(_RESTART_DELAYS_S[min(failures, len(_RESTART_DELAYS_S) - 1)])
-            child = await self._spawn()
+            child = await self._connect()
             try:
                 self._child = child
                 self._announce()
@@ -292,18 +320,9 @@ class EngineClient:
             return ApiError(f"the engine cannot load the model: {self._unusable}")
         return EngineDied("the engine process was lost; it is being restarted", retry_after_s=1.0)
 
-    async def _spawn(self) -> Child:
-        """Start the process with one end of a socket pair. Cost: about 2 ms, blocking."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        arguments = ["-m", "renga.engine.process", str(theirs.fileno()), msgspec.json.encode(self.launch).decode()]
-        with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220 - a fork and exec; asyncio's own would start a thread
-                [sys.executable, *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+    async def _connect(self) -> Child:
+        """Start a process, or take the one that was started before there was a loop, and speak to it."""
+        spawned, self._spawned = self._spawned or spawn(self.launch), None
         loop = asyncio.get_running_loop()
-        _, child = await loop.create_unix_connection(lambda: Child(self, process), sock=ours)
+        _, child = await loop.create_unix_connection(lambda: Child(self, spawned.process), sock=spawned.socket)
         return child

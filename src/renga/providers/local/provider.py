@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from renga.config import EngineSettings
 from renga.engine.chat import Prompt
-from renga.engine.client import EngineClient
+from renga.engine.client import EngineClient, Spawned, spawn
 from renga.engine.grammar import build_answer_grammar
 from renga.engine.models import Model, load_model
-from renga.engine.protocol import EngineStats, Generation
+from renga.engine.protocol import EngineStats, Generation, Launch
 from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.local.generation import Answering, answer_tokens
@@ -41,12 +41,42 @@ class Prepared(Struct, frozen=True):
     grammar: str | None
 
 
+class StartedEngine(Struct, frozen=True):
+    """A model and the engine process that is loading it."""
+
+    model: Model
+    launch: Launch
+    spawned: Spawned
+
+
+def start_engine(settings: EngineSettings) -> StartedEngine:
+    """Resolve the model and start its process. Needs no event loop, so that a server can do it before anything else.
+
+    Raises: ConfigError if there is no such model.
+    Cost: 20 ms for a model that is there; a hub id or a first GGUF takes long.
+    """
+    model = load_model(settings.model)
+    launch = replace(
+        model.launch(cache_bytes=settings.cache_bytes, threads=settings.threads),
+        running_max=settings.max_running,
+        waiting_max=settings.max_waiting,
+    )
+    # the cache may hold less than the model was made for
+    return StartedEngine(replace(model, context_tokens=launch.context_tokens), launch, spawn(launch))
+
+
 class LocalProvider:
     """Serves one model from the engine process."""
 
-    def __init__(self, settings: EngineSettings, signature_secret: Callable[[], bytes]) -> None:
-        """`signature_secret` is asked when the first signature is needed: it may still be on its way from disk."""
+    def __init__(
+        self, settings: EngineSettings, signature_secret: Callable[[], bytes], engine: StartedEngine | None = None
+    ) -> None:
+        """`signature_secret` is asked when the first signature is needed: it may still be on its way from disk.
+
+        `engine` is one that was started beforehand, see `start_engine`.
+        """
         self._settings = settings
+        self._engine = engine
         self._secret = signature_secret
         self._model: Model | None = None
         self._client: EngineClient | None = None
@@ -58,17 +88,10 @@ class LocalProvider:
 
     async def _start(self) -> None:
         try:
-            model = await asyncio.to_thread(load_model, self._settings.model)
-            settings = self._settings
-            launch = replace(
-                model.launch(cache_bytes=settings.cache_bytes, threads=settings.threads),
-                running_max=settings.max_running,
-                waiting_max=settings.max_waiting,
-            )
-            client = EngineClient(launch)
+            engine = self._engine or await asyncio.to_thread(start_engine, self._settings)
+            client = EngineClient(engine.launch, engine.spawned)
             await client.start()
-            # the cache may hold less than the model was made for
-            self._model, self._client = replace(model, context_tokens=launch.context_tokens), client
+            self._model, self._client = engine.model, client
             await client.wait_ready()
         except RengaError as error:
             self._failure = error

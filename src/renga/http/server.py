@@ -1,0 +1,80 @@
+"""The event loop and uvicorn around an ASGI application.
+
+Owns: uvicorn's settings, what signals do, the order at the end.
+Must never know: what the application does.
+Invariant: Ctrl-C and SIGTERM drain running requests and then stop every part; a second one does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+import uvloop
+from msgspec import Struct
+
+from renga.config import ServerSettings
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class ServerHooks(Struct, frozen=True):
+    """What happens around serving."""
+
+    listening: Callable[[], Awaitable[None]]
+    """Awaited once connections are accepted; what it raises ends the server."""
+    ended: Callable[[], Awaitable[None]]
+    """Awaited last, however serving ended."""
+
+
+def run_server(
+    application: Callable[..., Awaitable[None]], listener: socket.socket, settings: ServerSettings, hooks: ServerHooks
+) -> None:
+    """Serve on a socket until a signal; running requests get `drain_timeout_s` to end."""
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+    )
+    server = _Server(config, hooks.listening)
+
+    async def run() -> None:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            await hooks.ended()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it listens, and ending quietly on a signal instead of raising it again."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        await self._listening()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, Any]:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
