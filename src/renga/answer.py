@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
@@ -264,8 +265,10 @@ class AnswerEvents:
             return [error_event(error)]
         except asyncio.CancelledError:
             raise
-        except Exception:
-            _log.exception("request %s: %s failed mid-stream", self._passage.ask.request_id, self._passage.attempt)
+        except Exception as error:
+            # the error's own words may quote the prompt
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("request %s: %s mid-stream\n%s", self._passage.ask.request_id, type(error).__name__, where)
             return [error_event(ApiError("Internal error."))]
 
     async def aclose(self) -> None:

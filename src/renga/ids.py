@@ -5,20 +5,16 @@ SDKs and Claude Code anchor on these prefixes (messages-api notes, section 2.5),
 
 from __future__ import annotations
 
-import secrets
+import os
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DIGIT_OF_BYTE = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 _LENGTH = 24
 
 
 def _random(length: int) -> str:
-    """Base 62 of 8 random bits a character too many, so that the modulo bias is below 2**-40. Cost: about 2 us."""
-    number = int.from_bytes(secrets.token_bytes(length), "little")
-    digits: list[str] = []
-    for _ in range(length):
-        number, digit = divmod(number, 62)
-        digits.append(_ALPHABET[digit])
-    return "".join(digits)
+    """Digits of base 62 from the system's randomness; 5.95 bits each (256 is no multiple of 62). Cost: 0.6 us."""
+    return os.urandom(length).translate(_DIGIT_OF_BYTE).decode("ascii")
 
 
 def message_id() -> str:
@@ -39,8 +35,5 @@ def key_id() -> str:
 
 
 def key_secret() -> str:
-    """A new API key: 43 characters, 256 bits.
-
-    Source: the entropy that NIST SP 800-63B asks of look-up secrets is 112 bits; a key lives longer, so it has more.
-    """
+    """A new API key: 43 digits, 255 bits, so that a plain hash of it cannot be reversed by guessing."""
     return "sk-renga-" + _random(43)

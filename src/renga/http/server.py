@@ -19,6 +19,7 @@ import uvloop
 from msgspec import Struct
 
 from renga.config import ServerSettings
+from renga.http.protocol import HttpProtocol
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -38,7 +39,9 @@ def run_server(
     """Serve on a socket until a signal; running requests get `drain_timeout_s` to end."""
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http=HttpProtocol,
+        ws="none",
+        proxy_headers=False,
         lifespan="on",
         log_config=None,
         access_log=False,
