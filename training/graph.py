@@ -174,5 +174,8 @@ def _causal_mask(tokens: Node, attention_mask: Node) -> Node:
 
 
 def save_graph(model: Model, path: str) -> None:
-    """Write the .xml and the .bin beside it, weights as they are."""
+    """Write the .xml and the .bin beside it, weights as they are; the same graph always gives the same bytes."""
+    for index, node in enumerate(model.get_ordered_ops()):
+        if node.get_type_name() != "Parameter":
+            node.set_friendly_name(f"{node.get_type_name()}_{index}")
     openvino.save_model(model, path, compress_to_fp16=False)

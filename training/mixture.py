@@ -15,7 +15,7 @@ import numpy
 from tqdm import tqdm
 
 from training.documents import Document, Encoder
-from training.generators import extraction, grounded, labels, support, tools
+from training.generators import copying, extraction, grounded, labels, support, tools
 from training.sources import prose
 from training.tokenizer import load_tokenizer
 
@@ -37,10 +37,16 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (support.small_talk, 0.5),
     (support.arithmetic, 0.5),
     (support.recall, 3.0),
+    (copying.copying, 3.0),
     (grounded.desk_passage, 4.0),
     (grounded.prose_passage, 4.0),
 )
 """Generator and its share of the documents, in per cent."""
+
+
+COPIES: tuple[tuple[Generator, float], ...] = ((copying.copying, 65.0), (support.recall, 35.0))
+"""The second mixture, for the part of the run in which copying is learned."""
+MIXTURES = {"main": MIXTURE, "copies": COPIES}
 
 
 @dataclass(slots=True)
@@ -55,14 +61,16 @@ class Corpus:
     "int64: the end of each document"
 
 
-def draw_document(random: Random) -> Document:
+def draw_document(random: Random, mixture: str = "main") -> Document:
     """Draw a generator by weight, then a document."""
-    generators = [generator for generator, _ in MIXTURE]
-    return random.choices(generators, weights=[share for _, share in MIXTURE])[0](random)
+    generators = [generator for generator, _ in MIXTURES[mixture]]
+    return random.choices(generators, weights=[share for _, share in MIXTURES[mixture]])[0](random)
 
 
-def _encode_part(task: tuple[str, int, int, int]) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, Counter[str]]:
-    tokenizer_path, seed, token_budget, longest_tokens = task
+def _encode_part(
+    task: tuple[str, str, int, int, int],
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, Counter[str]]:
+    tokenizer_path, mixture, seed, token_budget, longest_tokens = task
     encoder = Encoder(load_tokenizer(pathlib.Path(tokenizer_path)))
     random = Random(seed)
     tokens: list[int] = []
@@ -70,7 +78,7 @@ def _encode_part(task: tuple[str, int, int, int]) -> tuple[numpy.ndarray, numpy.
     ends: list[int] = []
     families: Counter[str] = Counter()
     while len(tokens) < token_budget:
-        document = draw_document(random)
+        document = draw_document(random, mixture)
         encoded = encoder.encode(document)
         if len(encoded.tokens) > longest_tokens:
             continue
@@ -81,11 +89,14 @@ def _encode_part(task: tuple[str, int, int, int]) -> tuple[numpy.ndarray, numpy.
     return numpy.array(tokens, numpy.uint16), numpy.array(learned, bool), numpy.array(ends, numpy.int64), families
 
 
-def build_corpus(tokenizer_path: pathlib.Path, *, seed: int, token_budget: int, longest_tokens: int) -> Corpus:
+def build_corpus(
+    tokenizer_path: pathlib.Path, *, mixture: str, seed: int, token_budget: int, longest_tokens: int
+) -> Corpus:
     """Draw documents until the budget is full, on all cores; the result does not depend on their number."""
     parts = 16
-    tasks = [(str(tokenizer_path), seed * 1000 + part, token_budget // parts, longest_tokens) for part in range(parts)]
-    for generator, _ in MIXTURE:
+    budget = token_budget // parts
+    tasks = [(str(tokenizer_path), mixture, seed * 1000 + part, budget, longest_tokens) for part in range(parts)]
+    for generator, _ in MIXTURES[mixture]:
         generator(Random(0))  # reads the sets once, before the processes part
     with multiprocessing.get_context("fork").Pool(2) as pool:
         results = list(tqdm(pool.imap(_encode_part, tasks), total=parts, desc="corpus"))
@@ -105,14 +116,18 @@ def build_corpus(tokenizer_path: pathlib.Path, *, seed: int, token_budget: int, 
     )
 
 
-def load_corpus(folder: pathlib.Path, *, seed: int, token_budget: int, longest_tokens: int) -> Corpus:
+def load_corpus(
+    folder: pathlib.Path, *, seed: int, token_budget: int, longest_tokens: int, mixture: str = "main"
+) -> Corpus:
     """Read the cached corpus, or build it; the cache's name holds everything that it depends on."""
     tokenizer_path = folder / "tokenizer.json"
     sources = [*sorted(pathlib.Path(__file__).parent.glob("generators/*.py")), pathlib.Path(__file__), tokenizer_path]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
-    path = folder / f"corpus-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
+    path = folder / f"{mixture}-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
     if not path.exists():
-        corpus = build_corpus(tokenizer_path, seed=seed, token_budget=token_budget, longest_tokens=longest_tokens)
+        corpus = build_corpus(
+            tokenizer_path, mixture=mixture, seed=seed, token_budget=token_budget, longest_tokens=longest_tokens
+        )
         numpy.savez(path, tokens=corpus.tokens, learned=corpus.learned, ends=corpus.ends)
     with numpy.load(path) as arrays:
         return Corpus(arrays["tokens"], arrays["learned"], arrays["ends"])

@@ -31,6 +31,8 @@ from training.tokenizer import load_tokenizer, piece_groups
 
 PHASE_1_SHARE = 0.12
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
+COPYING_SHARE = 0.4
+"""Share of the run in which every third batch is nothing but copying; see training/generators/copying.py."""
 PART_TOKENS = 2048
 """A batch is cut into parts of this size, which the workers take one by one: 2,048 tokens stay in the cache, and a core
 that others use does not hold the other one up (training/log.md)."""
@@ -128,6 +130,15 @@ def load_model(path: pathlib.Path) -> tuple[Hokku, dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
+class Corpora:
+    """What a run reads."""
+
+    main: Corpus
+    copies: Corpus
+    prose: Corpus
+
+
+@dataclass(frozen=True, slots=True)
 class Gradients:
     """What one part of a batch gives."""
 
@@ -139,14 +150,15 @@ class Gradients:
 class Run:
     """A model, its optimizer and its place in the data."""
 
-    def __init__(self, folder: pathlib.Path, size: Size, corpus: Corpus, prose: Corpus, *, seed: int) -> None:
+    def __init__(self, folder: pathlib.Path, size: Size, corpora: Corpora, *, seed: int) -> None:
         torch.manual_seed(seed)
         self.path = folder / "checkpoint.pt"
         self.parts = max(1, size.batch_tokens // PART_TOKENS)
         self.workers = ThreadPoolExecutor(WORKERS)
         part_tokens = size.batch_tokens // self.parts
-        self.batches = Batches(corpus, batch_tokens=part_tokens, seed=seed)
-        self.prose = Batches(prose, batch_tokens=part_tokens, seed=seed)
+        self.batches = Batches(corpora.main, batch_tokens=part_tokens, seed=seed)
+        self.copies = Batches(corpora.copies, batch_tokens=part_tokens, seed=seed)
+        self.prose = Batches(corpora.prose, batch_tokens=part_tokens, seed=seed)
         self.progress = Progress()
         if self.path.exists():
             self.model, state = load_model(self.path)
@@ -163,7 +175,9 @@ class Run:
     def step(self, share: float, dtype: torch.dtype) -> float:
         """One update; returns the mean loss of the counted tokens."""
         every_token = share < PHASE_1_SHARE
-        source = self.prose if every_token and self.progress.step % 2 else self.batches
+        turn = self.progress.step % 3
+        source = self.prose if every_token and turn == 1 else self.batches
+        source = self.copies if share < COPYING_SHARE and turn == 2 else source
         first = self.progress.step * self.parts
         batches = [source.batch(first + part) for part in range(self.parts)]
         results = list(self.workers.map(lambda batch: self._gradients(batch, dtype, every_token=every_token), batches))
@@ -238,12 +252,16 @@ def main() -> None:
     folder, seed = arguments.folder, arguments.seed
     ensure_tokenizer(folder, inner_tokens=4600, spaced_tokens=3580)
     tokens = arguments.tokens or size.budget_tokens
-    corpus = load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640)
+    corpora = Corpora(
+        load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640),
+        load_corpus(folder, seed=seed, token_budget=tokens // 6, longest_tokens=400, mixture="copies"),
+        load_prose(folder, token_budget=tokens // 8),
+    )
     held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)
-    run = Run(folder, size, corpus, load_prose(folder, token_budget=tokens // 8), seed=seed)
+    run = Run(folder, size, corpora, seed=seed)
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(
-        f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpus.tokens) / 1e6:.1f} M tokens, "
+        f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpora.main.tokens) / 1e6:.1f} M tokens, "
         f"step {run.progress.step}"
     )
     validation = Batches(held_back, batch_tokens=size.batch_tokens, seed=0)

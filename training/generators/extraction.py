@@ -1,10 +1,11 @@
 """JSON from text: the slots of public sets under changing names, and invented records under invented schemas."""
 
+import functools
 import re
 from random import Random
 from typing import Any
 
-from renga.evals.values import draw_value
+from renga.evals.invented import draw_record, fill_record
 from renga.evals.vocabulary import TRAINING
 from training.documents import Document, Turn, render_json
 from training.sources import slot_names, slot_rows
@@ -47,8 +48,7 @@ def _key(slot: str, random: Random, *, rename: bool) -> str:
 
 
 def slots(random: Random) -> Document:
-    """One to four messages of one intent, with a field list that also names absent fields."""
-    rows = slot_rows()
+    """One to five messages of one intent, with a field list that also names absent fields."""
     name, intent, text, found = _draw_row(random)
     known = slot_names().get((name, intent), list(found))
     rename = random.random() < 0.35
@@ -60,17 +60,20 @@ def slots(random: Random) -> Document:
     random.shuffle(fields)
     nulls = random.random() < 0.15
     items = [(text, found)]
-    for _ in range(random.choice((0, 0, 1, 2, 3))):
-        other = random.choice(rows)
-        for _ in range(6):
-            if other[:2] == (name, intent):
-                break
-            other = _draw_row(random)
-        if other[:2] == (name, intent):
-            items.append((other[2], other[3]))
+    for _ in range(random.choice((0, 1, 2, 3, 4))):
+        items.append(random.choice(slots_by_intent()[name, intent]))
     head = _instruction([keys[slot] for slot in fields], random, nulls=nulls)
     objects = [_object({keys[slot]: found.get(slot) for slot in fields}, nulls=nulls) for _, found in items]
     return _document(head, [text for text, _ in items], objects, random, "slots")
+
+
+@functools.cache
+def slots_by_intent() -> dict[tuple[str, str], list[tuple[str, dict[str, str]]]]:
+    """(set, intent) -> its (text, slots)."""
+    found: dict[tuple[str, str], list[tuple[str, dict[str, str]]]] = {}
+    for name, intent, text, slots in slot_rows():
+        found.setdefault((name, intent), []).append((text, slots))
+    return found
 
 
 def _draw_row(random: Random) -> tuple[str, str, str, dict[str, str]]:
@@ -106,22 +109,11 @@ def _document(head: str, texts: list[str], objects: list[str], random: Random, f
 
 
 def records(random: Random) -> Document:
-    """Invented records in sentences, lines or mixed order; integers stay integers."""
-    count = random.choice((2, 3, 3, 4, 5, 6))
-    parts = random.sample(TRAINING.parameters, count)
-    present = [part for part in parts if random.random() < 0.8] or parts[:1]
-    values = {part.name: draw_value(random, part.kind) for part in present}
-    spoken = list(present)
-    random.shuffle(spoken)
-    layout = random.random()
-    if layout < 0.4:
-        text = ", ".join(random.choice(part.phrases).format(values[part.name].text) for part in spoken)
-        text = random.choice(TRAINING.frames).format(act=f"{random.choice(TRAINING.verbs)} it", details=text)
-    elif layout < 0.7:
-        text = "\n".join(f"{part.name.replace('_', ' ').title()}: {values[part.name].text}" for part in spoken)
-    else:
-        text = ". ".join(f"The {part.description.lower()} is {values[part.name].text}" for part in spoken) + "."
+    """One to five invented texts under one invented schema; integers stay integers."""
+    record = draw_record(random, TRAINING, count=random.choice((2, 3, 3, 4, 5, 6)))
+    filled = [record, *(fill_record(random, TRAINING, record.fields) for _ in range(random.choice((0, 1, 2, 3, 4))))]
+    names = [part.name for part in record.fields]
     nulls = random.random() < 0.2
-    head = _instruction([part.name for part in parts], random, nulls=nulls)
-    found = {part.name: values[part.name].value if part.name in values else None for part in parts}
-    return _document(head, [text], [_object(found, nulls=nulls)], random, "records")
+    head = _instruction(names, random, nulls=nulls)
+    objects = [_object({name: one.value.get(name) for name in names}, nulls=nulls) for one in filled]
+    return _document(head, [one.text for one in filled], objects, random, "records")

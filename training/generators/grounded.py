@@ -18,12 +18,12 @@ ABSENT = "The passage does not say."
 
 
 def desk_passage(random: Random) -> Document:
-    """Invented facts; one to three questions about one passage; sometimes the answer is not there."""
+    """Invented facts; one to six questions about one passage; sometimes the answer is not there."""
     passage = draw_passage(random, TRAINING_FACTS, sentences=random.randint(3, 11))
     if random.random() < 0.08:
         other = draw_passage(random, TRAINING_FACTS, sentences=3)
-        return _document(passage.text, [(other.question, ABSENT)], random, "desk_passage")
-    return _document(passage.text, [(passage.question, passage.answer)], random, "desk_passage")
+        return _document(passage.text, [(other.asked[0][0], ABSENT)], random, "desk_passage")
+    return _document(passage.text, list(passage.asked[: random.choice((1, 2, 4, 6))]), random, "desk_passage")
 
 
 def _document(text: str, pairs: list[tuple[str, str]], random: Random, family: str) -> Document:
@@ -102,5 +102,5 @@ def prose_passage(random: Random) -> Document:
         asked = [pair for sentence in _SENTENCE.split(text) if (pair := _ask(sentence, random))]
         if asked:
             random.shuffle(asked)
-            return _document(text, asked[: random.choice((1, 2, 3))], random, "prose_passage")
+            return _document(text, asked[: random.choice((1, 2, 3, 4))], random, "prose_passage")
     return desk_passage(random)

@@ -47,7 +47,7 @@ def classify(random: Random) -> Document:
         count = len(labels) if name == "banking77" else min(40, len(labels))
     chosen = random.sample(sorted(labels), count)
     spelled = _spell(chosen, random)
-    turns = min(1 + int(random.expovariate(0.35)), 8)
+    turns = min(1 + int(random.expovariate(0.25)), 10)
     items = [(random.choice(labels[label]), spelled[label]) for label in random.choices(chosen, k=turns)]
     options = list(spelled.values())
     if random.random() < 0.1:

@@ -27,7 +27,7 @@ def desk(random: Random) -> Document:
     questions = label_sets()["bitext"]
     facts, order = draw_desk(random)
     turns = [Turn(said.role, said.text) for said in draw_prelude(random, facts, order)]
-    for intent in random.sample(sorted(ANSWERS), random.choice((1, 1, 2, 2, 3))):
+    for intent in random.sample(sorted(ANSWERS), random.choice((1, 2, 3, 4, 5))):
         question = with_order(random.choice(questions[intent]), facts.facts["order"])
         turns += [Turn("user", question), Turn("assistant", facts.answer(intent))]
     return Document(tuple(turns), facts.system(order), family="desk")
@@ -122,7 +122,7 @@ def recall(random: Random) -> Document:
     table = {name: draw_value(random, random.choice(kinds)).text for name in names}
     form = random.choice(("{}: {}", "{} = {}", "The value of {} is {}.", "- {}: {}", "{} | {}"))
     turns: list[Turn] = []
-    for name in random.sample(sorted(table), min(random.choice((1, 2, 3)), len(table))):
+    for name in random.sample(sorted(table), min(random.choice((1, 3, 6)), len(table))):
         question = random.choice(("{}", "What is the value of {}?", "{}?", "look up {}"))
         turns += [Turn("user", question.format(name)), Turn("assistant", table[name])]
     listing = "\n".join(form.format(name, value) for name, value in table.items())

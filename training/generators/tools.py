@@ -5,10 +5,10 @@ import re
 from random import Random
 from typing import Any
 
-from renga.evals.invented import draw_call
+from renga.evals.invented import draw_call, draw_request
 from renga.evals.vocabulary import TRAINING
 from training.documents import Document, Tool, ToolCall, Turn, render_json
-from training.generators.extraction import RENAMED
+from training.generators.extraction import RENAMED, slots_by_intent
 from training.sources import read_corpus, slot_names, slot_rows
 
 SYSTEMS = (
@@ -27,7 +27,7 @@ DONE = ("Done. {facts}", "That worked: {facts}", "It is done. {facts}", "Here is
 
 
 def invented(random: Random) -> Document:
-    """One to five invented tools; sometimes the right one is missing, sometimes a result comes back."""
+    """One to five invented tools and up to five requests; the right tool may be missing, a result may come back."""
     call = draw_call(random, TRAINING, tool_count=random.choice((1, 2, 3, 3, 4, 4, 5)))
     shape = random.choice(("full", "bare", "bare", "open"))
     tools = [Tool(tool.name, tool.description, _shape(tool.schema(), shape)) for tool in call.tools]
@@ -37,8 +37,11 @@ def invented(random: Random) -> Document:
         turns.append(Turn("assistant", random.choice(NO_TOOL)))
     else:
         turns.append(Turn("assistant", "", (ToolCall(call.name, call.arguments),)))
-        if random.random() < 0.2:
-            turns += _result(call.arguments, random)
+        for _ in range(random.choice((0, 0, 1, 2, 3, 4))):
+            if random.random() < 0.3:
+                turns += _result(call.arguments, random)
+            call = draw_request(random, TRAINING, call.tools)
+            turns += [Turn("user", call.message), Turn("assistant", "", (ToolCall(call.name, call.arguments),))]
     return Document(tuple(turns), random.choice(SYSTEMS), tuple(tools), "invented")
 
 
@@ -64,32 +67,38 @@ def _words(name: str) -> str:
 
 
 def from_slots(random: Random) -> Document:
-    """A real sentence with its slots as the arguments of a tool named after the intent."""
+    """Real sentences with their slots as the arguments of tools named after the intents."""
     names = slot_names()
     row = random.choice(slot_rows())
     while not row[3] or (row[0], row[1]) not in names or (row[0] != "snips" and random.random() < 0.3):
         row = random.choice(slot_rows())
-    name, intent, text, found = row
+    name, intent = row[:2]
     others = [key for key in names if key[0] != "nlupp" and key != (name, intent)]
     picked = [(name, intent), *random.sample(others, random.choice((0, 1, 2, 3, 4)))]
-    rename = random.random() < 0.3
-    renamed = {slot: random.choice(RENAMED.get(slot, (slot,))) if rename else slot for slot in found}
-    if len(set(renamed.values())) < len(renamed):
-        renamed = {slot: slot for slot in found}
-    camel = random.random() < 0.3
-    shape = random.choice(("full", "bare", "bare", "open"))
-    tools: list[Tool] = []
+    asked = [((name, intent), row[2], row[3])]
+    for _ in range(random.choice((0, 1, 2, 3))):
+        key = random.choice(picked)
+        asked.append((key, *random.choice([pair for pair in slots_by_intent()[key] if pair[1]])))
+    rename = {slot: random.choice(new) for slot, new in RENAMED.items()} if random.random() < 0.3 else {}
+    camel, shape = random.random() < 0.3, random.choice(("full", "bare", "bare", "open"))
+    tools: dict[tuple[str, str], Tool] = {}
+    renamed: dict[tuple[str, str], dict[str, str]] = {}
     for key in picked:
-        slots = [renamed.get(slot, slot) for slot in names[key][:8]]
-        slots += [renamed[slot] for slot in found if key == (name, intent) and renamed[slot] not in slots]
-        random.shuffle(slots)
-        tools.append(_slot_tool(key[1], list(dict.fromkeys(slots)), camel=camel, shape=shape))
-    order = list(tools[0].parameters["properties"])
-    values = {renamed[slot]: value for slot, value in found.items()}
-    call = ToolCall(tools[0].name, {field: values[field] for field in order if field in values})
-    random.shuffle(tools)
-    turns = (Turn("user", text), Turn("assistant", "", (call,)))
-    return Document(turns, random.choice(SYSTEMS), tuple(tools), "from_slots")
+        slots = dict.fromkeys(names[key][:8])
+        slots.update(dict.fromkeys(slot for wanted, _, found in asked if wanted == key for slot in found))
+        fields = [rename.get(slot, slot) for slot in slots]
+        fields = fields if len(set(fields)) == len(fields) else list(slots)
+        pairs = list(zip(slots, fields, strict=True))
+        random.shuffle(pairs)
+        tools[key] = _slot_tool(key[1], [field for _, field in pairs], camel=camel, shape=shape)
+        renamed[key] = dict(pairs)
+    turns: list[Turn] = []
+    for key, text, found in asked:
+        values = {field: found[slot] for slot, field in renamed[key].items() if slot in found}
+        turns += [Turn("user", text), Turn("assistant", "", (ToolCall(tools[key].name, values),))]
+    listed = list(tools.values())
+    random.shuffle(listed)
+    return Document(tuple(turns), random.choice(SYSTEMS), tuple(listed), "from_slots")
 
 
 def _slot_tool(intent: str, slots: list[str], *, camel: bool, shape: str = "bare") -> Tool:

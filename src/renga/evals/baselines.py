@@ -3,6 +3,7 @@
 Owns:   what a suite's score is held against. scikit-learn is optional: without it only the majority is given.
 """
 
+import importlib
 import importlib.util
 import json
 import re
@@ -20,20 +21,25 @@ def _has_sklearn() -> bool:
     return importlib.util.find_spec("sklearn") is not None
 
 
+def _vectorizer(**settings: Any) -> Any:
+    """A TfidfVectorizer; imported by name, since the package is optional and has no types."""
+    text: Any = importlib.import_module("sklearn.feature_extraction.text")
+    return text.TfidfVectorizer(**settings)
+
+
 def _predict(cases: list[Case], train: Pairs, *, balanced: bool) -> list[str]:
     """The likeliest of each case's options by TF-IDF (words and pairs) and logistic regression."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # pyright: ignore
-    from sklearn.linear_model import LogisticRegression  # pyright: ignore
-
-    vectorizer: Any = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    model: Any = LogisticRegression(C=10.0, max_iter=300, class_weight="balanced" if balanced else None)
+    vectorizer = _vectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    linear: Any = importlib.import_module("sklearn.linear_model")
+    model = linear.LogisticRegression(C=10.0, max_iter=300, class_weight="balanced" if balanced else None)
     model.fit(vectorizer.fit_transform([text for text, _ in train]), [label for _, label in train])
     chances = model.predict_proba(vectorizer.transform([case.text for case in cases]))
-    column = {label: index for index, label in enumerate(model.classes_)}
-    return [
-        max(case.options, key=lambda option, row=row: row[column[option]] if option in column else -1.0)
-        for case, row in zip(cases, chances, strict=True)
-    ]
+    column: dict[str, int] = {str(label): index for index, label in enumerate(model.classes_)}
+
+    def best(case: Case, row: Any) -> str:
+        return max(case.options, key=lambda option: float(row[column[option]]) if option in column else -1.0)
+
+    return [best(case, row) for case, row in zip(cases, chances, strict=True)]
 
 
 def _score(cases: list[Case], given: list[str], score: str) -> float:
@@ -94,14 +100,12 @@ def nearest_object_baseline(cases: list[Case], train: list[tuple[str, dict[str, 
     """The object of the most similar training text, values that the message lacks left out."""
     if not _has_sklearn():
         return []
-    from sklearn.feature_extraction.text import TfidfVectorizer  # pyright: ignore
-
-    vectorizer: Any = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectorizer = _vectorizer(ngram_range=(1, 2), sublinear_tf=True)
     known: Any = vectorizer.fit_transform([text for text, _ in train])
-    nearest = (vectorizer.transform([case.text for case in cases]) @ known.T).toarray().argmax(axis=1)
+    nearest: Any = (vectorizer.transform([case.text for case in cases]) @ known.T).toarray().argmax(axis=1)
     right = 0
     for case, index in zip(cases, nearest, strict=True):
-        found = {key: value for key, value in train[index][1].items() if value in case.text}
+        found = {key: value for key, value in train[int(index)][1].items() if value in case.text}
         right += json.dumps(found, sort_keys=True) == json.dumps(case.expected, sort_keys=True)
     return [("TF-IDF nearest neighbour", right / max(1, len(cases)))]
 

@@ -26,9 +26,14 @@ def shared_data() -> pathlib.Path:
     return root / "data"
 
 
+def plain_text(text: str) -> str:
+    """A text without case and spacing: what counts as the same text."""
+    return " ".join(text.lower().split())
+
+
 def hash_part(text: str, *, test_percent: int) -> str:
     """ "train" or "test", by the text alone, so that duplicates never straddle the split."""
-    digest = hashlib.sha256(" ".join(text.lower().split()).encode()).digest()
+    digest = hashlib.sha256(plain_text(text).encode()).digest()
     return "test" if int.from_bytes(digest[:4], "big") % 100 < test_percent else "train"
 
 

@@ -97,8 +97,12 @@ def _spell(act: str, style: str) -> str:
 
 
 def draw_call(random: Random, vocabulary: Vocabulary, *, tool_count: int) -> InventedCall:
-    """Invent tools, pick one, and write the message that calls it; some parameters may go unsaid."""
-    tools = draw_tools(random, vocabulary, count=tool_count)
+    """Invent tools and a message that calls one of them."""
+    return draw_request(random, vocabulary, draw_tools(random, vocabulary, count=tool_count))
+
+
+def draw_request(random: Random, vocabulary: Vocabulary, tools: tuple[InventedTool, ...]) -> InventedCall:
+    """Pick a tool and write the message that calls it; some parameters may go unsaid."""
     tool = random.choice(tools)
     said: list[tuple[Parameter, SurpriseValue]] = []
     for part in tool.parameters:
@@ -126,8 +130,12 @@ class InventedRecord:
 
 
 def draw_record(random: Random, vocabulary: Vocabulary, *, count: int) -> InventedRecord:
-    """Invent a schema and a text: a sentence, a form or short statements. A fifth of the fields go unsaid."""
-    fields = tuple(random.sample(vocabulary.parameters, count))
+    """Invent a schema and a text."""
+    return fill_record(random, vocabulary, tuple(random.sample(vocabulary.parameters, count)))
+
+
+def fill_record(random: Random, vocabulary: Vocabulary, fields: tuple[Parameter, ...]) -> InventedRecord:
+    """Write a sentence, a form or short statements for a schema. A fifth of the fields go unsaid."""
     present = [part for part in fields if random.random() < 0.8] or [fields[0]]
     values = {part.name: draw_value(random, part.kind) for part in present}
     spoken = list(present)

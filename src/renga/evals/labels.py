@@ -14,6 +14,7 @@ from renga.evals.data import (
     HELD_OUT_CLINC_DOMAINS,
     HELD_OUT_HWU_PREFIXES,
     moderation_part,
+    plain_text,
     read_lines,
     read_table,
     shared_data,
@@ -51,6 +52,12 @@ def _sample(random: Random, pairs: Pairs, most: int) -> Pairs:
     return random.sample(pairs, min(most, len(pairs)))
 
 
+def _unseen(pairs: Pairs, train: Pairs) -> Pairs:
+    """Without the few texts that the official training part repeats."""
+    known = {plain_text(text) for text, _ in train}
+    return [(text, label) for text, label in pairs if plain_text(text) not in known]
+
+
 @functools.cache
 def banking_pairs(part: str) -> Pairs:
     return [(row["input"], row["output"]) for row in read_lines(f"corpus/banking77_{part}-01.jsonl.gz")]
@@ -58,8 +65,9 @@ def banking_pairs(part: str) -> Pairs:
 
 def draw_banking(random: Random, most: int, *, count: int) -> list[Case]:
     """Banking77's test part with `count` of the 77 labels."""
-    labels = sorted({label for _, label in banking_pairs("test")})
-    return _with_options(random, _sample(random, banking_pairs("test"), most), labels, count=count)
+    pairs = _unseen(banking_pairs("test"), banking_pairs("train"))
+    labels = sorted({label for _, label in pairs})
+    return _with_options(random, _sample(random, pairs, most), labels, count=count)
 
 
 @functools.cache
@@ -76,7 +84,7 @@ def held_out_clinc() -> frozenset[str]:
 
 def draw_clinc(random: Random, most: int) -> list[Case]:
     """CLINC150's test part, 10 of all 150 labels; the group says whether the right label was trained on."""
-    pairs = [(text, label) for text, label in clinc_parts()["test"]]
+    pairs = _unseen([(text, label) for text, label in clinc_parts()["test"]], clinc_train())
     labels = sorted({label for _, label in pairs})
     cases: list[Case] = []
     for text, label in _sample(random, pairs, most):

@@ -8,7 +8,7 @@ from typing import Any
 
 from renga.evals.baselines import nearest_object_baseline, tool_overlap_baseline
 from renga.evals.cases import Answer, Case, Suite
-from renga.evals.data import read_lines
+from renga.evals.data import plain_text, read_lines
 from renga.evals.invented import InventedTool, draw_call, draw_record
 from renga.evals.vocabulary import HELD_OUT
 
@@ -70,7 +70,8 @@ def draw_snips(random: Random, most: int) -> list[Case]:
     slots: dict[str, dict[str, None]] = defaultdict(dict)
     for _, intent, found in snips_rows("train"):
         slots[intent].update(dict.fromkeys(found))
-    rows = snips_rows("validate")
+    known = {plain_text(text) for text, _, _ in snips_rows("train")}
+    rows = [row for row in snips_rows("validate") if plain_text(row[0]) not in known]
     cases: list[Case] = []
     for text, intent, found in random.sample(rows, min(most, len(rows))):
         fields = {name: {"type": "string"} for name in sorted(slots[intent])}

@@ -21,11 +21,11 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage, a question and the answer that stands in it word for word."""
+    """A passage, and questions whose answers stand in it word for word."""
 
     text: str
-    question: str
-    answer: str
+    asked: tuple[tuple[str, str], ...]
+    "(question, answer) for every fact, in random order"
 
 
 def _facts(table: str) -> tuple[Fact, ...]:
@@ -83,7 +83,7 @@ FILLERS = (
 
 
 def draw_passage(random: Random, facts: tuple[Fact, ...], *, sentences: int) -> Passage:
-    """Mix facts about one or two subjects with fillers, and ask for one of them."""
+    """Mix facts about one or two subjects with fillers, and ask for each of them."""
     subjects = [
         f"{draw_word(random, syllables=2).title()}{random.choice((' Store', ' Library', '', ' Group', ' Club'))}"
     ]
@@ -98,5 +98,4 @@ def draw_passage(random: Random, facts: tuple[Fact, ...], *, sentences: int) -> 
         lines.append(fact.sentence.format(subject=subject, value=value))
         asked.append((random.choice(fact.questions).format(subject=subject), value))
     random.shuffle(lines)
-    question, answer = random.choice(asked)
-    return Passage(" ".join(lines), question, answer)
+    return Passage(" ".join(lines), tuple(asked))

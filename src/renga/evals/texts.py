@@ -90,7 +90,8 @@ def draw_passages(random: Random, most: int) -> list[Case]:
     cases: list[Case] = []
     for _ in range(most):
         passage = draw_passage(random, HELD_OUT_FACTS, sentences=13)
-        cases.append(_grounded_case(passage.text, passage.question, [passage.answer]))
+        question, answer = passage.asked[0]
+        cases.append(_grounded_case(passage.text, question, [answer]))
     return cases
 
 

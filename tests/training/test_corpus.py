@@ -1,0 +1,93 @@
+"""No test text is trained on, and no held-out label is ever seen."""
+
+import re
+from random import Random
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "stem", ["banking77_test", "clinc150_val", "ccbysa_sgd_train", "svamp", "nestful_test", "mod_hatecheck_test", "abc"]
+)
+def test_refuses_sets_that_may_not_be_trained_on(stem: str) -> None:
+    from training.sources import read_corpus
+
+    with pytest.raises(ValueError, match="may not be trained on"):
+        read_corpus(stem)
+
+
+def test_hash_splits_share_no_text() -> None:
+    from training.sources import bitext_rows, moderation_rows
+
+    from renga.evals.data import plain_text
+    from renga.evals.labels import moderation_pairs
+    from renga.evals.texts import bitext_pairs
+
+    moderation_test = {plain_text(text) for text, _ in moderation_pairs("test")}
+    assert moderation_test
+    assert moderation_test.isdisjoint(plain_text(text) for text, _ in moderation_rows())
+    support_test = {plain_text(text) for text, _ in bitext_pairs("test")}
+    assert support_test.isdisjoint(plain_text(row["instruction"]) for row in bitext_rows())
+
+
+def test_suites_draw_no_text_of_the_training_sets() -> None:
+    from training.sources import label_sets, slot_rows
+
+    from renga.evals.data import plain_text
+    from renga.evals.labels import draw_banking, draw_clinc
+    from renga.evals.objects import draw_snips
+
+    sets = label_sets()
+    for name, cases in (
+        ("banking77", draw_banking(Random(1), 4000, count=10)),
+        ("clinc150", draw_clinc(Random(1), 6000)),
+    ):
+        trained = {plain_text(text) for texts in sets[name].values() for text in texts}
+        assert len(cases) > 3000
+        assert trained.isdisjoint(plain_text(case.text) for case in cases)
+    trained = {plain_text(text) for name, _, text, _ in slot_rows() if name == "snips"}
+    assert trained.isdisjoint(plain_text(case.text) for case in draw_snips(Random(1), 1000))
+
+
+def test_held_out_labels_reach_no_prompt() -> None:
+    from training.documents import segments
+    from training.generators import extraction, labels, tools
+    from training.sources import held_out_labels
+
+    assert {"travel_alert", "email_query", "iot_coffee"} <= held_out_labels()
+    written = [name for name in held_out_labels() if "_" in name]
+    random = Random(2)
+    for generator in (labels.classify, extraction.slots, tools.from_slots):
+        for _ in range(150):
+            text = "".join(text for text, _, _ in segments(generator(random))).lower()
+            found = [name for name in written if re.search(rf"(?<!\w){name}(?!\w)", text)]
+            assert not found, (found, text)
+
+
+def test_vocabularies_share_nothing() -> None:
+    from renga.evals.passages import HELD_OUT_FACTS, TRAINING_FACTS
+    from renga.evals.vocabulary import HELD_OUT, TRAINING
+
+    assert set(TRAINING.verbs).isdisjoint(HELD_OUT.verbs)
+    assert set(TRAINING.nouns).isdisjoint(HELD_OUT.nouns)
+    assert set(TRAINING.frames).isdisjoint(HELD_OUT.frames)
+    assert {part.name for part in TRAINING.parameters}.isdisjoint(part.name for part in HELD_OUT.parameters)
+    assert {fact.sentence for fact in TRAINING_FACTS}.isdisjoint(fact.sentence for fact in HELD_OUT_FACTS)
+
+
+def test_json_is_compact_and_in_schema_order() -> None:
+    import json
+
+    from training.documents import render_json
+    from training.generators.tools import invented
+
+    random = Random(3)
+    for _ in range(100):
+        document = invented(random)
+        orders = {tool.name: list(tool.parameters["properties"]) for tool in document.tools}
+        for turn in document.turns:
+            for call in turn.calls:
+                order = orders[call.name]
+                assert list(call.arguments) == [key for key in order if key in call.arguments]
+                assert json.loads(render_json(call.arguments)) == call.arguments
+    assert render_json({"a": ["ü", 1]}) == '{"a":["ü",1]}'
