@@ -7,11 +7,14 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
+import pytest_asyncio
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from renga.engine.client import EngineClient
 from renga.engine.models import Model, load_model
+from renga.engine.protocol import Generation, TokenBatch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import gguf  # noqa: E402
@@ -80,9 +83,42 @@ def model(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(str(tiny_gguf), cache_folder=tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run this folder's async tests in the loop of the engine that they share."""
+    for item in items:
+        if isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def client(model: Model) -> AsyncIterator[EngineClient]:
+    """An engine process that the tests of this folder share; one that stops or kills it starts its own."""
     client = EngineClient(model.launch(cache_bytes=1 << 24))
     await client.start()
     yield client
     await client.stop()
+
+
+class Running:
+    """A client with other settings, for one test."""
+
+    def __init__(self, model: Model, **settings: int) -> None:
+        self.client = EngineClient(msgspec.structs.replace(model.launch(cache_bytes=1 << 24), **settings))
+
+    async def __aenter__(self) -> EngineClient:
+        await self.client.start()
+        return self.client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.stop()
+
+
+async def collect(client: EngineClient, generation: Generation) -> TokenBatch:
+    """The whole answer as one batch."""
+    batches = [batch async for batch in client.generate(generation)]
+    assert [batch.finish for batch in batches[:-1]] == [None] * (len(batches) - 1)
+    return TokenBatch(
+        token_ids=[token_id for batch in batches for token_id in batch.token_ids],
+        logprobs=[logprob for batch in batches for logprob in batch.logprobs],
+        finish=batches[-1].finish,
+    )

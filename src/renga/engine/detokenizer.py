@@ -2,8 +2,8 @@
 
 Owns: the openvino_detokenizer.xml that gives GenAI the exact bytes of every token, for its grammars.
 Must never know: text, requests, the engine's loop.
-Invariants: special tokens have no bytes, so that no grammar ever chooses one (measured: xgrammar treats a token
-without bytes as never allowed); every other token has the bytes that `Vocabulary` gives.
+Invariants: special tokens have bytes that no UTF-8 text has, so that no grammar ever chooses one; every other token has
+the bytes that `Vocabulary` gives.
 
 Renga writes this itself rather than trust the one in a model's folder: those spell special tokens out, and a grammar
 that allows `<` would then allow `<|end|>` inside a string.
@@ -31,7 +31,7 @@ def save_detokenizer(vocabulary: Vocabulary, folder: Path) -> None:
 def _grammar_bytes(vocabulary: Vocabulary) -> list[bytes]:
     """List the bytes of every token as grammars may use them."""
     return [
-        b"" if vocabulary.is_special(token_id) else vocabulary.token_bytes(token_id)
+        b"\xff%d" % token_id if vocabulary.is_special(token_id) else vocabulary.token_bytes(token_id)
         for token_id in range(vocabulary.size)
     ]
 

@@ -73,8 +73,36 @@ def _code(point: int) -> str:
 
 
 def write_set(ranges: Iterable[Range]) -> str:
-    """Write a character set as a class."""
-    return "[" + "".join(_code(low) if low == high else f"{_code(low)}-{_code(high)}" for low, high in ranges) + "]"
+    """Write a character set as a class.
+
+    Every range is cut so that its UTF-8 forms differ only within each byte: xgrammar accepts malformed and overlong
+    bytes for a range that is not so, negated classes included, and then loses count (measured).
+    """
+    cut = [piece for low, high in ranges for piece in _cut_by_bytes(low, high)]
+    return "[" + "".join(_code(low) if low == high else f"{_code(low)}-{_code(high)}" for low, high in cut) + "]"
+
+
+_LAST_OF_LENGTH = (0x7F, 0x7FF, 0xFFFF)
+"""The last code point that UTF-8 writes in one, two and three bytes. Source: RFC 3629 section 3."""
+
+
+def _cut_by_bytes(low: int, high: int) -> list[Range]:
+    """Cut a range into those whose UTF-8 forms are one range in each byte.
+
+    Source: Russ Cox, "Regular Expression Matching in the Wild", 2010: how RE2 compiles UTF-8 ranges.
+    """
+    for last in _LAST_OF_LENGTH:
+        if low <= last < high:
+            return _cut_by_bytes(low, last) + _cut_by_bytes(last + 1, high)
+    if high > _LAST_OF_LENGTH[0]:
+        for bits in (6, 12, 18):  # what the last one, two and three bytes hold
+            free = (1 << bits) - 1
+            if low >> bits != high >> bits:
+                if low & free:
+                    return _cut_by_bytes(low, low | free) + _cut_by_bytes((low | free) + 1, high)
+                if high & free != free:
+                    return _cut_by_bytes(low, (high & ~free) - 1) + _cut_by_bytes(high & ~free, high)
+    return [(low, high)]
 
 
 def join_ranges(ranges: Iterable[Range]) -> list[Range]:
