@@ -157,7 +157,8 @@ def render(measured: list[Measured], text_deltas: int, elapsed_s: float) -> str:
     parts = [
         f"# Gateway benchmark, {now}",
         f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"uvloop {version('uvloop')}; {text_deltas} text deltas a stream; run took {elapsed_s:.0f} s.",
+        f"uvloop {version('uvloop')}; {text_deltas} text deltas a stream; run took {elapsed_s:.0f} s; "
+        f"load average of the last minute {os.getloadavg()[0]:.1f} (this benchmark alone makes about 2).",
         "\n".join(f"- **{one.name}**: {one.work}" for one in measured),
     ]
     scenarios = list(measured[0].figures)
@@ -209,6 +210,7 @@ def write_json(path: Path, measured: list[Measured], settings: dict[str, float])
     body = {
         "taken_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "load_average": os.getloadavg(),
         "settings": settings,
         "systems": [asdict(one) for one in measured],
     }

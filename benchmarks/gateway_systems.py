@@ -135,7 +135,7 @@ SYSTEMS = (
     System(
         "renga",
         MESSAGES,
-        "Messages API: decode and check, key, limits, ledger row and price per request, per-event accounting",
+        "Messages API: every request decoded and checked, key, lease, price, ledger row; every event accounted for",
         command=renga_command,
         environment=renga_environment,
     ),
