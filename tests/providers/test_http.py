@@ -128,8 +128,7 @@ async def test_a_reader_that_is_slow_holds_the_upstream_back():
         async with await upstream.post("/", (), b"") as response:
             await response.read_some()
             connection = next(iter(server.connections))
-            while connection.writable.is_set():
-                await asyncio.sleep(0)
+            await connection.blocked.wait()
             total = 100_000 * 200
             seen = 0
             while data := await response.read_some():
@@ -257,8 +256,7 @@ async def test_the_end_of_the_framing_is_waited_for_in_the_background():
         assert await response.read_some() == b"message_stop"
         response.finish()
         gate.set()
-        while not upstream.has_idle:
-            await asyncio.sleep(0)
+        await upstream.wait_drained()
         assert await fetch(upstream) == b"next"
         assert server.connections_opened == 1
 

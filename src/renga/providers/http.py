@@ -175,10 +175,10 @@ class Upstream:
     def open_connections(self) -> int:
         return len(self._idle) + len(self._busy)
 
-    @property
-    def has_idle(self) -> bool:
-        """Whether a connection stands ready."""
-        return bool(self._idle)
+    async def wait_drained(self) -> None:
+        """Return when no finished response waits for the end of its framing any more."""
+        while self._draining:
+            await asyncio.wait(self._draining)
 
     async def post(
         self, path: str, headers: Headers, body: bytes, *, first_byte_timeout_s: float | None = None

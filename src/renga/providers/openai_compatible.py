@@ -48,7 +48,12 @@ class OpenAICompatibleProvider:
     """One upstream that speaks chat.completions."""
 
     def __init__(
-        self, name: str, settings: ProviderSettings, secret: str | None, clock: Clock, signature_secret: Callable[[], bytes]
+        self,
+        name: str,
+        settings: ProviderSettings,
+        secret: str | None,
+        clock: Clock,
+        signature_secret: Callable[[], bytes],
     ) -> None:
         self._settings = settings
         self._secret = secret
@@ -281,10 +286,11 @@ class ChatStream:
         return chunks
 
     def _decode(self, payload: bytes) -> Chunk:
+        """A chunk; one that cannot be read is an error in its place, so that what came before it still goes out."""
         try:
             return decode_chunk(payload)
-        except msgspec.MsgspecError as error:
-            raise ApiError(f"{self._source.name} sent a chunk that cannot be read.") from error
+        except msgspec.MsgspecError:
+            return Chunk(error=f"{self._source.name} sent a chunk that cannot be read.")
 
     def _failure(self, error: object) -> RengaError:
         """The error that stands inside a stream, whose status, if it says one, is its `code`."""

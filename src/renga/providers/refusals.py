@@ -11,6 +11,7 @@ Source: messages-api notes, section 1.10 (Messages errors) and 2.4 (OpenAI error
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -57,22 +58,19 @@ OUR_FAULT = frozenset({401, 407})
 """Statuses that are about this server's key or path to the upstream."""
 
 
-class _Details(Struct):
-    error_code: str | None = None
+TOO_LONG = ("context_length_exceeded", "exceed_context_size_error")
+"""What OpenAI (`code`) and llama.cpp (`type`) call a prompt beyond the context."""
+
+TOO_LONG_WORDS = "maximum context length"
+"""What vLLM and its kin write of it; they have no code for it."""
 
 
-class _Error(Struct):
-    """The fields of both families of error bodies that anybody reads."""
+class Told(Struct, frozen=True):
+    """What an error body says, as far as it says it."""
 
     type: str | None = None
     message: str | None = None
-    details: _Details | None = None
-
-
-class _Body(Struct):
-    error: _Error | str | None = None
-    message: str | None = None
-    detail: str | None = None
+    error_code: str | None = None
 
 
 class Source(Struct, frozen=True):
@@ -102,10 +100,13 @@ def render_refusal(status: int, body: bytes, source: Source) -> RengaError:
         return ApiError(f"{source.name} refused this server's key.", hint=source.key_hint)
     if status < 400:
         return ApiError(f"{source.name} answered with status {status}.", hint="check the provider's base_url")
-    kind, message, code = _read_body(body)
-    error_class = BY_TYPE.get(kind or "") or error_for_status(status)
-    text = clean_message(message or f"{source.name} answered with status {status}.", source.secret)
-    return error_class(text, error_code=code)
+    told = read_body(body)
+    error_class = BY_TYPE.get(told.type or "") or error_for_status(status)
+    text = clean_message(told.message or f"{source.name} answered with status {status}.", source.secret)
+    if told.type in TOO_LONG or told.error_code in TOO_LONG or TOO_LONG_WORDS in text:
+        # Agents look for these words to make their conversation shorter.
+        return error_class(f"prompt is too long: {text}")
+    return error_class(text, error_code=told.error_code)
 
 
 def clean_message(message: str, secret: str | None) -> str:
@@ -115,13 +116,27 @@ def clean_message(message: str, secret: str | None) -> str:
     return message[:MAX_MESSAGE_CHARACTERS]
 
 
-def _read_body(body: bytes) -> tuple[str | None, str | None, str | None]:
-    """Type, message and error code, as far as the body has them."""
+def read_body(body: bytes) -> Told:
+    """Read an error body of either family, whatever a proxy on the way made of it."""
     try:
-        parsed = msgspec.json.decode(body, type=_Body)
+        parsed: Any = msgspec.json.decode(body)
     except msgspec.MsgspecError:
-        return None, None, None
-    if isinstance(parsed.error, _Error):
-        details = parsed.error.details
-        return parsed.error.type, parsed.error.message, details.error_code if details else None
-    return None, parsed.error or parsed.message or parsed.detail, None
+        return Told()
+    outer = _object(parsed)
+    error = outer.get("error")
+    inner = _object(error)
+    details = _object(inner.get("details"))
+    message = inner.get("message") or error or outer.get("message") or outer.get("detail")
+    if message is not None and not isinstance(message, str):
+        message = msgspec.json.encode(message).decode()
+    return Told(
+        type=_text(inner.get("type")), message=message, error_code=_text(details.get("error_code") or inner.get("code"))
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
         self.left = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
+        self.blocked = asyncio.Event()
+        """Set once the client reads slower than we write."""
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -122,6 +124,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writable.clear()
+        self.blocked.set()
 
     def resume_writing(self) -> None:
         self.writable.set()
