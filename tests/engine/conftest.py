@@ -17,8 +17,8 @@ from renga.engine.models import Model, load_model
 from renga.engine.protocol import Generation, TokenBatch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import gguf  # noqa: E402
-import random_model  # noqa: E402
+import gguf
+import random_model
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -37,7 +37,7 @@ HOKKU_LIKE = """\
 {%- endif -%}
 {%- for message in messages -%}
 {%- if message.role != 'system' -%}
-<|{{ message.role }}|>
+{%- if message.role == 'user' %}<|user|>{% elif message.role == 'tool' %}<|tool|>{% else %}<|assistant|>{% endif -%}
 {%- if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif -%}
 {{ message.content }}
 {%- for call in message.tool_calls or [] -%}

@@ -12,12 +12,12 @@ from contextlib import aclosing
 import msgspec
 import pytest
 import uvloop
+from tests.engine.conftest import Running, collect
 
 from renga.engine.client import EngineClient
 from renga.engine.models import Model
 from renga.engine.protocol import Generation, Launch
 from renga.errors import ApiError, ConfigError, EngineDied, InvalidRequest, Overloaded
-from tests.engine.conftest import Running, collect
 
 PROMPT = list(range(10, 30))
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.engine.conftest import collect
 
 from renga.engine.client import EngineClient
 from renga.engine.families import FAMILIES
@@ -18,7 +19,6 @@ from renga.engine.models import Model
 from renga.engine.parse import AnswerShape, Parser, Piece, Text, ToolArguments, ToolStart
 from renga.engine.protocol import Generation
 from renga.errors import InvalidRequest
-from tests.engine.conftest import collect
 
 Schema = dict[str, Any]
 NAMES = ("a", "b", 'q"uote', "na me", "é")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from renga.engine.families import FAMILIES
+from renga.engine.parse import AnswerShape, Parser, Piece, Text, Thinking, ToolArguments, ToolEnd, ToolStart
+
+TOOLS = frozenset({"add", "clock"})
+CALL = [ToolStart("add"), ToolArguments('{"a":1}'), ToolEnd()]
+
+_fragments = st.sampled_from(
+    [
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        '{"name":"add","arguments":{"a":1}}',
+        "<",
+        "</",
+        "tool_call>",
+    ]
+    + ["\n", "\n\n", " ", "a", "stop", "sto", "p", "é", '{"name":"add","parameters":{}}', "<|python_tag|>", "{", "x;"]
+)
+
+
+def parse(shape: AnswerShape, chunks: list[str]) -> tuple[list[Piece], str | None]:
+    """The pieces of an answer that came in chunks, neighbours of a kind joined."""
+    parser = Parser(shape)
+    pieces = [piece for chunk in chunks for piece in parser.push(chunk)] + parser.finish()
+    joined: list[Piece] = []
+    for piece in pieces:
+        match joined, piece:
+            case [*_, Text(before)], Text(text):
+                joined[-1] = Text(before + text)
+            case [*_, Thinking(before)], Thinking(text):
+                joined[-1] = Thinking(before + text)
+            case _:
+                joined.append(piece)
+    return joined, parser.stopped_by
+
+
+@given(
+    fragments=st.lists(_fragments, max_size=14),
+    cuts=st.lists(st.integers(1, 9), min_size=1),
+    family=st.sampled_from(sorted(FAMILIES)),
+    tool_names=st.sampled_from([frozenset(), TOOLS]),
+    stops=st.sampled_from([(), ("stop",), ("top", "stop"), ("\n", "a<")]),
+    thinking_open=st.booleans(),
+)
+def test_the_cut_into_chunks_makes_no_difference(
+    fragments: list[str],
+    cuts: list[int],
+    family: str,
+    tool_names: frozenset[str],
+    stops: tuple[str, ...],
+    thinking_open: bool,
+) -> None:
+    shape = AnswerShape(FAMILIES[family], stops, tool_names, thinking_open and bool(FAMILIES[family].think_close))
+    text = "".join(fragments)
+    chunks: list[str] = []
+    rest = text
+    for cut in cuts * (len(text) + 1):
+        chunks.append(rest[:cut])
+        rest = rest[cut:]
+    whole = parse(shape, [text])
+    assert parse(shape, chunks) == whole
+    for piece in whole[0]:
+        match piece:
+            case ToolArguments(arguments):
+                assert isinstance(json.loads(arguments), dict)
+            case Text(said):
+                assert not any(stop in said for stop in stops)
+            case _:
+                pass
+
+
+def ask(family: str, text: str, **expected: object) -> list[Piece]:
+    shape = AnswerShape(FAMILIES[family], tool_names=TOOLS, **expected)  # type: ignore[arg-type]
+    return parse(shape, list(text))[0]
+
+
+def test_text_thinking_and_calls() -> None:
+    answer = 'hm</think>Sure.<tool_call>{"name":"add","arguments":{"a":1}}</tool_call>'
+    assert ask("hokku", answer, thinking_open=True) == [Thinking("hm"), Text("Sure."), *CALL]
+
+
+def test_qwens_line_breaks_belong_to_its_tags() -> None:
+    call = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+    assert ask("qwen", f"<think>\nhm\n</think>\n\nSure.\n{call}\n{call}") == [
+        Thinking("hm"),
+        Text("Sure."),
+        *CALL,
+        *CALL,
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "add", "parameters": {"a": 1}}',
+        ' \n{"name": "add", "parameters": {"a": 1}}\n',
+        '<|python_tag|>{"name": "add", "arguments": {"a": 1}}',
+        '[{"name": "add", "arguments": "{\\"a\\": 1}"}]',
+    ],
+)
+def test_llamas_calls_need_no_tag(text: str) -> None:
+    assert ask("llama3", text) == CALL
+
+
+def test_llamas_json_that_is_no_call_stays_text() -> None:
+    assert ask("llama3", '{"answer": 42}') == [Text('{"answer": 42}')]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "nonsense",
+        "{",
+        '{"name":"add","arguments":[1]}',
+        '{"name":"other","arguments":{}}',
+        '{"name":7}',
+        "[" * 9999,
+        "NaN",
+    ],
+)
+def test_what_is_no_call_stays_text_without_its_tags(inner: str) -> None:
+    assert ask("hokku", f"a<tool_call>{inner}</tool_call>b") == [Text(f"a{inner}b")]
+
+
+def test_a_call_cut_short_stays_text() -> None:
+    assert ask("hokku", '<tool_call>{"name":"add"') == [Text('{"name":"add"')]
+
+
+def test_tags_are_text_where_no_tools_were_offered() -> None:
+    shape = AnswerShape(FAMILIES["hokku"])
+    assert parse(shape, ["<tool_call>{}</tool_call>"])[0] == [Text("<tool_call>{}</tool_call>")]
+
+
+def test_a_stop_sequence_ends_text_but_not_thinking() -> None:
+    shape = AnswerShape(FAMILIES["hokku"], ("END", "ND"), thinking_open=True)
+    assert parse(shape, ["END</th", "ink>so E", "N", "D and on"]) == ([Thinking("END"), Text("so ")], "END")
+
+
+def test_thinking_is_told_while_it_lasts() -> None:
+    parser = Parser(AnswerShape(FAMILIES["hokku"], thinking_open=True))
+    parser.push("hm")
+    assert parser.is_thinking
+    parser.push("</think>")
+    assert not parser.is_thinking
