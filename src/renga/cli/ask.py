@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from http.client import HTTPException, HTTPResponse
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from renga.cli.options import ConfigOption, DataOption, UrlOption, read_config
 
-_READY_WAIT_S = 120.0
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 
 def ask(
@@ -45,7 +45,7 @@ def ask(
         body["system"] = system
     with open_connection(settings, url, environ()) as connection:
         if not url:
-            wait_ready(connection, _READY_WAIT_S)
+            wait_ready(connection, settings)
         response = connection.request("POST", "/v1/messages", msgspec.json.encode(body))
         if response.status != 200:
             raise read_error(response.status, response.read())
@@ -57,6 +57,8 @@ def _print_stream(response: HTTPResponse) -> None:
 
     Raises: ApiError if the stream ends in an error, or does not end.
     """
+    from http.client import HTTPException
+
     from renga.errors import ApiError
 
     ended_with_newline = True

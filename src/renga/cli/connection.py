@@ -6,6 +6,7 @@ Invariant: both ways speak HTTP, so a command cannot tell them apart.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import threading
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from renga.app import App
     from renga.config import Config
 
 _START_WAIT_S = 30.0
+_MODEL_WAIT_S = 120.0
+"""A model's first start converts it: seconds for hokku, a minute for a large one."""
 _POLL_S = 0.02
 _JSON = "application/json"
 COMMAND_KEY_ID = "key_command"
@@ -83,12 +85,12 @@ def open_connection(config: Config, url: str | None, environ: Mapping[str, str])
         yield connection
 
 
-def wait_ready(connection: Connection, timeout_s: float) -> None:
-    """Wait until the server can answer.
+def wait_ready(connection: Connection, config: Config) -> None:
+    """Wait until the server can answer. Only a local model needs time for that.
 
     Raises: ApiError with the reason if it cannot in time.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + (_MODEL_WAIT_S if config.engine.enabled else 0.0)
     while True:
         response = connection.request("GET", "/ready")
         data = response.read()
@@ -122,8 +124,9 @@ def _serve_here(config: Config) -> Generator[Connection]:
     import uvicorn
 
     from renga import ids
-    from renga.app import bind, build
+    from renga.app import build
     from renga.meter.keys import KeyIdentity
+    from renga.server import bind
 
     secret = ids.key_secret()
     app = build(config)
@@ -135,7 +138,8 @@ def _serve_here(config: Config) -> Generator[Connection]:
         thread = threading.Thread(target=_run, args=(server, listener), name="renga-server", daemon=True)
         thread.start()
         try:
-            _wait_started(server, thread, app)
+            _wait_started(server, thread)
+            asyncio.run(app.wait_store())
             yield Connection(f"http://127.0.0.1:{listener.getsockname()[1]}", secret)
         finally:
             server.should_exit = True
@@ -143,12 +147,10 @@ def _serve_here(config: Config) -> Generator[Connection]:
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    import asyncio
-
     asyncio.run(server.serve(sockets=[listener]))
 
 
-def _wait_started(server: uvicorn.Server, thread: threading.Thread, app: App) -> None:
+def _wait_started(server: uvicorn.Server, thread: threading.Thread) -> None:
     deadline = time.monotonic() + _START_WAIT_S
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:

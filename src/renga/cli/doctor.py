@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 
 _FREE_BYTES_MIN = 200 * 1024 * 1024
-_MODEL_WAIT_S = 120.0
 _CONNECT_TIMEOUT_S = 5.0
 
 
@@ -95,6 +95,10 @@ def _guard(check: Callable[[Config], Iterator[Finding]], settings: Config) -> It
         yield from check(settings)
     except RengaError as error:
         yield Finding("fail", check.__name__.removeprefix("_check_"), error.message, error.hint or "")
+    except Exception as error:
+        logging.getLogger(__name__).debug("a check failed", exc_info=True)
+        detail = f"{type(error).__name__}: {error}"
+        yield Finding("fail", check.__name__.removeprefix("_check_"), detail, "a bug; `renga --debug doctor` logs it")
 
 
 def _check_python() -> Iterator[Finding]:
@@ -141,8 +145,8 @@ def _check_store(settings: Config) -> Iterator[Finding]:
 
 
 def _check_port(settings: Config) -> Iterator[Finding]:
-    from renga.app import bind
     from renga.errors import ConfigError
+    from renga.server import bind
 
     address = f"{settings.server.host}:{settings.server.port}"
     try:
@@ -235,7 +239,7 @@ def _check_answers(settings: Config) -> Iterator[Finding]:
 
     with open_connection(settings, None, environ()) as connection:
         try:
-            wait_ready(connection, _MODEL_WAIT_S)
+            wait_ready(connection, settings)
         except RengaError as error:
             yield Finding("fail", "server", error.message)
         for tier in ("haiku", "sonnet", "opus"):
@@ -246,13 +250,9 @@ def _check_answers(settings: Config) -> Iterator[Finding]:
                 yield Finding("ok", f"tier {tier}", targets)
             else:
                 level: Level = "fail" if tier == "haiku" else "warn"
-                yield Finding(level, f"tier {tier}", f"no working target ({standing['detail']})", _tier_remedy(tier))
+                yield Finding(level, f"tier {tier}", "no target works", str(standing["detail"]))
         if settings.engine.enabled:
             yield _ask_model(connection, settings)
-
-
-def _tier_remedy(tier: str) -> str:
-    return f'set ANTHROPIC_API_KEY, or write [tiers] {tier} = ["provider/model"] in renga.toml'
 
 
 def _ask_model(connection: Connection, settings: Config) -> Finding:

@@ -9,8 +9,6 @@ import typer
 
 from renga.cli.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
 
-_ENGINE_WAIT_S = 20.0
-
 
 def models(
     config: ConfigOption = None,
@@ -24,11 +22,12 @@ def models(
     from renga.cli.table import Column, print_json, print_table
     from renga.errors import ApiError
 
-    with open_connection(read_config(config, data_dir), url, environ()) as connection:
+    settings = read_config(config, data_dir)
+    with open_connection(settings, url, environ()) as connection:
         if not url:
             # Where nothing gets ready the table says so, which is what was asked for.
             with contextlib.suppress(ApiError):
-                wait_ready(connection, _ENGINE_WAIT_S)
+                wait_ready(connection, settings)
         path = "/v1/models?limit=1000" + ("" if every else "&lifecycle[]=active")
         page = cast("dict[str, list[dict[str, object]]]", connection.get_json(path))
     if as_json:
@@ -36,13 +35,14 @@ def models(
         return
     columns = [Column("model"), Column("line"), Column("input", True), Column("output", True), Column("answered by")]
     print_table(columns, [_render_model(model) for model in page["data"]])
+    standings = [cast("dict[str, object]", model["renga"]) for model in page["data"]]
+    for reason in dict.fromkeys(str(standing["detail"]) for standing in standings if not standing["working"]):
+        print(f"\nnothing: {reason}")
 
 
 def _render_model(model: dict[str, object]) -> list[str]:
-    standing = cast("dict[str, object]", model.get("renga") or {})
-    targets = ", ".join(cast("list[str]", standing.get("targets", [])))
-    detail = str(standing.get("detail") or "")
-    answer = targets if standing.get("working", True) else f"nothing: {detail}" if detail else "nothing"
+    standing = cast("dict[str, object]", model["renga"])
+    answer = ", ".join(cast("list[str]", standing["targets"])) if standing["working"] else "nothing"
     return [
         str(model["id"]),
         str(model.get("line") or "-"),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 from typer.main import get_command
 
 from renga import __version__
@@ -16,13 +13,9 @@ from renga.cli.doctor import doctor
 from renga.cli.get import get
 from renga.cli.keys import keys
 from renga.cli.models import models
+from renga.cli.outcome import run_command
 from renga.cli.serve import serve
 from renga.cli.usage import usage
-from renga.errors import RengaError
-
-FAILED = 1
-USED_WRONGLY = 2
-INTERRUPTED = 130
 
 
 def build_program() -> typer.Typer:
@@ -43,38 +36,14 @@ def build_program() -> typer.Typer:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command. Returns its exit code; never raises but for a bug, and then only with `--debug`."""
+    """Run one command. Returns its exit code."""
     debug = "--debug" in arguments
+    if debug:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
     command = get_command(build_program())
-    assert not isinstance(command, TyperCommand)
-    try:
-        code = command.main(arguments, prog_name="renga", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough, as in `renga usage | head`. Keep Python from failing again at exit.
-        sys.stdout = None
-        return FAILED
-    except RengaError as error:
-        if debug:
-            traceback.print_exc()
-        _complain(error.sentence())
-        return FAILED
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        render = getattr(error, "format_message", None)
-        if code is not None and callable(render):
-            _complain(f"{render()} (`renga --help` says what there is)")
-            return USED_WRONGLY
-        if debug:
-            traceback.print_exc()
-        _complain(f"{type(error).__name__}: {error} (this is a bug; `renga --debug ...` shows where)")
-        return FAILED
-
-
-def _complain(message: str) -> None:
-    print(f"renga: {message}", file=sys.stderr)
+    return run_command(lambda: command.main(arguments, prog_name="renga", standalone_mode=False), debug=debug)
 
 
 def _show_version(value: bool) -> None:

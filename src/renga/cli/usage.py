@@ -46,12 +46,13 @@ def usage(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show requests, tokens and dollars from the ledger."""
+    from renga.cli.connection import COMMAND_KEY_ID
     from renga.cli.records import open_records
 
     query = _make_query(by, since, until)
     with open_records(read_config(config, data_dir)) as database:
         rows = database.read_usage(query)
-        names = {row.key_id: row.name for row in database.read_keys()}
+        names = {row.key_id: row.name for row in database.read_keys()} | {COMMAND_KEY_ID: "command line"}
     if as_json:
         from renga.cli.table import print_json
 
