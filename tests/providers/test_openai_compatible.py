@@ -152,6 +152,22 @@ async def test_what_the_server_says_of_itself():
         assert provider.capabilities("b").max_input_tokens == 1_000_000
 
 
+async def test_the_limit_is_lowered_to_what_the_context_leaves():
+    async with pair("vllm") as (upstream, provider):
+        await provider.models()
+        upstream.always("/tokenize", json_reply(b'{"count":4000}'))
+        upstream.script(sse_reply(chunk({"content": "Hi."}) + chunk({}, "length", USAGE) + b"data: [DONE]\n\n"))
+        events = await read(provider, {"max_tokens": 32_000})
+        assert json.loads(asked(upstream)[0].body)["max_tokens"] == 96
+        (end,) = [event for event in events if isinstance(event, MessageDelta)]
+        assert end.delta.stop_reason == "model_context_window_exceeded"
+        assert [request.path for request in upstream.requests].count("/tokenize") == 1
+        upstream.always("/tokenize", json_reply(b'{"count":4096}'))
+        with pytest.raises(InvalidRequest) as caught:
+            await read(provider, {"max_tokens": 32_000})
+        assert caught.value.message == "prompt is too long: 4096 tokens > 4095 maximum"
+
+
 async def test_one_read_is_one_batch():
     async with pair("somebody") as (upstream, provider):
         gate = asyncio.Event()

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from renga.errors import ApiError, RengaError
+from renga.errors import ApiError, InvalidRequest, RengaError
 from renga.providers.http import UpstreamResponse
 from renga.providers.retry import Refusal
 from renga.wire.dialects import Dialect
@@ -76,6 +76,14 @@ class _Tokens(Struct, frozen=True):
     tokens: list[int]
 
 
+class Fitted(Struct, frozen=True):
+    """A request that its model's context can hold."""
+
+    chat: ChatRequest
+    input_tokens: int | None
+    """As counted for it; None where there was no need to."""
+
+
 class TokenCounter:
     """Counts by whatever means a server has."""
 
@@ -93,6 +101,30 @@ class TokenCounter:
         if dialect.counting == "ask":
             return await self._ask(chat)
         return estimate_tokens(chat)
+
+    async def fit(self, chat: ChatRequest, dialect: Dialect, context_tokens: int | None) -> Fitted:
+        """Lower the answer's limit to what the prompt leaves of the context.
+
+        vLLM refuses a request whose prompt and limit together exceed it, and agents ask for 32 k tokens and more of any
+        model. An answer that ends at the lowered limit says `model_context_window_exceeded`.
+
+        Raises: InvalidRequest when the prompt alone is too long.
+        """
+        limit = chat.max_tokens or chat.max_completion_tokens or 1
+        guess = estimate_tokens(chat)
+        if context_tokens is None or limit + guess * CHARACTERS_PER_TOKEN <= context_tokens:
+            return Fitted(chat, None)
+        input_tokens = await self.tokenize(chat, dialect) or guess
+        room = context_tokens - input_tokens
+        if room < 1:
+            raise InvalidRequest(
+                f"prompt is too long: {input_tokens} tokens > {context_tokens - 1} maximum", path="messages"
+            )
+        if chat.max_tokens is not None:
+            chat = replace(chat, max_tokens=min(limit, room))
+        else:
+            chat = replace(chat, max_completion_tokens=min(limit, room))
+        return Fitted(chat, input_tokens)
 
     def start(self, chat: ChatRequest, dialect: Dialect) -> asyncio.Task[int | None] | None:
         """Begin to count beside a request; None where the server has no route for it."""

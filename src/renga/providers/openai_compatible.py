@@ -104,18 +104,23 @@ class OpenAICompatibleProvider:
 
     def capabilities(self, model: str) -> Capabilities:
         dialect = self._dialect or GENERIC
-        listed = next((entry.max_model_len for entry in self._listed.data if entry.id == model), None)
-        input_tokens = min(listed or self._settings.max_input_tokens, self._settings.max_input_tokens)
+        input_tokens = min(
+            self._context_tokens(model) or self._settings.max_input_tokens, self._settings.max_input_tokens
+        )
         return Capabilities(
             max_input_tokens=input_tokens,
             max_output_tokens=min(self._settings.max_output_tokens, input_tokens),
             tools=True,
             structured_outputs=True,
-            thinking=True,
+            thinking=dialect.reasoning_key is not None,
             images=True,
             prefill=dialect.prefill != "none",
             effort=bool(dialect.efforts),
         )
+
+    def _context_tokens(self, model: str) -> int | None:
+        """The context of a model, where its server lists it."""
+        return next((entry.max_model_len for entry in self._listed.data if entry.id == model), None)
 
     async def models(self) -> tuple[str, ...]:
         """Raises: RengaError when the upstream cannot be asked."""
@@ -132,19 +137,20 @@ class OpenAICompatibleProvider:
         """Translate one answer. See `Provider.send`."""
         dialect = await self._learn_dialect()
         chat = render_chat(call.request, self._rendering(call, dialect))
-        body = encode_chat(chat)
+        fitted = await self._counter.fit(chat, dialect, self._context_tokens(call.target.model))
+        body = encode_chat(fitted.chat)
 
         async def open_stream() -> ChatStream:
             stream = ChatStream(await self._post("/v1/chat/completions", body), self._source)
             await stream.open()
             return stream
 
-        counting = self._counter.start(chat, dialect)
+        counting = None if fitted.input_tokens is not None else self._counter.start(chat, dialect)
         stream: ChatStream | None = None
         try:
             stream = await with_retries(open_stream, self._policy)
-            counted = await self._counter.result(counting)
-            reader = ChatReader(self._reading(call, estimate_tokens(chat) if counted is None else counted))
+            counted = fitted.input_tokens or await self._counter.result(counting)
+            reader = ChatReader(self._reading(call, counted or estimate_tokens(chat)))
             while not stream.ended:
                 batch = await stream.next_batch(reader)
                 if batch:

@@ -164,6 +164,7 @@ class EchoConnection(asyncio.Protocol):
     def answer(self, path: bytes, streamed: bool) -> None:
         assert self.transport is not None
         answers = self.answers
+        path = path.partition(b"?")[0]
         if path.endswith(b"/count_tokens"):
             self.transport.write(answers.count_json)
         elif path.endswith(b"/models") or path.endswith(b"/health"):
