@@ -32,8 +32,8 @@ TRIES_MAX = 12
 SETTLE_LIMIT_S = 3.0
 RESTART_LIMIT_S = 5.0
 GATEWAY_GROWTH_MAX_BYTES = 24 * 1024 * 1024
-ENGINE_GROWTH_MAX_BYTES = 128 * 1024 * 1024
-"""Key-value blocks are taken as they are first needed, so an engine grows until each has been."""
+ENGINE_GROWTH_MAX_BYTES = 64 * 1024 * 1024
+"""Key-value blocks are taken as they are first needed: an engine grows until each of its 64 MiB has been."""
 QUESTIONS = (
     "Write a long letter to a friend about the weather of the whole year.",
     "List the steps of making tea, each with its reason.",
@@ -206,7 +206,7 @@ def wait_settled(server: Served) -> dict[str, float]:
 def soaked() -> tuple[Tally, dict[str, float], list[LedgerRow]]:
     """The load, run once; the tests look at what it left."""
     tally = Tally()
-    config = f'[engine]\nmodel = "{MODEL}"\ncache_bytes = {256 << 20}\n'
+    config = f'[engine]\nmodel = "{MODEL}"\ncache_bytes = {64 << 20}\n'
     with served(ServedSettings(config=config)) as server:
         asyncio.run(soak(server, tally))
         gauges = wait_settled(server)
