@@ -42,10 +42,10 @@ def test_direct_dependencies_are_few_and_pinned() -> None:
     assert set(names) <= pinned
 
 
-def test_only_one_file_imports_the_upstream_client() -> None:
+def test_only_one_file_speaks_http_to_upstreams() -> None:
     importers = {
         str(path.relative_to(ROOT / "src" / "renga"))
         for path in (ROOT / "src").rglob("*.py")
-        if "pyreqwest" in path.read_text(encoding="utf-8")
+        if "import httptools" in path.read_text(encoding="utf-8")
     }
-    assert importers <= {"providers/http.py"}
+    assert importers <= {"providers/connection.py", "testing/http_client.py"}
