@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -14,6 +15,7 @@ from sqlalchemy import create_engine
 
 from renga.store import schema, tables
 from renga.store.database import open_database
+from renga.store.rows import KeyLimits
 
 
 def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
@@ -52,3 +54,19 @@ def test_the_serving_path_imports_no_sql() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_keys_of_the_first_version_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'renga.db'}"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "HEAD", "0001")
+        open_database(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO keys (key_id, name, secret_sha256, hint, created_us) VALUES ('key_1', 'old', x'00', 'abcd', 1)"
+        )
+    engine.dispose()
+    with open_database(url) as database:
+        assert database.version() == schema.HEAD
+        assert [(key.name, key.limits) for key in database.read_keys()] == [("old", KeyLimits())]

@@ -24,7 +24,7 @@ from sqlalchemy.sql import ColumnElement
 from renga.errors import ConfigError
 from renga.store import schema, tables
 from renga.store.errors import DatabaseAway, DatabaseFailed
-from renga.store.rows import Dimension, KeyRow, LedgerRow, UsageQuery, UsageRow
+from renga.store.rows import Dimension, KeyLimits, KeyRow, LedgerRow, UsageQuery, UsageRow
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
@@ -97,7 +97,7 @@ class Database:
     def create_key(self, key: KeyRow) -> None:
         with self._writing() as connection:
             self._bump_generation(connection)
-            connection.execute(tables.keys.insert(), [msgspec.structs.asdict(key)])
+            connection.execute(tables.keys.insert(), [_to_key_columns(key)])
 
     def create_first_key(self, key: KeyRow) -> bool:
         """Create it only if there has never been a key. Returns whether it did."""
@@ -106,7 +106,7 @@ class Database:
             self._bump_generation(connection)
             if connection.execute(select(func.count()).select_from(tables.keys)).scalar():
                 return False
-            connection.execute(tables.keys.insert(), [msgspec.structs.asdict(key)])
+            connection.execute(tables.keys.insert(), [_to_key_columns(key)])
             return True
 
     def revoke_key(self, key_id: str, at_us: int) -> bool:
@@ -117,11 +117,19 @@ class Database:
             statement = update(keys).where(keys.c.key_id == key_id, keys.c.revoked_us.is_(None))
             return connection.execute(statement.values(revoked_us=at_us)).rowcount > 0
 
+    def write_limits(self, key_id: str, limits: KeyLimits) -> bool:
+        """Replace the limits of a key. Returns whether there is such a key."""
+        keys = tables.keys
+        with self._writing() as connection:
+            self._bump_generation(connection)
+            statement = update(keys).where(keys.c.key_id == key_id).values(limits=msgspec.to_builtins(limits))
+            return connection.execute(statement).rowcount > 0
+
     def read_keys(self) -> list[KeyRow]:
         """All keys, revoked ones too, oldest first."""
         with self._reading() as connection:
             found = connection.execute(select(tables.keys).order_by(tables.keys.c.created_us, tables.keys.c.key_id))
-            return [KeyRow(**row) for row in found.mappings()]
+            return [_to_key(row) for row in found.mappings()]
 
     def write_last_used(self, used_us: Mapping[str, int]) -> None:
         """Stamp keys. Does not count as a change of the keys."""
@@ -270,6 +278,15 @@ def _failures() -> Generator[None]:
 def _reason(error: Exception) -> str:
     original = getattr(error, "orig", None)
     return str(original or type(error).__name__).strip().partition("\n")[0]
+
+
+def _to_key_columns(key: KeyRow) -> dict[str, object]:
+    return {**msgspec.structs.asdict(key), "limits": msgspec.to_builtins(key.limits)}
+
+
+def _to_key(row: Mapping[Any, Any]) -> KeyRow:
+    # NULL where the key is older than the column.
+    return KeyRow(**{**row, "limits": msgspec.convert(row["limits"] or {}, KeyLimits)})
 
 
 def _to_columns(row: LedgerRow) -> dict[str, object]:

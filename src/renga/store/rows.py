@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 Dimension: TypeAlias = Literal["day", "key", "tier", "target", "surface", "status"]
 DIMENSIONS: tuple[Dimension, ...] = ("day", "key", "tier", "target", "surface", "status")
@@ -53,6 +53,19 @@ class LedgerRow(Struct, frozen=True):
     streamed: bool
 
 
+class KeyLimits(Struct, frozen=True, omit_defaults=True):
+    """What a key has of its own, kept as JSON with the key. Unset: as `[limits]` says for every key. None: no limit."""
+
+    requests_per_minute: int | UnsetType | None = UNSET
+    input_tokens_per_minute: int | UnsetType | None = UNSET
+    output_tokens_per_minute: int | UnsetType | None = UNSET
+    concurrent_requests: int | UnsetType | None = UNSET
+    budget_nano_usd_per_day: int | UnsetType | None = UNSET
+    budget_nano_usd_per_month: int | UnsetType | None = UNSET
+    warn_nano_usd_per_day: int | UnsetType | None = UNSET
+    warn_nano_usd_per_month: int | UnsetType | None = UNSET
+
+
 class KeyRow(Struct, frozen=True):
     """A key as the server knows it. The secret itself is nowhere."""
 
@@ -64,6 +77,7 @@ class KeyRow(Struct, frozen=True):
     created_us: int
     last_used_us: int | None = None
     revoked_us: int | None = None
+    limits: KeyLimits = KeyLimits()
 
 
 class UsageQuery(Struct, frozen=True):

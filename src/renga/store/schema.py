@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from renga.store.errors import DatabaseTooNew
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. A test holds it against the folder."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -41,6 +41,7 @@ keys = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("last_used_us", BigInteger),
     Column("revoked_us", BigInteger),
+    Column("limits", JSON),
 )
 
 ledger = Table(

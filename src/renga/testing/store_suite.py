@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from renga.store import schema
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseFailed, DatabaseTooNew
-from renga.store.rows import AttemptRow, KeyRow, LedgerRow, UsageQuery, UsageRow
+from renga.store.rows import AttemptRow, KeyLimits, KeyRow, LedgerRow, UsageQuery, UsageRow
 
 _DAY_US = 86_400_000_000
 
@@ -85,7 +85,7 @@ class StoreSuite:
 
     def test_a_newer_database_is_refused(self, url: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(schema, "HEAD", "0000")
-        with pytest.raises(DatabaseTooNew, match="0001"):
+        with pytest.raises(DatabaseTooNew, match="0002"):
             open_database(url)
 
     def test_rows_come_back_as_they_went(self, database: Database) -> None:
@@ -155,6 +155,18 @@ class StoreSuite:
         with pytest.raises(DatabaseFailed):
             database.create_key(replace(make_key(1), key_id="key_other"))
         assert len(database.read_keys()) == 1
+
+    def test_a_key_keeps_limits_of_its_own(self, database: Database) -> None:
+        limits = KeyLimits(requests_per_minute=60, input_tokens_per_minute=None, budget_nano_usd_per_day=5_000_000_000)
+        database.create_key(replace(make_key(1), limits=limits))
+        database.create_key(make_key(2))
+        assert [key.limits for key in database.read_keys()] == [limits, KeyLimits()]
+        generation = database.read_generation()
+        assert database.write_limits("key_2", limits)
+        assert not database.write_limits("key_9", limits)
+        assert database.write_limits("key_1", KeyLimits())
+        assert database.read_generation() > generation
+        assert [key.limits for key in database.read_keys()] == [KeyLimits(), limits]
 
     def test_every_change_of_keys_is_a_new_generation(self, database: Database) -> None:
         generations = [database.read_generation()]

@@ -1,0 +1,13 @@
+"""Limits of a key's own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("keys", sa.Column("limits", sa.JSON()))
