@@ -1,6 +1,7 @@
 """The sizes that DESIGN sets: a file, a function, a script, the number of direct dependencies."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -36,10 +37,16 @@ def test_scripts_are_short() -> None:
 
 def test_direct_dependencies_are_few_and_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [requirement.partition(">")[0].partition("=")[0].strip().lower() for requirement in project["dependencies"]]
+    names = {normalize(re.split(r"[<>=;\\[ ]", requirement)[0]) for requirement in project["dependencies"]}
     assert len(names) <= DIRECT_DEPENDENCIES_MAX
-    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
-    assert set(names) <= pinned
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert names <= {normalize(line.partition("==")[0]) for line in lines}
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "pins only, and no addresses"
+
+
+def normalize(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_only_one_file_speaks_http_to_upstreams() -> None:
