@@ -40,9 +40,11 @@ def test_a_whole_conversation() -> None:
     )
     prompt = TEMPLATE.render(chat)
     assert show(prompt.token_ids) == (
-        '<|system|>Be brief.\n<tools>\n{"name": "add", "description": "Adds.", "parameters": {"type": "object"}}\n</tools>'
+        '<|system|>Be brief.\n<tools>\n{"name": "add", "description": "Adds.", "parameters": {"type": "object"}}\n'
+        "</tools>"
         "<|end|><|user|>1+é?<|end|><|assistant|><think>Add.</think>Let me see."
-        '<tool_call>{"name":"add","arguments":{"a": 1, "b": "é"}}</tool_call><|end|><|tool|>2<|end|><|assistant|><think>'
+        '<tool_call>{"name":"add","arguments":{"a": 1, "b": "é"}}</tool_call><|end|>'
+        "<|tool|>2<|end|><|assistant|><think>"
     )
     assert prompt.thinking_open
 

@@ -28,7 +28,7 @@ def endless(**settings: object) -> Generation:
 
 
 async def test_many_at_once_answer_as_if_alone(client: EngineClient) -> None:
-    generations = [Generation(PROMPT + [30 + index], 30, seed=index, owner=str(index)) for index in range(8)]
+    generations = [Generation([*PROMPT, 30 + index], 30, seed=index, owner=str(index)) for index in range(8)]
     together = await asyncio.gather(*(collect(client, generation) for generation in generations))
     alone = [await collect(client, generation) for generation in generations]
     assert [answer.token_ids for answer in together] == [answer.token_ids for answer in alone]
@@ -82,7 +82,7 @@ async def test_cancelling_the_task_cancels_the_request(model: Model) -> None:
         await collect(client, Generation(PROMPT, 1))
         task = asyncio.create_task(collect(client, endless()))
         waiting = asyncio.create_task(collect(client, Generation(PROMPT, 1)))
-        while client.stats().running == 0:
+        while client.stats().running == 0:  # noqa: ASYNC110 - the engine's reports come through the loop
             await asyncio.sleep(0)
         task.cancel()
         assert (await waiting).finish == "length"

@@ -12,19 +12,9 @@ from renga.engine.parse import AnswerShape, Parser, Piece, Text, Thinking, ToolA
 TOOLS = frozenset({"add", "clock"})
 CALL = [ToolStart("add"), ToolArguments('{"a":1}'), ToolEnd()]
 
-_fragments = st.sampled_from(
-    [
-        "<think>",
-        "</think>",
-        "<tool_call>",
-        "</tool_call>",
-        '{"name":"add","arguments":{"a":1}}',
-        "<",
-        "</",
-        "tool_call>",
-    ]
-    + ["\n", "\n\n", " ", "a", "stop", "sto", "p", "é", '{"name":"add","parameters":{}}', "<|python_tag|>", "{", "x;"]
-)
+_MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>", "<", "</", "tool_call>", "{", "x;"]
+_CALLS = ['{"name":"add","arguments":{"a":1}}', '{"name":"add","parameters":{}}']
+_fragments = st.sampled_from([*_MARKS, *_CALLS, "a", "stop", "sto", "p", "é", " ", "\n", "\n\n"])
 
 
 def parse(shape: AnswerShape, chunks: list[str]) -> tuple[list[Piece], str | None]:

@@ -258,9 +258,10 @@ def _build_environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, "jinja2.ext.loopcontrols"]
     )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _now
+    given: dict[str, Any] = {"raise_exception": _raise_exception, "strftime_now": _now}
+    environment.globals.update(given)
+    filters: dict[str, Any] = {"tojson": _to_json}
+    environment.filters.update(filters)
     return environment
 
 

@@ -44,18 +44,19 @@ def _save(tokens: list[bytes], path: Path) -> None:
     from openvino_tokenizers.constants import STRING_OUTPUT_NAME
     from openvino_tokenizers.utils import change_inputs_type
 
-    ops: Any = openvino.op
-    create: Any = openvino_tokenizers._get_factory().create  # pyright: ignore[reportPrivateUsage] - it has no public name
-    pack: Any = openvino_tokenizers._get_opset_factory("opset15").create  # pyright: ignore[reportPrivateUsage]
+    ov: Any = openvino
+    factories: Any = openvino_tokenizers  # the only way to these operations; they have no public name
+    create = factories._get_factory().create
+    pack = factories._get_opset_factory("opset15").create
     ends = np.cumsum([len(token) for token in tokens], dtype=np.int32)
     begins = np.concatenate([np.zeros(1, np.int32), ends[:-1]])
     characters = np.frombuffer(b"".join(tokens), np.uint8)
-    token_ids = ops.Parameter(openvino.Type.i32, openvino.PartialShape(["?", "?"]))
-    inputs = [token_ids.output(0), *(ops.Constant(values).output(0) for values in (begins, ends, characters))]
+    token_ids = ov.op.Parameter(ov.Type.i32, ov.PartialShape(["?", "?"]))
+    inputs = [token_ids.output(0), *(ov.op.Constant(values).output(0) for values in (begins, ends, characters))]
     *ragged, strings = create("VocabDecoder", inputs).outputs()
     joined = create("FuzeRagged", ragged).outputs()
     texts = pack("StringTensorPack", [*joined, strings]).outputs()
     texts[0].tensor.add_names({STRING_OUTPUT_NAME})
-    model = openvino.Model(texts, [token_ids], "detokenizer")
-    change_inputs_type(model, openvino.Type.i64)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    model = ov.Model(texts, [token_ids], "detokenizer")
+    change_inputs_type(model, ov.Type.i64)
+    ov.save_model(model, path, compress_to_fp16=False)

@@ -81,11 +81,11 @@ def _write_core(rules: Rules, answer: AnswerRules) -> str | None:
         raise InvalidRequest("this model was not made for tools", path="tools")
     if offers_tools and answer.tool_choice == "any":
         return _write_calls(rules, answer)
-    is_strict = offers_tools and any(tool.strict for tool in answer.tools)
+    is_bound = offers_tools and (not answer.parallel or any(tool.strict for tool in answer.tools))
     if answer.schema is not None:
         text = SchemaWriter(rules).write(answer.schema, answer.schema_path)
         return f"({text} | {_write_calls(rules, answer)})" if offers_tools else text
-    return _write_mixed(rules, answer) if is_strict else None
+    return _write_mixed(rules, answer) if is_bound else None
 
 
 def _write_call(rules: Rules, answer: AnswerRules) -> str:

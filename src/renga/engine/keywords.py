@@ -32,25 +32,8 @@ REFUSED = {
 }
 """Keywords that no context-free grammar of reasonable size holds, and what to write instead."""
 ANNOTATIONS = frozenset(
-    [
-        "title",
-        "description",
-        "default",
-        "examples",
-        "example",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "contentEncoding",
-        "contentMediaType",
-        "$comment",
-        "$id",
-        "$schema",
-        "$defs",
-        "definitions",
-        "$anchor",
-        "$vocabulary",
-    ]
+    {"title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment"}
+    | {"contentEncoding", "contentMediaType", "$id", "$schema", "$defs", "definitions", "$anchor", "$vocabulary"}
 )
 """Keywords that say nothing of a value, or only where definitions are."""
 
@@ -123,9 +106,9 @@ def read_bounds(schema: Schema, *, step: Decimal) -> tuple[Decimal | None, Decim
     return max(lows, default=None), min(highs, default=None)
 
 
-def are_disjoint(one: Schema, other: Schema) -> bool:
+def are_disjoint(one: Any, other: Any) -> bool:
     """Whether no value can match both schemas, as far as their types, listed values and tags show."""
-    if not _types_of(one) & _types_of(other):
+    if one is False or other is False or not _types_of(one) & _types_of(other):
         return True
     values, others = _values_of(one), _values_of(other)
     if values is not None and others is not None and not values & others:

@@ -170,14 +170,15 @@ def _fetch(name: str) -> Path:
 
     Raises: ConfigError if there is no such model, it is not in a form that Renga runs, or the hub cannot be reached.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    hub: Any = huggingface_hub
     owner, repository, *file = name.split("/", 2)
     try:
         if file:
-            return Path(hf_hub_download(f"{owner}/{repository}", file[0]))
-        folder = Path(snapshot_download(f"{owner}/{repository}", allow_patterns=list(_HUB_FILES)))
+            return Path(hub.hf_hub_download(f"{owner}/{repository}", file[0]))
+        folder = Path(hub.snapshot_download(f"{owner}/{repository}", allow_patterns=list(_HUB_FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(f"{name} cannot be downloaded: {error}") from error
     if not (folder / "openvino_model.xml").exists():
@@ -204,10 +205,9 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
         key: _content(tokenizer_config[key]) for key in ("bos_token", "eos_token") if tokenizer_config.get(key)
     }
     generation = _read_json(folder / "generation_config.json")
-    ends = [generation.get("eos_token_id"), config.get("eos_token_id")]
-    stops = {token_id for end in ends for token_id in (end if isinstance(end, list) else [end]) if token_id is not None}
+    ends: list[int | list[int] | None] = [generation.get("eos_token_id"), config.get("eos_token_id")]
     if "eos_token" in variables:
-        stops.add(vocabulary.token_id(variables["eos_token"]))
+        ends.append(vocabulary.token_id(variables["eos_token"]))
     template = ChatTemplate(source, vocabulary, variables=variables)
     return Model(
         name=name,
@@ -217,10 +217,16 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
         template=template,
         family=template.family,
         context_tokens=config.get("max_position_embeddings", 2048),
-        stop_token_ids=tuple(sorted(stops - {None})),
+        stop_token_ids=_flatten(ends),
         kv_bytes_per_token=_measure_kv(config),
         sampling=_read_sampling(generation),
     )
+
+
+def _flatten(ends: list[int | list[int] | None]) -> tuple[int, ...]:
+    """The end tokens, which the files give as one, several or none."""
+    lists = [end if isinstance(end, list) else [end] for end in ends if end is not None]
+    return tuple(sorted({token_id for token_ids in lists for token_id in token_ids}))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -249,10 +255,11 @@ def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
     file = folder / "chat_template.jinja"
     if file.exists():
         return file.read_text(encoding="utf-8")
-    template = tokenizer_config.get("chat_template") or PLAIN_TEMPLATE
-    if isinstance(template, list):  # several named ones: the default speaks to people
-        return next(row["template"] for row in template if row["name"] == "default")
-    return template
+    template: str | list[dict[str, str]] = tokenizer_config.get("chat_template") or PLAIN_TEMPLATE
+    if isinstance(template, str):
+        return template
+    named = {row["name"]: row["template"] for row in template}  # several: the default speaks to people
+    return named.get("default", PLAIN_TEMPLATE)
 
 
 def _content(token: str | dict[str, Any]) -> str:

@@ -214,7 +214,8 @@ def _parse_calls(text: str, family: Family) -> list[Call]:
     try:
         while rest:
             value, end = _DECODER.raw_decode(rest)
-            calls += [_read_call(item, family) for item in (value if isinstance(value, list) else [value])]
+            items = cast("list[Any]", value) if isinstance(value, list) else [value]
+            calls += [_read_call(item, family) for item in items]
             rest = rest[end:].lstrip(" \n\t;,")
     except (ValueError, TypeError, KeyError, RecursionError):
         return []
@@ -227,7 +228,8 @@ def _read_call(value: Any, family: Family) -> Call:
     Raises: ValueError, TypeError or KeyError if it is not one.
     """
     name = value["name"]
-    arguments: Any = next((value[key] for key in family.arguments_keys if key in value), {})
+    given: list[Any] = [value[key] for key in family.arguments_keys if key in value]
+    arguments: Any = given[0] if given else {}
     if isinstance(arguments, str):  # some models write the arguments as JSON in a string
         arguments = _DECODER.decode(arguments)
     if not isinstance(name, str) or not isinstance(arguments, dict):

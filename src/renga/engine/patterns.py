@@ -7,6 +7,7 @@ Invariants: what a grammar allows, the pattern matches; what a pattern says beyo
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,9 @@ import msgspec
 
 from renga.engine.ebnf import Range, Rules, invert_ranges, join_ranges, repeat, write_json_chars
 
-# The parser of Python's own regular expressions: a pattern that it cannot read is one that jsonschema cannot check.
-from re import _constants as code  # pyright: ignore  # isort: skip
-from re import _parser as parser  # pyright: ignore  # isort: skip
+code: Any = importlib.import_module("re._constants")
+parser: Any = importlib.import_module("re._parser")
+"""The parser of Python's own regular expressions: what it cannot read, jsonschema could not check."""
 
 _DIGIT: list[Range] = [(0x30, 0x39)]
 _WORD: list[Range] = [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)]

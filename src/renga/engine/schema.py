@@ -112,13 +112,13 @@ class _Document:
 
     def _find(self, target: str, path: str) -> Any:
         """Follow a reference within the schema."""
-        found = self._root
+        found: Any = self._root
         if not target.startswith("#") or (target != "#" and not target.startswith("#/")):
             raise InvalidRequest("only references within the schema (#/...) can be followed", path=f"{path}.$ref")
         for part in target[2:].split("/") if len(target) > 1 else []:
             key = part.replace("~1", "/").replace("~0", "~")
             try:
-                found = found[int(key)] if isinstance(found, list) else found[key]
+                found = cast("list[Any]", found)[int(key)] if isinstance(found, list) else found[key]
             except (KeyError, IndexError, ValueError, TypeError):
                 raise InvalidRequest(f"there is no {target}", path=f"{path}.$ref") from None
         return found
@@ -157,9 +157,12 @@ class _Document:
     def _resolve(self, schema: Any, path: str) -> Any:
         """Look through references, so that what they say can be seen beside what else is said."""
         for _ in range(_REFERENCES):
-            if not isinstance(schema, dict) or set(cast("Schema", schema)) - ANNOTATIONS != {"$ref"}:
+            if not isinstance(schema, dict):
                 return {} if schema is True else schema
-            schema = self._find(schema["$ref"], path)
+            said = cast("Schema", schema)
+            if set(said) - ANNOTATIONS != {"$ref"}:
+                return said
+            schema = self._find(said["$ref"], path)
         raise InvalidRequest("the reference leads back to itself", path=path)
 
     def _write_enum(self, schema: Schema, path: str) -> str:
@@ -167,7 +170,8 @@ class _Document:
         from jsonschema import Draft202012Validator
 
         values: list[Any] = [schema["const"]] if "const" in schema else schema["enum"]
-        rest = Draft202012Validator({**schema, "$defs": self._root.get("$defs", {})})
+        definitions = {name: self._root[name] for name in ("$defs", "definitions") if name in self._root}
+        rest = Draft202012Validator({**schema, **definitions})
         literals = [quote(dump(value)) for value in values if rest.is_valid(value)]
         if not literals:
             raise InvalidRequest("no listed value fits the rest of the schema", path=path)

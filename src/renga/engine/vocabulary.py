@@ -83,7 +83,7 @@ class Vocabulary:
         """Write a control token that plain text happened to hit out of other tokens, one character at a time."""
         if token_id not in self._added_ids:
             return [token_id]
-        text = self._parsing.id_to_token(token_id)
+        text = self.token_bytes(token_id).decode()
         pieces = [piece for char in text for piece in self._plain.encode(char, add_special_tokens=False).ids]
         return [piece for piece in pieces if piece not in self._added_ids]
 
@@ -163,18 +163,18 @@ def _drop_prefix_space(definition: dict[str, Any]) -> None:
     Chats are encoded piece by piece, template and content apart, and sentencepiece-like definitions would put a space
     before each.
     """
-    normalizer = definition.get("normalizer") or {}
-    for owner, key in ((normalizer, "normalizers"), (definition.get("pre_tokenizer") or {}, "pretokenizers")):
-        owner[key] = [step for step in owner.get(key, []) if step["type"] != "Prepend"] if key in owner else None
-        if owner[key] is None:
-            del owner[key]
-        for step in [owner, *owner.get(key, [])]:
-            if step.get("type") == "Metaspace":
-                step["prepend_scheme"] = "never"
-            if step.get("type") == "ByteLevel":
-                step["add_prefix_space"] = False
-    if normalizer.get("type") == "Prepend" or normalizer.get("normalizers") == []:
-        definition["normalizer"] = None
+    for part, inner in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+        whole: dict[str, Any] = definition.get(part) or {inner: []}
+        steps: list[dict[str, Any]] = whole.get(inner, [whole])
+        kept = [step | _WITHOUT_PREFIX.get(step["type"], {}) for step in steps if step["type"] != "Prepend"]
+        definition[part] = {"type": "Sequence", inner: kept} if kept else None
+
+
+_WITHOUT_PREFIX: dict[str, dict[str, Any]] = {
+    "Metaspace": {"prepend_scheme": "never"},
+    "ByteLevel": {"add_prefix_space": False},
+}
+"""What to change in the steps that put a space before a text."""
 
 
 def _is_byte_level(definition: dict[str, Any]) -> bool:
