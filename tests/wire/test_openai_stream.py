@@ -183,6 +183,22 @@ def test_length_is_the_limit_or_the_context():
     assert translate(chunks).stop_reason == "model_context_window_exceeded"
 
 
+def test_servers_that_are_loose_with_the_shape():
+    chunks = [
+        {"choices": None},
+        {"choices": [{"index": 0, "delta": None, "finish_reason": ""}]},
+        tools(call(0, "get", {"a": 1})),  # pyright: ignore[reportArgumentType]
+        delta("stop"),
+    ]
+    assert blocks(translate(chunks)) == [("get", '{"a":1}')]
+
+
+def test_a_refusal_is_one():
+    message = translate([delta(refusal="I will not."), delta("stop")])
+    assert blocks(message) == [("text", "I will not.")]
+    assert message.stop_reason == "refusal"
+
+
 def test_usage_is_disjoint():
     usage = {
         "prompt_tokens": 10,

@@ -248,7 +248,7 @@ class Relay:
         Raises: Refusal when the answer begins with an error; RengaError when there is none that can be read.
         """
         try:
-            if self._response.headers.get("content-type", "").startswith("text/event-stream"):
+            if self._response.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 while not self.first:
                     self.first = await self._read()
             else:

@@ -87,9 +87,12 @@ class UpstreamResponse:
             return b""
         try:
             data = await self._connection.read(self._timeout_s)
-        except BaseException as error:
+        except (Silent, ConnectionLost) as error:
             self.close()
             raise self._upstream.translate(error) from error
+        except BaseException:
+            self.close()
+            raise
         self._timeout_s = self._idle_timeout_s
         if not data:
             self.close()
@@ -204,12 +207,15 @@ class Upstream:
             try:
                 connection.start(head, body)
                 await connection.head(timeout_s)
-            except BaseException as error:
+            except (Silent, ConnectionLost) as error:
                 self.give_back(connection)
                 if reused and isinstance(error, ConnectionLost) and not error.began and not self._closed:
                     # An idle connection that the upstream had just closed: nothing was lost, so ask on another.
                     continue
                 raise self.translate(error) from error
+            except BaseException:
+                self.give_back(connection)
+                raise
             return UpstreamResponse(self, connection, timeout_s, self._endpoint.idle_timeout_s)
 
     async def _take(self) -> Connection:
@@ -305,15 +311,11 @@ class Upstream:
         finally:
             self.give_back(connection)
 
-    def translate(self, error: BaseException) -> BaseException:
-        """A transport failure as a RengaError; anything else as it is."""
-        if isinstance(error, RengaError):
-            return error
+    def translate(self, error: Silent | ConnectionLost) -> RengaError:
+        """A failure of the transport, as clients read it."""
         if isinstance(error, Silent):
             return UpstreamTimedOut(f"{self.name} fell silent.")
-        if isinstance(error, ConnectionLost):
-            return UpstreamLost(f"{self.name} broke off its answer: {error}")
-        return error
+        return UpstreamLost(f"{self.name} broke off its answer: {error}")
 
 
 def parse_base_url(endpoint: Endpoint) -> SplitResult:

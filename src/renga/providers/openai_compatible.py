@@ -241,7 +241,7 @@ class ChatStream:
         Raises: Refusal when the answer begins with an error; RengaError when there is none that can be read.
         """
         try:
-            if self._response.headers.get("content-type", "").startswith("application/json"):
+            if self._response.headers.get("content-type", "").lower().startswith("application/json"):
                 self._chunks = [self._decode(await self._response.read())]
                 self._exhausted = True
             while not self._chunks:

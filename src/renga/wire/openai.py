@@ -112,7 +112,8 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True):
 
 class FunctionDelta(Struct, frozen=True):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    """Text; some servers send the object itself, whole."""
 
 
 class ToolCallDelta(Struct, frozen=True):
@@ -130,7 +131,7 @@ class ChoiceDelta(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    delta: ChoiceDelta = ChoiceDelta()
+    delta: ChoiceDelta | None = None
     message: ChoiceDelta | None = None
     """In place of `delta`, from a server that answered without streaming."""
     index: int = 0
@@ -159,7 +160,7 @@ class ChatUsage(Struct, frozen=True):
 class Chunk(Struct, frozen=True):
     """One event of a stream, or a whole answer."""
 
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Choice, ...] | None = None
     usage: ChatUsage | None = None
     error: Any = None
 

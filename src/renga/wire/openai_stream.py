@@ -84,6 +84,7 @@ class ChatReader:
         self._finish: Choice | None = None
         self._usage: ChatUsage | None = None
         self._delta_count = 0
+        self._refused = False
 
     def push(self, chunk: Chunk) -> Batch:
         """The events that a chunk brings.
@@ -96,13 +97,13 @@ class ChatReader:
             events.append(self._start())
         if chunk.usage is not None:
             self._usage = chunk.usage
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             if choice.index != 0:
                 continue
             delta = choice.message or choice.delta
-            if self._reading.max_tokens:
+            if delta is not None and self._reading.max_tokens:
                 self._take(delta, events)
-            if choice.finish_reason is not None:
+            if choice.finish_reason:
                 self._finish = choice
         return events
 
@@ -137,6 +138,7 @@ class ChatReader:
             self._delta_count += 1
             self._take_thought(thought, events)
         text = delta.content or delta.refusal
+        self._refused = self._refused or bool(delta.refusal)
         if text:
             self._delta_count += 1
             self._take_text(text, events)
@@ -177,7 +179,8 @@ class ChatReader:
         tool = self._tools.setdefault(key, _Tool())
         if call.function is not None:
             tool.name = tool.name or call.function.name or ""
-            tool.waiting += call.function.arguments or ""
+            arguments = call.function.arguments or ""
+            tool.waiting += arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
         self._write_tools(events)
 
     def _guess_index(self, call: ToolCallDelta) -> int:
@@ -259,6 +262,8 @@ class ChatReader:
         reason = STOP_REASONS.get(finish.finish_reason or "", "end_turn")
         if self._tools and reason == "end_turn":
             return "tool_use", None
+        if self._refused and reason == "end_turn":
+            return "refusal", None
         if reason == "end_turn" and finish.stop_reason in self._reading.stop_sequences:
             return "stop_sequence", str(finish.stop_reason)
         if reason == "max_tokens" and self._usage and 0 < self._usage.completion_tokens < self._reading.max_tokens:
