@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import shutil
 import subprocess
 import sys
+import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import Struct
+
+from renga.cli.program import run
+from renga.store.database import open_database
 
 RENGA = Path(sys.executable).with_name("renga")
 LIMIT_S = 15
@@ -51,6 +58,19 @@ class Shell:
         )  # fmt: skip
         return Run(done.returncode, done.stdout, done.stderr)
 
+    def call(self, *arguments: str) -> Run:
+        """The same without a process, which is 0.4 s sooner: for the variants of what `run` showed once."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            unittest.mock.patch.dict(os.environ, self.environ, clear=True),
+            unittest.mock.patch.object(sys, "stdin", io.StringIO()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = run(list(arguments))
+        return Run(code, out.getvalue(), err.getvalue())
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [RENGA, *arguments],
@@ -59,9 +79,21 @@ class Shell:
         )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, to copy: making one costs every command another 0.3 s."""
+    file = tmp_path_factory.mktemp("database") / "renga.db"
+    open_database(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def shell(tmp_path: Path, empty_database: Path) -> Shell:
+    shell = Shell(tmp_path)
+    folder = tmp_path / "data" / "renga"
+    folder.mkdir(parents=True)
+    shutil.copy(empty_database, folder)
+    return shell
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ HELP_LIMIT_S = 1.0
     ],
 )
 def test_an_error_is_one_line(shell: Shell, arguments: list[str], code: int, message: str) -> None:
-    done = shell.run(*arguments)
+    done = shell.call(*arguments)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith("renga: ")
     assert message in done.err
@@ -43,14 +43,14 @@ def test_a_wrong_setting_is_named_with_its_line(shell: Shell) -> None:
 
 
 def test_a_traceback_only_when_asked_for(shell: Shell) -> None:
-    done = shell.run("--debug", "keys", "revoke", "nobody")
+    done = shell.call("--debug", "keys", "revoke", "nobody")
     assert "Traceback" in done.err
     assert done.err.endswith("(`renga keys list` shows them)\n")
 
 
 def test_nobody_listens_there(shell: Shell) -> None:
     shell.environ["RENGA_KEY"] = "sk-x"
-    done = shell.run("get", "/health", "--url", "http://127.0.0.1:9")
+    done = shell.call("get", "/health", "--url", "http://127.0.0.1:9")
     assert done.code == 1
     assert "no answer from http://127.0.0.1:9" in done.err
 
@@ -65,4 +65,4 @@ def test_help_is_quick(shell: Shell) -> None:
 
 
 def test_the_version(shell: Shell) -> None:
-    assert shell.run("--version").out.startswith("renga 0.")
+    assert shell.call("--version").out.startswith("renga 0.")

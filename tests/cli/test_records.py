@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from renga.testing.store_suite import make_key, make_row
 
 
 def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
-    assert shell.run("keys", "list").out == "No keys yet: `renga keys create NAME` makes one.\n"
+    assert shell.call("keys", "list").out == "No keys yet: `renga keys create NAME` makes one.\n"
     made = shell.run("keys", "create", "laptop")
     assert made.code == 0
     secret = made.out.strip()
@@ -35,27 +36,33 @@ def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
     assert line.split()[:3] == [row.key_id, "laptop", secret[-4:]]
     assert line.rstrip().endswith("never      active")
     assert shell.run("keys", "revoke", "laptop").out == f'Revoked {row.key_id} "laptop".\n'
-    assert "revoked 20" in shell.run("keys", "list").out
-    again = shell.run("keys", "revoke", "laptop")
+    assert "revoked 20" in shell.call("keys", "list").out
+    again = shell.call("keys", "revoke", "laptop")
     assert (again.code, again.out) == (1, "")
     assert again.err == "renga: no working key is called 'laptop' (`renga keys list` shows them)\n"
 
 
+def test_the_database_is_made_where_there_is_none(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    assert shell.call("keys", "create", "--data-dir", "somewhere/new").code == 0
+    assert (tmp_path / "somewhere" / "new" / "renga.db").is_file()
+
+
 def test_keys_for_programs(shell: Shell) -> None:
-    shell.run("keys", "create", "[bold]odd[/bold]")
-    (key,) = msgspec.json.decode(shell.run("keys", "list", "--json").out)
+    shell.call("keys", "create", "[bold]odd[/bold]")
+    (key,) = msgspec.json.decode(shell.call("keys", "list", "--json").out)
     assert (key["name"], key["state"], key["last_used"]) == ("[bold]odd[/bold]", "active", "never")
-    assert "[bold]odd[/bold]" in shell.run("keys", "list").out
+    assert "[bold]odd[/bold]" in shell.call("keys", "list").out
 
 
 def test_a_name_that_two_keys_have_revokes_neither(shell: Shell) -> None:
-    shell.run("keys", "create", "twin")
-    shell.run("keys", "create", "twin")
-    refused = shell.run("keys", "revoke", "twin")
+    shell.call("keys", "create", "twin")
+    shell.call("keys", "create", "twin")
+    refused = shell.call("keys", "revoke", "twin")
     assert refused.code == 1
     ids = re.findall(r"key_\w+", refused.err)
     assert len(ids) == 2
-    assert shell.run("keys", "revoke", ids[0]).code == 0
+    assert shell.call("keys", "revoke", ids[0]).code == 0
 
 
 def fill(shell: Shell) -> None:
@@ -85,13 +92,13 @@ def test_usage_for_people(shell: Shell) -> None:
 
 def test_usage_for_programs(shell: Shell) -> None:
     fill(shell)
-    (day,) = msgspec.json.decode(shell.run("usage", "--since", "2026-11-01", "--by", "day", "--json").out)
+    (day,) = msgspec.json.decode(shell.call("usage", "--since", "2026-11-01", "--by", "day", "--json").out)
     assert day == {
         "day": "2026-11-21", "requests": 3, "failures": 1, "input_tokens": 10_020, "cache_creation_tokens": 9,
         "cache_read_tokens": 9, "output_tokens": 2_510, "thinking_tokens": 12, "cost_usd": "0.0225",
         "unpriced_requests": 1,
     }  # fmt: skip
-    text = shell.run("usage", "--since", "2026-11-01", "--by", "tier,status", "--csv").out
+    text = shell.call("usage", "--since", "2026-11-01", "--by", "tier,status", "--csv").out
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["tier"], row["status"], row["requests"]) for row in rows] == [
         ("haiku", "failed", "1"),
@@ -101,8 +108,8 @@ def test_usage_for_programs(shell: Shell) -> None:
 
 def test_usage_of_a_time_without_requests(shell: Shell) -> None:
     fill(shell)
-    assert shell.run("usage", "--since", "2020-01-01", "--until", "2020-02-01").out == "No requests in that time.\n"
-    assert shell.run("usage", "--since", "2020-01-01", "--until", "2020-02-01", "--json").out == "[]\n"
+    assert shell.call("usage", "--since", "2020-01-01", "--until", "2020-02-01").out == "No requests in that time.\n"
+    assert shell.call("usage", "--since", "2020-01-01", "--until", "2020-02-01", "--json").out == "[]\n"
 
 
 @pytest.mark.parametrize(("nano", "text"), [(0, "0"), (1, "0.000000001"), (22_500_000, "0.0225"), (3 * 10**9, "3")])

@@ -46,10 +46,10 @@ def ask(
     with open_connection(settings, url, environ()) as connection:
         if not url:
             wait_ready(connection, settings)
-        response = connection.request("POST", "/v1/messages", msgspec.json.encode(body))
-        if response.status != 200:
-            raise read_error(response.status, response.read())
-        _print_stream(response)
+        with connection.request("POST", "/v1/messages", msgspec.json.encode(body)) as response:
+            if response.status != 200:
+                raise read_error(response.status, response.read())
+            _print_stream(response)
 
 
 def _print_stream(response: HTTPResponse) -> None:

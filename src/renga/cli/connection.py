@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -32,6 +32,7 @@ _START_WAIT_S = 30.0
 _MODEL_WAIT_S = 120.0
 """A model's first start converts it: seconds for hokku, a minute for a large one."""
 _POLL_S = 0.02
+_RESPONSE_TIMEOUT_S = 600.0
 _JSON = "application/json"
 COMMAND_KEY_ID = "key_command"
 """Under which the ledger keeps what a command asked of its own server."""
@@ -43,30 +44,31 @@ class Connection(Struct, frozen=True):
     url: str
     secret: str
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> http.client.HTTPResponse:
-        """Send one request. The response is read by the caller, as it comes.
+    @contextmanager
+    def request(self, method: str, path: str, body: bytes | None = None) -> Generator[http.client.HTTPResponse]:
+        """Send one request. The response is read inside the context, as it comes; leaving it hangs up.
 
         Raises: ConfigError if nobody is there.
         """
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=600)
         headers = {"x-api-key": self.secret, "accept": "*/*"}
         if body is not None:
             headers["content-type"] = _JSON
-        try:
-            connection.request(method, parts.path.rstrip("/") + path, body, headers)
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise ConfigError(
-                f"no answer from {self.url}: {error}",
-                hint="start it with `renga serve`, or leave --url and RENGA_URL out",
-            ) from error
+        with closing(kind(parts.hostname or "", parts.port, timeout=_RESPONSE_TIMEOUT_S)) as connection:
+            try:
+                connection.request(method, parts.path.rstrip("/") + path, body, headers)
+                response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                hint = "start it with `renga serve`, or leave --url and RENGA_URL out"
+                raise ConfigError(f"no answer from {self.url}: {error}", hint=hint) from error
+            with response:
+                yield response
 
     def get_json(self, path: str) -> object:
         """Raises: RengaError with the server's own words if it refuses."""
-        response = self.request("GET", path)
-        data = response.read()
+        with self.request("GET", path) as response:
+            data = response.read()
         if response.status >= 400:
             raise read_error(response.status, data)
         return msgspec.json.decode(data)
@@ -92,8 +94,8 @@ def wait_ready(connection: Connection, config: Config) -> None:
     """
     deadline = time.monotonic() + (_MODEL_WAIT_S if config.engine.enabled else 0.0)
     while True:
-        response = connection.request("GET", "/ready")
-        data = response.read()
+        with connection.request("GET", "/ready") as response:
+            data = response.read()
         if response.status == 200:
             return
         if time.monotonic() > deadline:

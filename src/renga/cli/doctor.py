@@ -266,8 +266,8 @@ def _ask_model(connection: Connection, settings: Config) -> Finding:
     name = name_model(settings.engine.model)
     body = {"model": f"local/{name}", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}
     began = time.monotonic()
-    response = connection.request("POST", "/v1/messages", msgspec.json.encode(body))
-    data = response.read()
+    with connection.request("POST", "/v1/messages", msgspec.json.encode(body)) as response:
+        data = response.read()
     if response.status != 200:
         return Finding("fail", f"model {name}", read_error(response.status, data).message)
     tokens = msgspec.json.decode(data)["usage"]["output_tokens"]

@@ -23,8 +23,8 @@ def get(
 
     if not path.startswith("/"):
         raise typer.BadParameter(f"{path!r} is not a path, as in: renga get /{path}", param_hint="path")
-    with open_connection(read_config(config, data_dir), url, environ()) as connection:
-        response = connection.request("GET", path)
+    settings = read_config(config, data_dir)
+    with open_connection(settings, url, environ()) as connection, connection.request("GET", path) as response:
         data = response.read()
     if response.status >= 400:
         raise read_error(response.status, data)
