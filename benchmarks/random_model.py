@@ -15,7 +15,6 @@ import gguf
 import msgspec
 import numpy as np
 
-
 _FILE_TYPES = {
     gguf.GGMLQuantizationType.F16: gguf.LlamaFileType.MOSTLY_F16,
     gguf.GGMLQuantizationType.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0,
