@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(not (ROOT / ".venv-conformance").exists(), reason="scripts/conformance has not been run here")
 @pytest.mark.skipif(not HOKKU_PACKAGE.exists(), reason="no hokku here")
-def test_models_suite_and_tool_loops() -> None:
+def test_tool_loops_with_every_sdk_line() -> None:
     program = Path(__file__).with_name("run.py")
     done = subprocess.run(
         [sys.executable, program, "--fast", "--installed-only"], cwd=ROOT, capture_output=True, text=True
