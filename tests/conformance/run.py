@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from environments import FOLDER, LINES, SUITE, Environment, install_all, missing
@@ -111,18 +112,8 @@ def run_suite(server: Served) -> Verdict:
     """The SDK's tests, two workers, warnings as errors as its authors run them."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [
-            SUITE.python,
-            "-m",
-            "pytest",
-            *paths,
-            "-n",
-            "2",
-            "-q",
-            "--tb=short",
-            "--show-capture=no",
-            f"--junitxml={report}",
-        ]
+        options = ["-n", "2", "-q", "--tb=short", "--show-capture=no", f"--junitxml={report}"]
+        command = [SUITE.python, "-m", "pytest", *SUITE_PATHS, *options]
         variables = {**clean_environment(), "TEST_API_BASE_URL": server.url}
         done = subprocess.run(
             command, cwd=SUITE.suite, env=variables, capture_output=True, text=True, timeout=SUITE_LIMIT_S
@@ -136,7 +127,7 @@ def run_suite(server: Served) -> Verdict:
         return verdict
 
 
-def run_loop(environment: Environment, server: Served) -> bool:
+def run_loop(server: Served, environment: Environment) -> bool:
     """The tool loop with one SDK."""
     command = [environment.python, Path(__file__).with_name("tool_loop.py"), server.url]
     variables = {**clean_environment(), "ANTHROPIC_API_KEY": SECRET}
@@ -149,7 +140,7 @@ def run_loop(environment: Environment, server: Served) -> bool:
 def run_loops(server: Served) -> bool:
     """The tool loop with every SDK line, at once: most of it is Python starting."""
     with ThreadPoolExecutor(len(LINES)) as pool:
-        return all([*pool.map(lambda environment: run_loop(environment, server), LINES)])
+        return all([*pool.map(partial(run_loop, server), LINES)])
 
 
 def main() -> int:
