@@ -190,6 +190,11 @@ class EngineClient:
         """The child's process id, while there is one."""
         return self._child.process.pid if self._child else None
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were given to the process and have not ended."""
+        return len(self._inboxes)
+
     def stats(self) -> EngineStats:
         """The engine's load, as of its last report."""
         return self._stats

@@ -75,6 +75,7 @@ class Parser:
         self._shape = shape
         self._mode: Mode = "thinking" if shape.thinking_open else "text"
         self._marks = _list_marks(shape)
+        self._begun = {mode: _begin_marks(marks) for mode, marks in self._marks.items()}
         self._held = ""
         """Text that has come and is not certain yet."""
         self._is_fresh = shape.thinking_open
@@ -109,10 +110,12 @@ class Parser:
 
     def finish(self) -> list[Piece]:
         """The answer ended: give what was held back, and close what is open."""
+        pieces: list[Piece] = []
+        while self._mode == "call" and self.stopped_by is None:
+            before, self._held = self._held, ""
+            pieces += self._leave_call(before) + self.push("")
         held, self._held = self._held, ""
-        if self.stopped_by is not None:
-            return []
-        return self._read_calls(held) if self._mode == "call" else self._emit(held)
+        return pieces if self.stopped_by is not None else pieces + self._emit(held)
 
     def _may_be_bare_call(self) -> bool:
         """Whether the answer may yet turn out to begin with a tool call without a tag."""
@@ -129,12 +132,11 @@ class Parser:
         """Pass a mark: emit what stood before it and change to the mode that it opens."""
         family = self._shape.family
         if self._mode == "call":
-            pieces = self._read_calls(before)
-        elif mark in self._shape.stop_sequences and self._mode == "text":
+            return self._leave_call(before)
+        if mark in self._shape.stop_sequences and self._mode == "text":
             self.stopped_by = mark
             return self._emit(before)
-        else:
-            pieces = self._emit(before.rstrip("\n") if family.loose_newlines else before)
+        pieces = self._emit(before.rstrip("\n") if family.loose_newlines else before)
         following: dict[str, Mode] = {family.think_open: "thinking", family.tool_open: "call"}
         self._mode = following.get(mark, "text")
         self._is_fresh = True
@@ -142,7 +144,12 @@ class Parser:
 
     def _release(self) -> list[Piece]:
         """Emit what can no longer be the beginning of a mark, or line breaks before one."""
-        certain = len(self._held) - _overlap(self._held, self._marks[self._mode])
+        begun, longest = self._begun[self._mode]
+        certain = len(self._held)
+        for start in range(max(0, certain - longest), certain):
+            if self._held[start:] in begun:
+                certain = start
+                break
         if self._shape.family.loose_newlines:
             certain = len(self._held[:certain].rstrip("\n"))
         text, self._held = self._held[:certain], self._held[certain:]
@@ -156,14 +163,18 @@ class Parser:
         self._is_fresh = False
         return [Thinking(text) if self._mode == "thinking" else Text(text)]
 
-    def _read_calls(self, text: str) -> list[Piece]:
-        """Emit the tool calls in a text, whole; or the text itself if it is not calls to tools that were offered.
+    def _leave_call(self, text: str) -> list[Piece]:
+        """Emit the tool calls in a text, whole, and go back to reading text.
 
-        A call is emitted only when it is complete: half of one could not be taken back if the rest is malformed.
+        What is not calls to tools that were offered is read again, as text. A call is emitted only when it is complete:
+        half of one could not be taken back if the rest is malformed.
         """
+        self._mode = "text"
+        self._is_fresh = True
         calls = _parse_calls(text, self._shape.family)
         if not calls or any(call.name not in self._shape.tool_names for call in calls):
-            return [Text(text)] if text else []
+            self._held = text + self._held
+            return []
         pieces: list[Piece] = []
         for call in calls:
             arguments = json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
@@ -191,13 +202,10 @@ def _find_first(text: str, marks: tuple[str, ...]) -> tuple[int, str] | None:
     return start, mark
 
 
-def _overlap(text: str, marks: tuple[str, ...]) -> int:
-    """Length of the longest end of a text that begins a mark."""
-    longest = max(map(len, marks), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(mark.startswith(text[-length:]) for mark in marks):
-            return length
-    return 0
+def _begin_marks(marks: tuple[str, ...]) -> tuple[frozenset[str], int]:
+    """Every text that begins one of the marks without being whole, and the length of the longest."""
+    begun = frozenset(mark[:length] for mark in marks for length in range(1, len(mark)))
+    return begun, max(map(len, begun), default=0)
 
 
 def _refuse(name: str) -> NoReturn:
