@@ -1,0 +1,304 @@
+"""The floor: which requests may be kept so that, with the asked confidence, quality stays near the top tier's.
+
+Owns: the search for a threshold, the certificate and its file, what is done with too little data.
+Must never know: requests, providers, how evidence came about.
+Invariants: a certificate is only written when a valid test passed at its threshold and at every stricter one that was
+tested; a certificate that was changed or damaged is refused; whatever cannot be proven is escalated.
+
+Thresholds are tested from the strictest to the loosest, each at the full level, and the first failure ends it: so the
+chance that any loosened threshold breaks the floor is at most 1 - confidence (fixed-sequence testing; Angelopoulos et
+al. 2021, arXiv:2110.01052, section 3). Picking the best-looking threshold instead broke the floor in about half of all
+resamples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from renga.errors import ConfigError
+from renga.route.bounds import Method, default_method, passes, upper_bound
+from renga.route.outcomes import OutcomeRow, Outcomes
+
+FORMAT = 1
+GROUP_ROWS_MIN = 300
+"""Labels from which a group is calibrated on its own; with fewer its losses are shrunk to everyone's."""
+STEPS = 20
+LABELS_PER_STEP = 50
+STEPS_MAX = 200
+"""Thresholds that are tested: 20 steps of kept share, finer where there are many labels."""
+RESAMPLES = 400
+SAVING_CONFIDENCE = 0.9
+
+Floats: TypeAlias = NDArray[np.float64]
+Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"]
+
+
+class Question(Struct, frozen=True):
+    """What the user wants to be sure of."""
+
+    small: str
+    """The tier or model that would be kept at, as the outcomes name it."""
+    top: str
+    floor_points: float
+    """At most so many points of 100 below the top tier."""
+    confidence: float = 0.9
+    ranking: Ranking = "confidence"
+    """Which evidence decides who is kept."""
+    created_on: str = ""
+    """The date for the certificate, as 2026-11-21."""
+    method: Method | None = None
+    """None: exact where scores are 0 or 1, betting where they are graded."""
+
+
+class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
+    """What was proven, on which data. `decode_certificate` refuses one whose seal does not fit."""
+
+    format: int
+    small: str
+    top: str
+    ranking: Ranking
+    threshold: float
+    """Keep where the evidence is at least this; for `triage`, at most its negative."""
+    floor_points: float
+    confidence: float
+    method: Method
+    bound_points: float
+    """With the asked confidence the loss is below this."""
+    loss_points: float
+    """The mean loss that was seen."""
+    rows: int
+    data_sha256: str
+    kept_share: float
+    saving_share: float
+    """Of what the top tier alone would have cost; the share of calls where no costs were given."""
+    saving_low: float
+    saving_high: float
+    created_on: str
+    group: str = ""
+    group_rows: int = 0
+    """Labels of the group itself, where the proof is everyone's and only the threshold is its own."""
+    seal: str = ""
+
+
+class Refusal(Struct, frozen=True):
+    """Nothing may be kept, and why."""
+
+    reason: Literal["too_few_rows", "no_threshold_passes"]
+    detail: str
+    rows: int
+    rows_needed: int
+    """With not a single loss among them; no test can pass with fewer."""
+
+
+class Sample(Struct, frozen=True, eq=False):
+    """Outcomes as columns. Evidence is oriented so that more means keep."""
+
+    losses: Floats
+    evidence: Floats
+    kept_cost: Floats
+    """Of a kept request: the small tier and its check."""
+    top_cost: Floats
+
+
+class Step(Struct, frozen=True):
+    """One threshold that passed."""
+
+    threshold: float
+    kept_share: float
+    cost: float
+
+
+def calibrate(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
+    """Find the cheapest threshold that is proven to hold the floor.
+
+    Raises: ConfigError if the question makes no sense: a floor or a confidence out of range.
+    Cost:   a second at 1,000 rows, nearly all of it the bound that the certificate states.
+    """
+    _check_question(question)
+    rows = equalize_propensity(outcomes.rows)
+    sample = build_sample(rows, question)
+    needed = rows_needed(question.floor_points / 100.0, question.confidence)
+    if len(rows) < needed:
+        detail = (
+            f"{len(rows)} labels cannot prove a floor of {question.floor_points:g} points with "
+            f"{question.confidence:.0%} confidence, even without a loss: {needed} are needed. Everything is escalated."
+        )
+        return Refusal("too_few_rows", detail, len(rows), needed)
+    method = question.method or default_method(sample.losses)
+    passed = search(sample, question, method)
+    if not passed:
+        detail = (
+            f"not even the strictest threshold is proven to stay within {question.floor_points:g} points at "
+            f"{question.confidence:.0%} on {len(rows)} labels. Everything is escalated."
+        )
+        return Refusal("no_threshold_passes", detail, len(rows), needed)
+    best = min(passed, key=lambda step: (step.cost, step.kept_share))
+    return _certify(sample, best, method, question, outcomes.data_sha256)
+
+
+def calibrate_groups(outcomes: Outcomes, question: Question) -> dict[str, Certificate | Refusal]:
+    """One answer per group. A group below GROUP_ROWS_MIN labels takes everyone's proof, at a threshold where its own
+    loss, shrunk to everyone's, stays within the floor; without such a threshold, or without everyone's proof, it keeps
+    nothing.
+    """
+    everyone = calibrate(outcomes, question)
+    found: dict[str, Certificate | Refusal] = {}
+    for name, group in sorted(outcomes.groups().items()):
+        if len(group.rows) >= GROUP_ROWS_MIN:
+            own = calibrate(group, question)
+            found[name] = _seal(replace(own, group=name)) if isinstance(own, Certificate) else own
+        elif isinstance(everyone, Refusal):
+            found[name] = everyone
+        else:
+            found[name] = _shrink(everyone, outcomes, group, name)
+    return found
+
+
+def search(sample: Sample, question: Question, method: Method) -> tuple[Step, ...]:
+    """Walk from the strictest threshold to the loosest while the test passes."""
+    floor, alpha = question.floor_points / 100.0, 1.0 - question.confidence
+    passed: list[Step] = []
+    for threshold in _grid(sample.evidence):
+        kept = sample.evidence >= threshold
+        if not passes(np.where(kept, sample.losses, 0.0), floor, alpha, method):
+            break
+        cost = float(np.where(kept, sample.kept_cost, sample.kept_cost + sample.top_cost).sum())
+        passed.append(Step(float(threshold), float(kept.mean()), cost))
+    return tuple(passed)
+
+
+def build_sample(rows: tuple[OutcomeRow, ...], question: Question) -> Sample:
+    """Outcomes as columns; a row without the evidence is never kept."""
+    small, top = question.small, question.top
+    evidence = [getattr(row.evidence, question.ranking) for row in rows]
+    sign = -1.0 if question.ranking == "triage" else 1.0
+    priced = all(small in row.costs_nano_usd and top in row.costs_nano_usd for row in rows)
+    return Sample(
+        losses=np.asarray([row.scores[top] - row.scores[small] for row in rows], np.float64),
+        evidence=np.asarray([-math.inf if value is None else sign * value for value in evidence], np.float64),
+        kept_cost=np.asarray(
+            [row.costs_nano_usd[small] + row.check_nano_usd if priced else 0.0 for row in rows], np.float64
+        ),
+        top_cost=np.asarray([row.costs_nano_usd[top] if priced else 1.0 for row in rows], np.float64),
+    )
+
+
+def equalize_propensity(rows: tuple[OutcomeRow, ...]) -> tuple[OutcomeRow, ...]:
+    """Drop rows at random until all had the same chance to be labelled, so that the tests' assumption holds."""
+    lowest = min((row.propensity for row in rows), default=1.0)
+    if all(row.propensity == lowest for row in rows):
+        return rows
+    draws = np.random.default_rng(0).random(len(rows))
+    return tuple(row for row, draw in zip(rows, draws, strict=True) if draw < lowest / row.propensity)
+
+
+def rows_needed(floor: float, confidence: float) -> int:
+    """Labels without a single loss that prove a floor: the smallest n with (1 - floor)^n <= 1 - confidence."""
+    return math.ceil(math.log(1.0 - confidence) / math.log1p(-floor))
+
+
+def encode_certificate(certificate: Certificate) -> bytes:
+    """A sealed certificate as JSON, one field a line."""
+    return msgspec.json.format(msgspec.json.encode(_seal(certificate)), indent=2) + b"\n"
+
+
+def decode_certificate(data: bytes, name: str = "certificate") -> Certificate:
+    """Read a certificate.
+
+    Raises: ConfigError naming the file if it is damaged, was edited, or proves less than it says.
+    """
+    try:
+        certificate = msgspec.json.decode(data, type=Certificate)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"not a certificate: {error}", path=name, hint="run `renga route calibrate` again") from error
+    if certificate.format != FORMAT:
+        raise ConfigError(f"format {certificate.format} is not {FORMAT}", path=name, hint="calibrate again")
+    if _seal(certificate).seal != certificate.seal:
+        raise ConfigError("it was changed after it was written", path=name, hint="run `renga route calibrate` again")
+    if certificate.bound_points > certificate.floor_points or not math.isfinite(certificate.threshold):
+        raise ConfigError("its bound does not hold its floor", path=name, hint="calibrate again")
+    return certificate
+
+
+def _check_question(question: Question) -> None:
+    if not 0.0 < question.floor_points < 100.0:
+        raise ConfigError(f"a floor of {question.floor_points:g} points is not between 0 and 100")
+    if not 0.5 <= question.confidence < 1.0:
+        raise ConfigError(f"a confidence of {question.confidence:g} is not between 0.5 and 1", hint="0.9 is usual")
+
+
+def _grid(evidence: Floats) -> list[float]:
+    """Thresholds by kept share, strictest first: a rule that looks at evidence only, never at scores."""
+    finite = evidence[np.isfinite(evidence)]
+    if not len(finite):
+        return []
+    steps = min(STEPS_MAX, max(STEPS, len(finite) // LABELS_PER_STEP))
+    shares = np.arange(1, steps + 1) / steps
+    values = np.quantile(finite, 1.0 - shares, method="higher")
+    return sorted({float(value) for value in values}, reverse=True)
+
+
+def _certify(sample: Sample, best: Step, method: Method, question: Question, data_sha256: str) -> Certificate:
+    kept = sample.evidence >= best.threshold
+    losses = np.where(kept, sample.losses, 0.0)
+    cost = np.where(kept, sample.kept_cost, sample.kept_cost + sample.top_cost)
+    low, high = _saving_interval(cost, sample.top_cost)
+    bound = upper_bound(losses, 1.0 - question.confidence, method)
+    return _seal(
+        Certificate(
+            format=FORMAT,
+            small=question.small,
+            top=question.top,
+            ranking=question.ranking,
+            threshold=best.threshold,
+            floor_points=question.floor_points,
+            confidence=question.confidence,
+            method=method,
+            bound_points=min(100.0 * bound, question.floor_points),
+            loss_points=100.0 * float(losses.mean()),
+            rows=len(losses),
+            data_sha256=data_sha256,
+            kept_share=best.kept_share,
+            saving_share=1.0 - float(cost.sum() / sample.top_cost.sum()),
+            saving_low=low,
+            saving_high=high,
+            created_on=question.created_on,
+        )
+    )
+
+
+def _saving_interval(cost: Floats, top_cost: Floats) -> tuple[float, float]:
+    draws = np.random.default_rng(0).integers(0, len(cost), (RESAMPLES, len(cost)))
+    savings = 1.0 - cost[draws].sum(axis=1) / top_cost[draws].sum(axis=1)
+    tail = (1.0 - SAVING_CONFIDENCE) / 2.0
+    low, high = np.quantile(savings, (tail, 1.0 - tail))
+    return float(low), float(high)
+
+
+def _shrink(everyone: Certificate, outcomes: Outcomes, group: Outcomes, name: str) -> Certificate | Refusal:
+    question = Question(everyone.small, everyone.top, everyone.floor_points, everyone.confidence, everyone.ranking)
+    all_rows, own_rows = build_sample(outcomes.rows, question), build_sample(group.rows, question)
+    count = len(own_rows.losses)
+    for threshold in sorted({everyone.threshold, *_grid(all_rows.evidence)}):
+        if threshold < everyone.threshold:
+            continue
+        own = float(np.where(own_rows.evidence >= threshold, own_rows.losses, 0.0).sum())
+        prior = float(np.where(all_rows.evidence >= threshold, all_rows.losses, 0.0).mean())
+        if (own + GROUP_ROWS_MIN * prior) / (count + GROUP_ROWS_MIN) <= everyone.floor_points / 100.0:
+            kept = float((own_rows.evidence >= threshold).mean())
+            return _seal(replace(everyone, threshold=threshold, kept_share=kept, group=name, group_rows=count))
+    detail = f"group {name} loses more than {everyone.floor_points:g} points at every threshold. All are escalated."
+    return Refusal("no_threshold_passes", detail, count, GROUP_ROWS_MIN)
+
+
+def _seal(certificate: Certificate) -> Certificate:
+    bare = msgspec.json.encode(replace(certificate, seal=""), order="deterministic")
+    return replace(certificate, seal=hashlib.sha256(bare).hexdigest())

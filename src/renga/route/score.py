@@ -1,0 +1,96 @@
+"""Triage: before anything is generated, keep a request at haiku, let haiku try and verify, or go straight up.
+
+Owns: the three-way decision and its reasons.
+Must never know: which targets exist, what they cost, how an answer is verified.
+Invariants: the decision needs no network, no model and less than a millisecond; with no thresholds proven
+(`route/floor.py`) nothing is kept unverified.
+
+A prompt tells little of its difficulty (docs/concepts/routing.md), so triage is modest: it skips the check only where a
+proven threshold says so, and skips haiku only where trying would be wasted.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.resources import files
+
+from msgspec import Struct
+
+from renga.route.features import NEW_CONVERSATION, History, read_request
+from renga.route.head import Head, decode_head
+from renga.wire.request import MessageRequest
+
+PRIOR_FILE = "triage/prior.npz"
+
+
+class Route(StrEnum):
+    """What triage decided."""
+
+    HAIKU = "haiku"
+    """Answer at haiku and do not check."""
+    VERIFY = "verify"
+    """Answer at haiku; hold the answer until its check is done."""
+    UP = "up"
+    """Do not ask haiku."""
+
+
+class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the score's range is cut. The defaults keep nothing unverified and send nothing straight up."""
+
+    keep_below: float = float("-inf")
+    up_above: float = float("inf")
+
+
+class Triage(Struct, frozen=True):
+    """A decision and why."""
+
+    route: Route
+    score: float
+    reasons: tuple[str, ...]
+    """Short and machine-readable, as `score<keep`, `tools`, `history:escalated`."""
+
+
+UNPROVEN = Thresholds()
+ESCALATIONS_MAX = 2
+"""After so many answers of this conversation were not accepted, haiku is not asked again: each try costs its tokens,
+its time, and nobody has shown that the third is better."""
+
+
+def load_prior() -> Head:
+    """The head that ships with the package."""
+    return decode_head((files("renga.models") / PRIOR_FILE).read_bytes(), PRIOR_FILE)
+
+
+class Scorer:
+    """Decides with one head and one pair of thresholds."""
+
+    def __init__(self, head: Head, thresholds: Thresholds = UNPROVEN) -> None:
+        self._head = head
+        self._thresholds = thresholds
+
+    def decide(self, request: MessageRequest, history: History = NEW_CONVERSATION) -> Triage:
+        """The route for a request.
+
+        Cost: 0.1 ms at 500 tokens on one core; bounded for longer texts (`benchmarks/routing.py`).
+        """
+        score = self._head.score(read_request(request, history))
+        if history.escalations >= ESCALATIONS_MAX:
+            return Triage(Route.UP, score, (f"history:{history.escalations} escalated",))
+        if score > self._thresholds.up_above:
+            return Triage(Route.UP, score, ("score>up",))
+        checkable = _checkable(request)
+        if score < self._thresholds.keep_below and not checkable:
+            return Triage(Route.HAIKU, score, ("score<keep",))
+        return Triage(Route.VERIFY, score, checkable or ("score",))
+
+
+def _checkable(request: MessageRequest) -> tuple[str, ...]:
+    """What in the request makes a check cheap and certain, so that it is never skipped."""
+    marks: list[str] = []
+    if request.output_config is not None and request.output_config.format is not None:
+        marks.append("schema")
+    if request.tools:
+        marks.append("tools")
+    if request.stop_sequences:
+        marks.append("stop_sequences")
+    return tuple(marks)
