@@ -113,6 +113,24 @@ class LocalProvider:
     async def models(self) -> tuple[str, ...]:
         return (self._model.name,) if self._model else ()
 
+    @property
+    def in_flight(self) -> int:
+        """Requests given to the engine and not ended."""
+        return self._client.in_flight if self._client else 0
+
+    @property
+    def engine_process_id(self) -> int | None:
+        """The engine's process; None while there is none."""
+        return self._client.process_id if self._client else None
+
+    async def wait_ready(self) -> None:
+        """Wait until the model is loaded.
+
+        Raises: ApiError if it cannot be.
+        """
+        _, client = await self._loaded()
+        await self._wait_ready(client)
+
     def load(self) -> EngineStats:
         """The engine's load; zeros while the model is being loaded."""
         return self._client.stats() if self._client else EngineStats()
