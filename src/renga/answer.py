@@ -19,6 +19,7 @@ from renga.clock import Clock
 from renga.errors import ApiError, RengaError
 from renga.meter.lease import AttemptRecord, Lease, Outcome, Status, Terms
 from renga.meter.ledger import Ledger
+from renga.meter.limits import LimitState
 from renga.providers.base import Call, Provider
 from renga.route.plan import Attempt, Plan
 from renga.route.router import Router
@@ -61,11 +62,21 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
     Raises: RengaError when no target could answer. The lease is settled then, and nothing was sent to the client.
     """
     lease = parts.ledger.reserve(
-        Terms(ask.request_id, ask.key_id, ask.surface, ask.request.model, ask.request.max_tokens, ask.request.stream)
+        Terms(
+            ask.request_id,
+            ask.key_id,
+            ask.surface,
+            ask.request.model,
+            ask.request.max_tokens,
+            ask.request.stream,
+            len(ask.raw),
+        )
     )
     passage = Passage(ask, lease, parts)
     try:
         passage.plan = parts.router.plan(ask.request)
+        if lease.hold is not None:
+            parts.ledger.hold_price(lease, [attempt.target.name for attempt in passage.plan.attempts])
         stream, first = await passage.open()
     except BaseException as error:
         passage.settle_failure(error)
@@ -114,7 +125,7 @@ class Passage:
         self.overhead_us = 0
         self.outcome: Outcome | None = None
         self.cost_nano_usd: int | None = None
-        self._lease = lease
+        self.lease = lease
         self._parts = parts
         self._records: list[AttemptRecord] = []
         self._first_event_us: int | None = None
@@ -190,7 +201,7 @@ class Passage:
             total_us=self.elapsed_us(),
             mean_logprob=tally.evidence.mean_logprob if tally.evidence else None,
         )
-        self.cost_nano_usd = self._parts.ledger.settle(self._lease, self.outcome)
+        self.cost_nano_usd = self._parts.ledger.settle(self.lease, self.outcome)
 
 
 class Answer:
@@ -225,6 +236,12 @@ class Answer:
     def cost_nano_usd(self) -> int | None:
         """What it cost; None while it runs, and where the price is not known."""
         return self._passage.cost_nano_usd
+
+    @property
+    def limits(self) -> LimitState | None:
+        """What is left of the key's limits now; None where it has none."""
+        hold = self._passage.lease.hold
+        return None if hold is None else hold.read()
 
     @property
     def mean_logprob(self) -> float | None:

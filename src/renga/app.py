@@ -26,6 +26,7 @@ from renga.meter.keys import KeyRing, NewKey
 from renga.meter.ledger import Ledger
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook
+from renga.meter.quotas import Quotas
 from renga.meter.spool import Spool
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
@@ -87,12 +88,13 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     clock = SystemClock()
     metrics = Metrics()
     signature_secret = StoredSecret(_SIGNATURE_SECRET)
-    keys = KeyRing(clock, create_first=create_first_key)
     spool = Spool(data_dir(config.store) / "ledger.spool")
     prices = PriceBook(config.providers, config.prices)
-    ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool)
+    quotas = Quotas(config.limits, prices, metrics, clock)
+    keys = KeyRing(clock, create_first=create_first_key, quotas=quotas)
+    ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
     store = StoreThread(
-        lambda: _open_database(config), (keys, signature_secret, ledger), interval_s=config.ledger.flush_interval_s
+        lambda: _open_database(config), (ledger, keys, signature_secret), interval_s=config.ledger.flush_interval_s
     )
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:

@@ -29,7 +29,8 @@ _MEANINGS: dict[type[RengaError], str] = {
     errors.RequestTimedOut: "The body did not come within `server.body_timeout_s`.",
     errors.Conflict: "The request collides with another one.",
     errors.RequestTooLarge: "The body is larger than `server.max_body_bytes`.",
-    errors.RateLimited: "Too much at once; `retry-after` says when to come back.",
+    errors.RateLimited: "A limit of the key or the upstream is reached; `retry-after` says when to come back. With the "
+    "error code `enforced_spend_limit_reached` it is the key's budget (guides/limits.md).",
     errors.ApiError: "Something failed here or at the upstream. The request id is in the log.",
     errors.EngineDied: "The engine process ended while it answered. A new one starts by itself.",
     errors.UpstreamTimedOut: "The upstream did not answer within its time limits (`providers.NAME.*_timeout_s`).",

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct, inspect
 
 NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 ProviderKind: TypeAlias = Literal["anthropic", "openai_compatible"]
 
 
@@ -69,6 +70,19 @@ class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     queue_rows: Annotated[int, Meta(description="Rows kept in memory while the database is away.", ge=100)] = 100_000
 
 
+class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What each key may do, unless it has limits of its own (`renga keys limit`). None: no limit."""
+
+    requests_per_minute: Annotated[Positive | None, Meta(description="Requests.")] = None
+    input_tokens_per_minute: Annotated[Positive | None, Meta(description="Input, without cache reads.")] = None
+    output_tokens_per_minute: Annotated[Positive | None, Meta(description="Output, thinking included.")] = None
+    concurrent_requests: Annotated[Positive | None, Meta(description="Requests that run at the same time.")] = None
+    budget_usd_per_day: Annotated[NonNegative | None, Meta(description="Beyond it requests are refused.")] = None
+    budget_usd_per_month: Annotated[NonNegative | None, Meta(description="Beyond it requests are refused.")] = None
+    warn_usd_per_day: Annotated[NonNegative | None, Meta(description="Beyond it a header and the log warn.")] = None
+    warn_usd_per_month: Annotated[NonNegative | None, Meta(description="Beyond it a header and the log warn.")] = None
+
+
 class TierSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Ordered targets a tier, as `["local/hokku", "anthropic/claude-haiku-5-5"]`. None: what is there by default."""
 
@@ -96,6 +110,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineSettings = EngineSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
+    limits: LimitSettings = LimitSettings()
     tiers: TierSettings = TierSettings()
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, PriceSettings] = {}
@@ -106,6 +121,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "engine": EngineSettings,
     "store": StoreSettings,
     "ledger": LedgerSettings,
+    "limits": LimitSettings,
     "tiers": TierSettings,
 }
 NAMED_SECTIONS: dict[str, type[Struct]] = {"providers": ProviderSettings, "prices": PriceSettings}
@@ -124,6 +140,8 @@ UNITS: dict[str, str] = {
     "_tokens": "tokens",
     "_rows": "rows",
     "_usd": "dollars per million tokens",
+    "_usd_per_day": "dollars a day, in UTC",
+    "_usd_per_month": "dollars a month, in UTC",
 }
 
 

@@ -32,11 +32,13 @@ from renga.errors import (
 from renga.http.auth import identify_key
 from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.health import health, metrics, ready, root, take_telemetry
+from renga.http.limits import render_limits
 from renga.http.messages import count_tokens, create
 from renga.http.metrics import HttpMetrics
 from renga.http.models import get_model, list_models
 from renga.http.parts import HttpParts
 from renga.http.vigil import ClientLeft, Vigil
+from renga.meter.limits import BudgetSpent, LimitReached
 from renga.wire.errors import encode_error
 
 __all__ = ["ROUTES", "Guard", "HttpParts"]
@@ -201,6 +203,11 @@ def _error_headers(exchange: Exchange, error: RengaError) -> list[Header]:
         retry_after_s = _RETRY_AFTER_S
     if retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
+    if isinstance(error, LimitReached):
+        headers += render_limits(error.state)
+    if isinstance(error, BudgetSpent):
+        # SDKs would otherwise sleep until the next day or month: they obey any retry-after.
+        headers.append((b"x-should-retry", b"false"))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):

@@ -17,6 +17,7 @@ from renga.answer import count_tokens as count
 from renga.errors import InvalidRequest
 from renga.http.body import read_body
 from renga.http.exchange import JSON, Exchange, Header
+from renga.http.limits import render_limits, render_usd
 from renga.http.parts import HttpParts
 from renga.http.sse import write_stream
 from renga.wire.fold import Folder
@@ -30,7 +31,6 @@ _VERSIONS: dict[bytes | None, ApiVersion] = {
 """A request without the header is one of the older version: people who write curl lines forget it."""
 
 _FORWARDED = (b"anthropic-user-profile-id", b"anthropic-workspace-id")
-_NANO = 1_000_000_000
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -116,10 +116,12 @@ def _betas(exchange: Exchange) -> tuple[str, ...]:
 
 
 def _answer_headers(answered: Answer) -> tuple[Header, ...]:
+    limits = answered.limits
     return (
         (b"renga-target", header_value(answered.attempt.target.name)),
         (b"renga-plan", header_value(answered.plan.why)),
         (b"renga-overhead-us", b"%d" % answered.overhead_us),
+        *(() if limits is None else render_limits(limits)),
     )
 
 
@@ -127,9 +129,3 @@ def _answer_headers(answered: Answer) -> tuple[Header, ...]:
 def header_value(text: str) -> bytes:
     """A text as a header's value. Names of models may come from clients, and a line feed would end the header."""
     return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in text.encode("ascii", "replace"))
-
-
-def render_usd(nano_usd: int) -> bytes:
-    """Nano-dollars as decimal dollars, exactly."""
-    dollars, nano = divmod(nano_usd, _NANO)
-    return b"%d.%09d" % (dollars, nano)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from renga import ids
 from renga.clock import Clock
+from renga.meter.quotas import Quotas
 from renga.store.rows import KeyRow
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class _Entry(Struct, frozen=True):
 class KeyRing:
     """The keys that work. A job of the store thread."""
 
-    def __init__(self, clock: Clock, *, create_first: bool = False) -> None:
+    def __init__(self, clock: Clock, *, create_first: bool = False, quotas: Quotas | None = None) -> None:
         self._clock = clock
+        self._quotas = quotas
         self._create_first = create_first
         self._index: dict[bytes, _Entry] = {}
         self._admitted: dict[bytes, _Entry] = {}
@@ -117,7 +119,11 @@ class KeyRing:
     def _refresh(self, database: Database) -> None:
         generation = database.read_generation()
         if generation != self._generation:
-            self.load(database.read_keys())
+            rows = database.read_keys()
+            if self._quotas is not None:
+                # First, so that no request comes in under a key whose limits are not known.
+                self._quotas.load(rows, database)
+            self.load(rows)
             self._generation = generation
 
     def _now_us(self) -> int:

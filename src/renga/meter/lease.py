@@ -1,4 +1,4 @@
-"""Leases and outcomes: what a request reserved before it ran, and what it settled to. Pure values."""
+"""Leases and outcomes: what a request reserved before it ran, and what it settled to. Values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from renga.meter.account import Hold
 from renga.wire.stream import Usage
 
 Status: TypeAlias = Literal["succeeded", "partial", "failed", "canceled"]
@@ -22,6 +23,8 @@ class Terms(Struct, frozen=True):
     requested_model: str
     max_tokens: int
     streamed: bool
+    input_bytes: int = 0
+    """Of its body: what its input tokens are guessed from."""
 
 
 class Lease(Struct, frozen=True, eq=False):
@@ -29,6 +32,8 @@ class Lease(Struct, frozen=True, eq=False):
 
     terms: Terms
     reserved_monotonic_ns: int
+    hold: Hold | None = None
+    """What it took of its key's limits; None where the key has none."""
 
 
 class AttemptRecord(Struct, frozen=True):

@@ -17,6 +17,7 @@ from renga.clock import Clock
 from renga.meter.lease import Lease, Outcome, Terms
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook, Tokens, count_by_class
+from renga.meter.quotas import Quotas
 from renga.meter.spool import Spool, SpoolFull
 from renga.store.errors import DatabaseAway, DatabaseFailed
 from renga.store.rows import AttemptRow, LedgerRow
@@ -42,13 +43,21 @@ class Ledger:
     """Accounts for every request. A job of the store thread."""
 
     def __init__(
-        self, prices: PriceBook, metrics: Metrics, clock: Clock, *, queue_rows: int, spool: Spool | None
+        self,
+        prices: PriceBook,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        queue_rows: int,
+        spool: Spool | None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._prices = prices
         self._metrics = metrics
         self._clock = clock
         self._queue_rows = queue_rows
         self._spool = spool
+        self._quotas = quotas
         self._open: set[Lease] = set()
         self._queue: deque[LedgerRow] = deque()
         self._writing: list[LedgerRow] = []
@@ -73,10 +82,22 @@ class Ledger:
         return self._lost
 
     def reserve(self, terms: Terms) -> Lease:
-        """Open a lease. It must be settled exactly once, whatever happens."""
-        lease = Lease(terms, self._clock.monotonic_ns())
+        """Open a lease. It must be settled exactly once, whatever happens.
+
+        Raises: LimitReached, BudgetSpent; no lease is open then.
+        """
+        hold = None if self._quotas is None else self._quotas.reserve(terms)
+        lease = Lease(terms, self._clock.monotonic_ns(), hold)
         self._open.add(lease)
         return lease
+
+    def hold_price(self, lease: Lease, targets: Sequence[str]) -> None:
+        """Set aside what the request may cost at most at these targets, where its key has a budget.
+
+        Raises: BudgetSpent, LimitReached, PermissionDenied (a price is not known). The lease stays open.
+        """
+        if lease.hold is not None and self._quotas is not None:
+            self._quotas.hold_price(lease.hold, targets)
 
     def settle(self, lease: Lease, outcome: Outcome) -> int | None:
         """Close a lease with what happened. Returns the cost in nano-dollars, None if the price is not known.
@@ -94,10 +115,13 @@ class Ledger:
         else:
             self._queue.append(row)
         self._metrics.observe(row)
+        if self._quotas is not None:
+            self._quotas.settle(lease.hold, row)
         return row.cost_nano_usd
 
     def opened(self, database: Database) -> None:
-        """Nothing to prepare."""
+        """Write what an earlier process kept on disk, so that sums over the ledger are whole from the start."""
+        self._write_spooled(database)
 
     def run(self, database: Database) -> None:
         """Write what waits. What the database does not take stays, or goes to the spool when much is waiting.

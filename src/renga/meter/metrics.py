@@ -2,8 +2,8 @@
 
 Owns: the names, labels and buckets of every metric.
 Must never know: where its numbers come from beyond a ledger row.
-Invariant: `observe` and `collect` run on one thread, the event loop's. Counting is plain integers, about 2 us a row where
-prometheus-client's own counters and histograms take 12; its types appear only when somebody asks for `/metrics`.
+Invariant: counting and `collect` run on one thread, the event loop's. Counting is plain integers, about 2 us a row,
+where prometheus-client's own counters and histograms take 12; its types appear only when `/metrics` is asked for.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[_Labels, _Series] = {}
+        self._refusals: dict[str, int] = {}
+        self._warnings: dict[str, int] = {}
         self._gauges: list[tuple[str, str, Literal["gauge", "counter"], Callable[[], float]]] = []
 
     def observe(self, row: LedgerRow) -> None:
@@ -100,6 +102,14 @@ class Metrics:
         tokens[4] += row.output_tokens
         tokens[5] += row.thinking_tokens
 
+    def count_refusal(self, limit: str) -> None:
+        """Count a request that a key's own limit or budget kept out."""
+        self._refusals[limit] = self._refusals.get(limit, 0) + 1
+
+    def count_warning(self, period: str) -> None:
+        """Count a soft budget that was passed."""
+        self._warnings[period] = self._warnings.get(period, 0) + 1
+
     def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """Show a number that somebody else keeps. A name that ends in `_total` is a counter, any other a gauge."""
         kind: Literal["gauge", "counter"] = "counter" if name.endswith("_total") else "gauge"
@@ -113,6 +123,7 @@ class Metrics:
         """The numbers, as prometheus-client wants them."""
         yield from self._collect_counters()
         yield from self._collect_histograms()
+        yield from self._collect_limits()
         yield from self._collect_watched()
 
     def _add_series(self, labels: _Labels) -> _Series:
@@ -161,6 +172,18 @@ class Metrics:
             ):
                 family.add_metric(names, histogram.buckets(), sum_value=histogram.sum_us / 1_000_000)
         yield from (first, total, overhead)
+
+    def _collect_limits(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily
+
+        for name, help_text, label, counts in (
+            ("renga_limited_requests", "Requests that a key's limit kept out.", "limit", self._refusals),
+            ("renga_budget_warnings", "Soft budgets passed, once a key and period.", "period", self._warnings),
+        ):
+            family = CounterMetricFamily(name, help_text, labels=(label,))
+            for value, count in counts.items():
+                family.add_metric((value,), count)
+            yield family
 
     def _collect_watched(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily

@@ -141,6 +141,16 @@ class Price(Struct, frozen=True):
             cost += tokens.searches * self.search_nano_usd
         return cost
 
+    def most_nano_usd(self, input_tokens: int, output_tokens: int) -> int:
+        """The most that so many tokens can cost, whatever part of the input is written to a cache. Rounds up."""
+        most = 0
+        for rate in self.rates:
+            if rate.above_tokens and input_tokens <= rate.above_tokens:
+                continue
+            dearest = max(rate.input, rate.cache_creation_5m, rate.cache_creation_1h)
+            most = max(most, input_tokens * dearest + output_tokens * rate.output)
+        return -(-most // _MILLION)
+
 
 class PriceBook:
     """Finds the price of a target. Made of settings; reads its file at the first question."""
