@@ -9,12 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import typer
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
+from renga.cli.limits import change_limits
 from renga.cli.usage import render_exact_usd, render_usd
 from renga.meter.keys import digest_secret
 from renga.store.database import open_database
+from renga.store.rows import KeyLimits
 from renga.testing.store_suite import make_key, make_row
 
 
@@ -32,9 +35,9 @@ def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
     listed = shell.run("keys", "list")
     assert secret not in listed.out
     head, line = listed.out.splitlines()
-    assert head.split() == ["id", "name", "ends", "in", "created", "last", "used", "state"]
+    assert head.split() == ["id", "name", "ends", "in", "created", "last", "used", "limits", "state"]
     assert line.split()[:3] == [row.key_id, "laptop", secret[-4:]]
-    assert line.rstrip().endswith("never      active")
+    assert line.rstrip().endswith("never      default  active")
     assert shell.run("keys", "revoke", "laptop").out == f'Revoked {row.key_id} "laptop".\n'
     assert "revoked 20" in shell.call("keys", "list").out
     again = shell.call("keys", "revoke", "laptop")
@@ -121,3 +124,30 @@ def test_dollars_for_people() -> None:
     assert render_usd(1_234_567_890_000, 0, 5) == "$1,234.567890"
     assert render_usd(0, 5, 5) == "?"
     assert render_usd(1_000_000, 1, 5) == "$0.001000 + ?"
+
+
+def test_limits_of_a_key(shell: Shell) -> None:
+    made = shell.run(
+        "keys", "create", "team", "--limit", "requests_per_minute=60", "--limit", "budget_usd_per_day=2.50"
+    )
+    assert made.code == 0
+    assert "requests_per_minute=60 budget_usd_per_day=2.5" in shell.run("keys", "list").out
+    changed = shell.run("keys", "limit", "team", "budget-usd-per-day=default", "concurrent_requests=none")
+    assert changed.out == "requests_per_minute=60\nconcurrent_requests=none\n"
+    assert shell.run("keys", "limit", "team").out == changed.out
+    with open_database(shell.database_url) as database:
+        assert database.read_keys()[0].limits == KeyLimits(requests_per_minute=60, concurrent_requests=None)
+    shell.run("keys", "limit", "team", "requests_per_minute=default", "concurrent_requests=default")
+    assert "[limits]" in shell.run("keys", "limit", "team").out
+    refused = shell.run("keys", "limit", "team", "request_per_minute=1")
+    assert refused.code == 2
+    assert "budget_usd_per_month" in refused.err
+
+
+@pytest.mark.parametrize(
+    "change", ["requests_per_minute=0", "requests_per_minute=1.5", "budget_usd_per_day=-1", "budget_usd_per_day=nan",
+               "budget_usd_per_day", "budget_usd_per_day=0.0000000001", "concurrent_requests=many"]
+)  # fmt: skip
+def test_what_is_no_limit_is_refused(change: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        change_limits(KeyLimits(), [change])
