@@ -152,7 +152,8 @@ class Bench:
             if server is not None:
                 server.pause()
         if sample.errors or not sample.requests:
-            raise SystemExit(f"{system.name}, {scenario.name}: {sample.errors} errors, first: {sample.first_error}")
+            first = sample.first_error or "no request was answered in time; is the machine busy with something else?"
+            raise SystemExit(f"{system.name}, {scenario.name}: {sample.errors} errors, first: {first}")
         return sample
 
     async def round(self, scenario: Scenario) -> None:

@@ -18,6 +18,7 @@ import venv
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gateway_load import answered
@@ -80,22 +81,19 @@ def render_request(system: System, port: int, *, streamed: bool, pace_each: bool
     return head.encode() + data
 
 
-def renga_command(place: Place, port: int) -> list[str]:
+def renga_command(place: Place, port: int, kind: str = "anthropic") -> list[str]:
     """`renga serve` with one upstream and no engine; its key is put into the store before its first start."""
-    data_dir = place.folder / "renga"
+    data_dir = place.folder / f"renga-{kind}"
     if not data_dir.exists():
         data_dir.mkdir()
         write_known_key(data_dir, SECRET)
-    (place.folder / "renga.toml").write_text(
+    config = data_dir / "renga.toml"
+    config.write_text(
         f'[server]\nport = {port}\n[engine]\nenabled = false\n[store]\ndata_dir = "{data_dir}"\n'
-        f'[providers.upstream]\nkind = "anthropic"\nbase_url = "http://127.0.0.1:{place.upstream_port}"\n'
+        f'[providers.upstream]\nkind = "{kind}"\nbase_url = "http://127.0.0.1:{place.upstream_port}"\n'
         f'[tiers]\nhaiku = ["upstream/{MODEL}"]\n'
     )
-    return [str(Path(sys.executable).with_name("renga")), "serve"]
-
-
-def renga_environment(place: Place) -> dict[str, str]:
-    return {"RENGA_CONFIG": str(place.folder / "renga.toml")}
+    return [str(Path(sys.executable).with_name("renga")), "serve", "--config", str(config)]
 
 
 def litellm_command(place: Place, port: int) -> list[str]:
@@ -137,7 +135,12 @@ SYSTEMS = (
         MESSAGES,
         "Messages API: every request decoded and checked, key, lease, price, ledger row; every event accounted for",
         command=renga_command,
-        environment=renga_environment,
+    ),
+    System(
+        "renga-translating",
+        MESSAGES,
+        "the same work, and every request and event translated to and from chat completions",
+        command=partial(renga_command, kind="openai_compatible"),
     ),
     System(
         "litellm",
@@ -208,7 +211,8 @@ class Server:
         self.port = free_port()
         self.log = place.folder / f"{system.name}.log"
         command = system.command(place, self.port)
-        variables = {**os.environ, **system.environment(place), "HOME": str(place.folder)}
+        ambient = {name: value for name, value in os.environ.items() if not name.startswith(("RENGA_", "ANTHROPIC_"))}
+        variables = {**ambient, **system.environment(place), "HOME": str(place.folder)}
         with self.log.open("ab") as log, on_core(place.core):
             self.started = time.perf_counter()
             self.process = subprocess.Popen(
