@@ -157,7 +157,7 @@ def _check_port(settings: Config) -> Iterator[Finding]:
         else:
             yield Finding("fail", "port", error.message, "stop what listens there, or set server.port")
         return
-    yield Finding("ok", "port", f"{address} is free")
+    yield Finding("ok", "port", f"{address} is free" if settings.server.port else "any free one")
 
 
 def _is_renga(host: str, port: int) -> bool:

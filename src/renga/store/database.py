@@ -286,7 +286,8 @@ def _to_key_columns(key: KeyRow) -> dict[str, object]:
 
 def _to_key(row: Mapping[Any, Any]) -> KeyRow:
     # NULL where the key is older than the column.
-    return KeyRow(**{**row, "limits": msgspec.convert(row["limits"] or {}, KeyLimits)})
+    fields: dict[str, Any] = {**row, "limits": msgspec.convert(row["limits"] or {}, KeyLimits)}
+    return KeyRow(**fields)
 
 
 def _to_columns(row: LedgerRow) -> dict[str, object]:
