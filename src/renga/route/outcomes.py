@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from renga.errors import ConfigError
 
 ROWS_MIN = 100
-"""Below this no floor of 2 points can be proven at 90 %, whatever the scores are: 0.98^114 > 0.1."""
+"""Below this no floor of 2 points can be proven at 90 %, whatever the scores are: 0.98^100 = 0.13."""
 
 Floats = NDArray[np.float64]
 
