@@ -46,7 +46,25 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
 
 COPIES: tuple[tuple[Generator, float], ...] = ((copying.copying, 65.0), (support.recall, 35.0))
 """The second mixture, for the part of the run in which copying is learned."""
-MIXTURES = {"main": MIXTURE, "copies": COPIES}
+FOCUS: tuple[tuple[Generator, float], ...] = (
+    (labels.classify, 36.0),
+    (labels.topic, 3.0),
+    (labels.moderate, 8.0),
+    (extraction.slots, 19.0),
+    (extraction.records, 4.0),
+    (tools.invented, 13.0),
+    (tools.from_slots, 3.0),
+    (support.desk, 8.0),
+    (support.macros, 0.5),
+    (support.hand_over, 1.0),
+    (support.refusal, 0.2),
+    (support.small_talk, 0.5),
+    (support.arithmetic, 0.3),
+    (grounded.desk_passage, 4.0),
+    (grounded.prose_passage, 1.5),
+)
+"""The third mixture, for the second half of the run: less of what only prepares, more of what a desk is asked."""
+MIXTURES = {"main": MIXTURE, "copies": COPIES, "focus": FOCUS}
 
 
 @dataclass(slots=True)

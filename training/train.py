@@ -33,6 +33,8 @@ PHASE_1_SHARE = 0.12
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
 COPYING_SHARE = 0.4
 """Share of the run in which every third batch is nothing but copying; see training/generators/copying.py."""
+FOCUS_SHARE = 0.5
+"""Where the third mixture takes over."""
 PART_TOKENS = 2048
 """A batch is cut into parts of this size, which the workers take one by one: 2,048 tokens stay in the cache, and a core
 that others use does not hold the other one up (training/log.md)."""
@@ -135,6 +137,7 @@ class Corpora:
 
     main: Corpus
     copies: Corpus
+    focus: Corpus
     prose: Corpus
 
 
@@ -158,6 +161,7 @@ class Run:
         part_tokens = size.batch_tokens // self.parts
         self.batches = Batches(corpora.main, batch_tokens=part_tokens, seed=seed)
         self.copies = Batches(corpora.copies, batch_tokens=part_tokens, seed=seed)
+        self.focus = Batches(corpora.focus, batch_tokens=part_tokens, seed=seed)
         self.prose = Batches(corpora.prose, batch_tokens=part_tokens, seed=seed)
         self.progress = Progress()
         if self.path.exists():
@@ -176,7 +180,8 @@ class Run:
         """One update; returns the mean loss of the counted tokens."""
         every_token = share < PHASE_1_SHARE
         turn = self.progress.step % 3
-        source = self.prose if every_token and turn == 1 else self.batches
+        source = self.batches if share < FOCUS_SHARE else self.focus
+        source = self.prose if every_token and turn == 1 else source
         source = self.copies if share < COPYING_SHARE and turn == 2 else source
         first = self.progress.step * self.parts
         batches = [source.batch(first + part) for part in range(self.parts)]
@@ -255,6 +260,7 @@ def main() -> None:
     corpora = Corpora(
         load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640),
         load_corpus(folder, seed=seed, token_budget=tokens // 6, longest_tokens=400, mixture="copies"),
+        load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640, mixture="focus"),
         load_prose(folder, token_budget=tokens // 8),
     )
     held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)

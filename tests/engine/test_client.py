@@ -82,7 +82,7 @@ async def test_cancelling_the_task_cancels_the_request(model: Model) -> None:
         await collect(client, Generation(PROMPT, 1))
         task = asyncio.create_task(collect(client, endless()))
         waiting = asyncio.create_task(collect(client, Generation(PROMPT, 1)))
-        while client.stats().running == 0:  # noqa: ASYNC110 - the engine's reports come through the loop
+        while client.stats().running == 0:
             await asyncio.sleep(0)
         task.cancel()
         assert (await waiting).finish == "length"

@@ -34,4 +34,4 @@ def make_corpora(tokenizer_path: pathlib.Path) -> Corpora:
         learned += encoded.learned
         ends.append(len(tokens))
     corpus = Corpus(numpy.array(tokens, numpy.uint16), numpy.array(learned, bool), numpy.array(ends, numpy.int64))
-    return Corpora(corpus, corpus, corpus)
+    return Corpora(corpus, corpus, corpus, corpus)

@@ -14,8 +14,8 @@ from renga.errors import InvalidRequest
 from renga.wire.dialects import DIALECTS, GENERIC, Dialect, detect_dialect
 from renga.wire.messages import decode_request
 from renga.wire.openai import encode_chat
-from renga.wire.openai_request import ERROR_PREFIX, Rendering, Signer, render_chat
-from renga.wire.signature import sign
+from renga.wire.openai_request import ERROR_PREFIX, Rendering, render_chat
+from renga.wire.signature import Signer, sign
 
 SIGNER = Signer(b"secret", "qwen", "key_1")
 BY_NAME = {dialect.name: dialect for dialect in DIALECTS}

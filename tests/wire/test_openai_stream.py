@@ -16,9 +16,8 @@ from renga.testing.checker import StreamChecker
 from renga.wire.blocks import TextBlock, ThinkingBlock, ToolUseBlock
 from renga.wire.fold import Folder
 from renga.wire.openai import decode_chunk
-from renga.wire.openai_request import Signer
 from renga.wire.openai_stream import ChatReader, Reading
-from renga.wire.signature import Verdict, verify
+from renga.wire.signature import Signer, Verdict, verify
 from renga.wire.sse import encode_batch
 from renga.wire.stream import Message
 

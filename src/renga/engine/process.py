@@ -49,6 +49,7 @@ Handle: TypeAlias = Any  # openvino_genai exports no name for what add_request r
 
 _FINISHES: dict[str, Finish] = {"STOP": "stop", "LENGTH": "length"}
 _READ_BYTES = 1 << 18
+_KERNEL_CACHE = 0
 
 
 class Running:
@@ -278,7 +279,7 @@ def load_engine(launch: Launch) -> Engine:
         scheduler.num_kv_blocks = launch.cache_blocks
     else:
         scheduler.cache_size = 1  # GiB, taken as it is touched
-    properties: dict[str, Any] = {}
+    properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if launch.device == "CPU" else {}
     if launch.threads:
         properties["INFERENCE_NUM_THREADS"] = launch.threads
     tokenizer = genai.Tokenizer(_find_vocabulary(launch))

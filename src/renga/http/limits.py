@@ -12,22 +12,35 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from renga.http.exchange import Header
-from renga.meter.limits import LimitState, Reading
+from renga.meter.limits import LimitState
 
 _NANO = 1_000_000_000
+
+
+def _names(kind: bytes) -> tuple[bytes, bytes, bytes]:
+    prefix = b"anthropic-ratelimit-" + kind
+    return prefix + b"-limit", prefix + b"-remaining", prefix + b"-reset"
+
+
+_REQUESTS, _TOKENS = _names(b"requests"), _names(b"tokens")
+_INPUT_TOKENS, _OUTPUT_TOKENS = _names(b"input-tokens"), _names(b"output-tokens")
 
 
 def render_limits(state: LimitState) -> list[Header]:
     """The headers; what is not limited has none. Cost: about 3 us for all."""
     headers: list[Header] = []
-    for prefix, reading in (
-        (b"anthropic-ratelimit-requests-", state.requests),
-        (b"anthropic-ratelimit-tokens-", state.tokens),
-        (b"anthropic-ratelimit-input-tokens-", state.input_tokens),
-        (b"anthropic-ratelimit-output-tokens-", state.output_tokens),
+    for (limit, remaining, reset), reading in (
+        (_REQUESTS, state.requests),
+        (_TOKENS, state.tokens),
+        (_INPUT_TOKENS, state.input_tokens),
+        (_OUTPUT_TOKENS, state.output_tokens),
     ):
         if reading is not None:
-            headers += _render_reading(prefix, reading)
+            headers += (
+                (limit, b"%d" % reading.limit),
+                (remaining, b"%d" % reading.remaining),
+                (reset, _render_second(reading.full_s)),
+            )
     if state.budget_left_nano_usd is not None:
         headers.append((b"renga-budget-remaining-usd", render_usd(max(0, state.budget_left_nano_usd))))
     if state.warnings:
@@ -39,14 +52,6 @@ def render_usd(nano_usd: int) -> bytes:
     """Nano-dollars as decimal dollars, exactly."""
     dollars, nano = divmod(nano_usd, _NANO)
     return b"%d.%09d" % (dollars, nano)
-
-
-def _render_reading(prefix: bytes, reading: Reading) -> tuple[Header, Header, Header]:
-    return (
-        (prefix + b"limit", b"%d" % reading.limit),
-        (prefix + b"remaining", b"%d" % reading.remaining),
-        (prefix + b"reset", _render_second(reading.full_s)),
-    )
 
 
 @lru_cache(maxsize=256)

@@ -48,6 +48,9 @@ class Hold(Struct, eq=False):
     max_tokens: int
     input_tokens: int
     output_tokens: int
+    at_us: int
+    turn: int
+    """Of the account's dollars: still the same, nobody has held or spent any since."""
     nano_usd: int = 0
     input_nano_usd: int = 0
 
@@ -56,40 +59,34 @@ class Hold(Struct, eq=False):
         return self.account.read()
 
 
-class Used(Struct, frozen=True, gc=False):
-    """What a request really used."""
-
-    input_tokens: int
-    """Without cache reads, which no limit counts. Source: Messages API documentation, rate limits."""
-    output_tokens: int
-
-
 class Account:
     """A key with limits."""
 
     __slots__ = (
         "_desk",
+        "_has_budget",
         "_held_nano_usd",
         "_input",
         "_key_id",
         "_output",
         "_requests",
         "_running",
+        "_turn",
         "_warned",
         "limits",
     )
 
     def __init__(self, key_id: str, limits: Limits, desk: Desk) -> None:
-        now_ns = desk.clock.monotonic_ns()
-        self.limits = limits
         self._key_id = key_id
         self._desk = desk
-        self._requests = _resize(None, limits.requests_per_minute, now_ns)
-        self._input = _resize(None, limits.input_tokens_per_minute, now_ns)
-        self._output = _resize(None, limits.output_tokens_per_minute, now_ns)
+        self._requests: Bucket | None = None
+        self._input: Bucket | None = None
+        self._output: Bucket | None = None
         self._running = 0
         self._held_nano_usd = 0
+        self._turn = 0
         self._warned: dict[str, int] = {}
+        self.apply(limits)
 
     @property
     def running(self) -> int:
@@ -105,6 +102,7 @@ class Account:
         """Change the limits; what was taken stays taken."""
         now_ns = self._desk.clock.monotonic_ns()
         self.limits = limits
+        self._has_budget = limits.has_budget
         self._requests = _resize(self._requests, limits.requests_per_minute, now_ns)
         self._input = _resize(self._input, limits.input_tokens_per_minute, now_ns)
         self._output = _resize(self._output, limits.output_tokens_per_minute, now_ns)
@@ -119,8 +117,7 @@ class Account:
         if limits.concurrent_requests is not None and self._running >= limits.concurrent_requests:
             named = f"{limits.concurrent_requests} concurrent requests"
             raise self._refuse("concurrent_requests", named, _CONCURRENCY_RETRY_S)
-        if limits.has_budget:
-            self._check_budgets()
+        at_us = self._check_budgets() if self._has_budget else 0
         now_ns = self._desk.clock.monotonic_ns()
         requests, entering, leaving = self._requests, self._input, self._output
         input_tokens = 1 + input_bytes // _BYTES_A_TOKEN
@@ -138,7 +135,7 @@ class Account:
         if leaving is not None:
             leaving.take(taken_out)
         self._running += 1
-        return Hold(self, input_bytes, max_tokens, taken_in, taken_out)
+        return Hold(self, input_bytes, max_tokens, taken_in, taken_out, at_us, self._turn)
 
     def hold_price(self, hold: Hold, prices: dict[str, Price | None]) -> None:
         """Set aside what a request may cost at most, whichever of its targets answers.
@@ -147,7 +144,8 @@ class Account:
                 is set and a price is not known. The hold is as it was, and still to be settled.
         """
         limits = self.limits
-        self._check_budgets()
+        if hold.turn != self._turn:
+            self._check_budgets()
         input_tokens = 1 + hold.input_bytes // _BYTES_A_TOKEN_MIN
         most, most_input = 0, 0
         for target, price in prices.items():
@@ -162,45 +160,52 @@ class Account:
             most = max(most, price.most_nano_usd(input_tokens, hold.max_tokens))
         hold.nano_usd, hold.input_nano_usd = most, most_input
         self._held_nano_usd += most
+        self._turn += 1
 
-    def settle(self, hold: Hold, used: Used) -> None:
-        """Correct what a request took to what it used. Its dollars have been added to the spending by now."""
+    def settle(self, hold: Hold, input_tokens: int, output_tokens: int) -> None:
+        """Correct what a request took to what it used. Its dollars have been added to the spending by now.
+
+        Cache reads are no input here. Source: Messages API documentation, rate limits.
+        """
         now_ns = self._desk.clock.monotonic_ns()
         self._running -= 1
         self._held_nano_usd -= hold.nano_usd
         if self._input is not None:
-            self._input.settle(used.input_tokens - hold.input_tokens, now_ns)
+            self._input.settle(input_tokens - hold.input_tokens, now_ns)
         if self._output is not None:
-            self._output.settle(used.output_tokens - hold.output_tokens, now_ns)
-        if self.limits.has_budget:
+            self._output.settle(output_tokens - hold.output_tokens, now_ns)
+        if self._has_budget:
+            self._turn += 1
             self._warn()
 
     def read(self) -> LimitState:
         """The limits as they are now."""
         desk = self._desk
         now_ns, now_us = desk.clock.monotonic_ns(), desk.spending.now_us()
-        now_s = now_us / 1_000_000
         left, warnings = None, ()
-        if self.limits.has_budget:
+        if self._has_budget:
             spent = desk.spending.read(self._key_id, now_us)
             left, warnings = self._left_nano_usd(spent), self._passed(spent)
         return LimitState(
-            None if self._requests is None else self._requests.read(now_ns, now_s),
-            None if self._input is None else self._input.read(now_ns, now_s),
-            None if self._output is None else self._output.read(now_ns, now_s),
+            None if self._requests is None else self._requests.read(now_ns, now_us),
+            None if self._input is None else self._input.read(now_ns, now_us),
+            None if self._output is None else self._output.read(now_ns, now_us),
             left,
             warnings,
         )
 
-    def _check_budgets(self) -> None:
-        """Raises: BudgetSpent; LimitReached if running requests may spend what is left."""
+    def _check_budgets(self) -> int:
+        """The time of day at which there was something left.
+
+        Raises: BudgetSpent; LimitReached if running requests may spend what is left.
+        """
         limits = self.limits
         spending = self._desk.spending
         now_us = spending.now_us()
         spent = spending.read(self._key_id, now_us)
         left = self._left_nano_usd(spent)
         if left is None or left > self._held_nano_usd:
-            return
+            return now_us
         if left > 0:
             named = "the budget that is left, which running requests may spend"
             raise self._refuse("budget_held", named, _CONCURRENCY_RETRY_S)
@@ -235,6 +240,8 @@ class Account:
 
     def _warn(self) -> None:
         """Log each soft budget once a period."""
+        if self.limits.warn_nano_usd_per_day is None and self.limits.warn_nano_usd_per_month is None:
+            return
         spending = self._desk.spending
         now_us = spending.now_us()
         spent = spending.read(self._key_id, now_us)

@@ -121,16 +121,12 @@ class Bucket:
         self._fill(now_ns)
         self.take(amount)
 
-    def read(self, now_ns: int, now_s: float) -> Reading:
-        """What it says now. `now_s` is the same moment in seconds since 1970."""
+    def read(self, now_ns: int, now_us: int) -> Reading:
+        """What it says now. `now_us` is the same moment since 1970."""
         self._fill(now_ns)
-        missing = self._full - self._level
-        remaining = self._level // MINUTE_NS
-        return Reading(
-            self.limit,
-            remaining if remaining > 0 else 0,
-            -int(-(now_s + missing / (self.limit * SECOND_NS)) // 1),
-        )
+        level = self._level
+        full_ns = now_us * 1000 + (self._full - level) // self.limit
+        return Reading(self.limit, level // MINUTE_NS if level > 0 else 0, -(-full_ns // SECOND_NS))
 
     def resize(self, limit: int, now_ns: int) -> Bucket:
         """A bucket of another size from which as much was taken."""

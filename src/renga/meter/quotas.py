@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from renga.clock import Clock
 from renga.config import LimitSettings
-from renga.meter.account import Account, Desk, Hold, Used
+from renga.meter.account import Account, Desk, Hold
 from renga.meter.lease import Terms
 from renga.meter.limits import Limits
 from renga.meter.metrics import Metrics
@@ -74,8 +74,7 @@ class Quotas:
         Raises: as `Account.hold_price`; the lease is still to be settled.
         """
         if hold.account.limits.has_budget:
-            now_us = self._desk.spending.now_us()
-            hold.account.hold_price(hold, {target: self._prices.find(target, now_us) for target in targets})
+            hold.account.hold_price(hold, {target: self._prices.find(target, hold.at_us) for target in targets})
 
     def settle(self, hold: Hold | None, row: LedgerRow) -> None:
         """Count what a request cost, and correct what it took of its key's limits."""
@@ -87,7 +86,7 @@ class Quotas:
             self._desk.spending.add(row.key_id, cost, row.time_us)
         if hold is not None:
             written = row.cache_creation_5m_tokens + row.cache_creation_1h_tokens
-            hold.account.settle(hold, Used(row.input_tokens + written, row.output_tokens))
+            hold.account.settle(hold, row.input_tokens + written, row.output_tokens)
 
 
 def limits_of_settings(settings: LimitSettings) -> Limits:

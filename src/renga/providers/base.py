@@ -1,10 +1,11 @@
 """The seam between the one path and whoever answers.
 
-Owns: what a provider is asked (`Call`), what it answers (batches of events) and what its models can do (`Capabilities`).
+Owns: what a provider is asked (`Call`), what it answers (batches of events) and what its models can do
+(`Capabilities`).
 Must never know: HTTP, SQL, or which provider stands behind it.
-Invariants: `send` either raises before its first batch (a `RengaError`, whose `retryable` the caller obeys) or yields one
-stream of `wire/stream.py`'s shape that ends in exactly one terminal event. An upstream that dies after the first batch
-becomes an `ErrorEvent`, never silence. Closing the iterator cancels the work at the other end.
+Invariants: `send` either raises before its first batch (a `RengaError`, whose `retryable` the caller obeys) or yields
+one stream of `wire/stream.py`'s shape that ends in exactly one terminal event. An upstream that dies after the first
+batch becomes an `ErrorEvent`, never silence. Closing the iterator cancels the work at the other end.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Target(Struct, frozen=True):
 
 
 class Capabilities(Struct, frozen=True):
-    """What a target can really do. `/v1/models` is computed from it, and requests beyond it are refused or routed past."""
+    """What a target can really do. `/v1/models` shows it; requests beyond it are refused or routed past."""
 
     max_input_tokens: int
     max_output_tokens: int

@@ -32,9 +32,10 @@ from renga.providers.retry import Refusal, RetryPolicy, with_retries
 from renga.wire.dialects import GENERIC, Dialect, detect_dialect
 from renga.wire.errors import error_event
 from renga.wire.openai import Chunk, ModelList, decode_chunk, encode_chat
-from renga.wire.openai_request import Rendering, Signer, render_chat, wants_thinking
+from renga.wire.openai_request import Rendering, render_chat, wants_thinking
 from renga.wire.openai_stream import ChatReader, Reading
 from renga.wire.request import MessageRequest
+from renga.wire.signature import Signer
 from renga.wire.sse import FrameSplitter
 from renga.wire.stream import Batch
 

@@ -148,7 +148,7 @@ def score_statistic(bad: int, good: int, count: int, floor: float) -> float:
 
 def _count_signs(losses: Floats) -> tuple[int, int]:
     """How many losses and how many gains; a graded loss counts as whole with its size as the chance."""
-    rounded = np.sign(losses) * (np.random.default_rng(0).random(len(losses)) < np.abs(losses))
+    rounded = np.sign(losses) * (np.random.default_rng(2).random(len(losses)) < np.abs(losses))
     return int(np.count_nonzero(rounded > 0.0)), int(np.count_nonzero(rounded < 0.0))
 
 

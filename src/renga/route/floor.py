@@ -149,6 +149,7 @@ def calibrate_groups(outcomes: Outcomes, question: Question) -> dict[str, Certif
     loss, shrunk to everyone's, stays within the floor; without such a threshold, or without everyone's proof, it keeps
     nothing.
     """
+    outcomes = Outcomes(equalize_propensity(outcomes.rows), outcomes.data_sha256)
     everyone = calibrate(outcomes, question)
     found: dict[str, Certificate | Refusal] = {}
     for name, group in sorted(outcomes.groups().items()):
@@ -196,7 +197,7 @@ def equalize_propensity(rows: tuple[OutcomeRow, ...]) -> tuple[OutcomeRow, ...]:
     lowest = min((row.propensity for row in rows), default=1.0)
     if all(row.propensity == lowest for row in rows):
         return rows
-    draws = np.random.default_rng(0).random(len(rows))
+    draws = np.random.default_rng(1).random(len(rows))
     return tuple(row for row, draw in zip(rows, draws, strict=True) if draw < lowest / row.propensity)
 
 

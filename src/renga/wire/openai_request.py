@@ -51,19 +51,11 @@ from renga.wire.request import (
     ToolChoiceTool,
     Turn,
 )
-from renga.wire.signature import Verdict, verify
+from renga.wire.signature import Signer
 
 ERROR_PREFIX = "The tool failed: "
 EFFORT_BY_BUDGET: tuple[tuple[int, str], ...] = ((4096, "low"), (16384, "medium"))
 """A thinking budget below this many tokens is this effort; above all of them it is high."""
-
-
-class Signer(Struct, frozen=True):
-    """Who vouches for thinking blocks."""
-
-    secret: bytes
-    model: str
-    owner: str
 
 
 class Rendering(Struct, frozen=True):
@@ -184,7 +176,7 @@ def _render_assistant(
             texts.append(block.text)
         elif isinstance(block, blocks.ToolUseBlock):
             calls.append(ToolCall(block.id, CalledFunction(block.name, bytes(block.input).decode())))
-        elif isinstance(block, blocks.ThinkingBlock) and _is_ours(block, f"{path}.content.{index}", rendering.signer):
+        elif isinstance(block, blocks.ThinkingBlock) and rendering.signer.is_own(block, f"{path}.content.{index}"):
             thoughts.append(block.thinking)
         # Any other block is history that only the model which wrote it can read (wire/blocks.py).
     if not texts and not calls:
@@ -200,14 +192,6 @@ def _render_assistant(
             reasoning_content=thought if key == "reasoning_content" else None,
         )
     ]
-
-
-def _is_ours(block: blocks.ThinkingBlock, path: str, signer: Signer) -> bool:
-    """Whether this target thought this. Thinking of another model is passed over; a forgery is refused."""
-    verdict = verify(signer.secret, signer.model, signer.owner, block.thinking, signature=block.signature)
-    if verdict is Verdict.FORGED:
-        raise InvalidRequest("The signature does not fit this thinking.", path=f"{path}.signature")
-    return verdict is Verdict.GENUINE
 
 
 def _render_user(content: tuple[blocks.InputBlock, ...], path: str, rendering: Rendering) -> list[ChatMessage]:

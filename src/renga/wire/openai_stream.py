@@ -20,8 +20,7 @@ from renga import ids
 from renga.errors import ApiError
 from renga.wire import blocks, stream
 from renga.wire.openai import ChatUsage, Choice, ChoiceDelta, Chunk, ToolCallDelta
-from renga.wire.openai_request import Signer
-from renga.wire.signature import sign
+from renga.wire.signature import Signer
 from renga.wire.stream import Batch, StopReason
 
 STOP_REASONS: dict[str, StopReason] = {
@@ -247,8 +246,7 @@ class ChatReader:
         if self._open is None:
             return
         if self._open == "thinking":
-            signer = self._reading.signer
-            signature = sign(signer.secret, signer.model, signer.owner, "".join(self._thought))
+            signature = self._reading.signer.sign("".join(self._thought))
             events.append(stream.ContentBlockDelta(self._index, stream.SignatureDelta(signature)))
             self._thought.clear()
         events.append(stream.ContentBlockStop(self._index))

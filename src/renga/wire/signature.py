@@ -14,6 +14,11 @@ import hmac
 from base64 import urlsafe_b64encode
 from enum import Enum
 
+from msgspec import Struct
+
+from renga.errors import InvalidRequest
+from renga.wire.blocks import ThinkingBlock
+
 _PREFIX = "renga1"
 
 
@@ -43,3 +48,30 @@ def verify(secret: bytes, model: str, owner: str, thinking: str, *, signature: s
         return Verdict.FOREIGN
     genuine = hmac.compare_digest(signature.encode(), sign(secret, model, owner, thinking).encode())
     return Verdict.GENUINE if genuine else Verdict.FORGED
+
+
+class Signer(Struct, frozen=True):
+    """Who vouches for thinking blocks: one secret, for one model and one key."""
+
+    secret: bytes
+    model: str
+    owner: str
+    """The key's id."""
+
+    def sign(self, thinking: str) -> str:
+        """The signature of one thinking block."""
+        return sign(self.secret, self.model, self.owner, thinking)
+
+    def is_own(self, block: ThinkingBlock, path: str) -> bool:
+        """Whether this model thought this, for this key; a foreign block is not ours and may be passed over.
+
+        Raises: InvalidRequest if the block is a forgery.
+        """
+        verdict = verify(self.secret, self.model, self.owner, block.thinking, signature=block.signature)
+        if verdict is Verdict.FORGED:
+            raise InvalidRequest(
+                "Invalid `signature` in `thinking` block.",
+                path=f"{path}.signature",
+                hint="send thinking blocks back unchanged",
+            )
+        return verdict is Verdict.GENUINE

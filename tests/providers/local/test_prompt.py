@@ -6,10 +6,10 @@ import pytest
 from renga.engine.families import FAMILIES
 from renga.errors import InvalidRequest
 from renga.providers.base import Call, Target
-from renga.providers.local.prompt import Conversation, Signer, build_conversation
+from renga.providers.local.prompt import Conversation, build_conversation
 from renga.wire.messages import decode_request
 from renga.wire.request import ApiVersion
-from renga.wire.signature import sign
+from renga.wire.signature import Signer, sign
 
 SIGNER = Signer(b"secret", "hokku", "key_1")
 WEATHER = {"name": "get_weather", "description": "Weather.", "input_schema": {"type": "object"}}

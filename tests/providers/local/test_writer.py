@@ -5,12 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renga.engine.parse import Piece, Text, Thinking, ToolArguments, ToolEnd, ToolStart
-from renga.providers.local.prompt import Signer
 from renga.providers.local.writer import Writer
 from renga.wire import stream
 from renga.wire.blocks import TextBlock, ThinkingBlock, ToolUseBlock
 from renga.wire.fold import Folder
-from renga.wire.signature import Verdict, verify
+from renga.wire.signature import Signer, Verdict, verify
 
 SIGNER = Signer(b"secret", "hokku", "key_1")
 

@@ -22,11 +22,12 @@ from renga.engine.models import Model
 from renga.engine.parse import AnswerShape, Parser
 from renga.engine.protocol import Finish, Generation, TokenBatch
 from renga.errors import RengaError, UpstreamTimedOut
-from renga.providers.local.prompt import Conversation, Signer
+from renga.providers.local.prompt import Conversation
 from renga.providers.local.writer import Writer
 from renga.wire import stream
 from renga.wire.errors import error_event
 from renga.wire.request import MessageRequest, ThinkingAdaptive, ThinkingEnabled
+from renga.wire.signature import Signer
 from renga.wire.stream import Batch
 
 

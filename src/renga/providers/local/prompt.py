@@ -30,7 +30,7 @@ from renga.wire.request import (
     ToolChoiceTool,
     Turn,
 )
-from renga.wire.signature import Verdict, verify
+from renga.wire.signature import Signer
 
 
 class Conversation(Struct, frozen=True):
@@ -44,14 +44,6 @@ class Conversation(Struct, frozen=True):
     """Whether the client asked for it outright."""
     thinking_budget_tokens: int | None
     has_prefill: bool
-
-
-class Signer(Struct, frozen=True):
-    """Who vouches for thinking blocks."""
-
-    secret: bytes
-    model: str
-    owner: str
 
 
 def build_conversation(call: Call, family: Family, signer: Signer) -> Conversation:
@@ -135,25 +127,13 @@ def _assistant_message(content: tuple[blocks.InputBlock, ...], path: str, signer
             case blocks.TextBlock(text=text):
                 texts.append(text)
             case blocks.ThinkingBlock():
-                if _is_ours(block, f"{path}.content.{index}", signer):
+                if signer.is_own(block, f"{path}.content.{index}"):
                     thoughts.append(block.thinking)
             case blocks.ToolUseBlock():
                 calls.append(ChatToolCall(block.id, block.name, msgspec.json.decode(block.input)))
             case _:
                 pass  # history that only the model which wrote it can read (wire/blocks.py)
     return ChatMessage("assistant", "".join(texts), thinking="\n".join(thoughts) or None, tool_calls=tuple(calls))
-
-
-def _is_ours(block: blocks.ThinkingBlock, path: str, signer: Signer) -> bool:
-    """Whether this model thought this. Thinking of another model is passed over; a forgery is refused."""
-    verdict = verify(signer.secret, signer.model, signer.owner, block.thinking, signature=block.signature)
-    if verdict is Verdict.FORGED:
-        raise InvalidRequest(
-            "Invalid `signature` in `thinking` block",
-            path=f"{path}.signature",
-            hint="send thinking blocks back unchanged",
-        )
-    return verdict is Verdict.GENUINE
 
 
 def _tool_result(block: blocks.ToolResultBlock, path: str) -> ChatMessage:

@@ -24,7 +24,8 @@ from renga.engine.protocol import EngineStats, Generation, Launch
 from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.local.generation import Answering, answer_tokens
-from renga.providers.local.prompt import Conversation, Signer, build_conversation
+from renga.providers.local.prompt import Conversation, build_conversation
+from renga.wire.signature import Signer
 from renga.wire.stream import Batch
 
 _LONG_BODY_BYTES = 64 * 1024

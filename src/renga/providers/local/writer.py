@@ -16,9 +16,8 @@ import msgspec
 
 from renga import ids
 from renga.engine.parse import Piece, Text, Thinking, ToolArguments, ToolEnd, ToolStart
-from renga.providers.local.prompt import Signer
 from renga.wire import blocks, stream
-from renga.wire.signature import sign
+from renga.wire.signature import Signer
 from renga.wire.stream import Batch
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
@@ -63,7 +62,7 @@ class Writer:
             return
         if self._open == "thinking":
             thought = "".join(self._thought) if self._show_thinking else ""
-            signature = sign(self._signer.secret, self._signer.model, self._signer.owner, thought)
+            signature = self._signer.sign(thought)
             events.append(stream.ContentBlockDelta(self._index, stream.SignatureDelta(signature)))
             self._thought.clear()
         events.append(stream.ContentBlockStop(self._index))
