@@ -50,6 +50,8 @@ Handle: TypeAlias = Any  # openvino_genai exports no name for what add_request r
 _FINISHES: dict[str, Finish] = {"STOP": "stop", "LENGTH": "length"}
 _READ_BYTES = 1 << 18
 _KERNEL_CACHE = 0
+"""Kernels that OpenVINO keeps for shapes that it met. With its own 5,000 a process grew by 0.6 MB a request, as every
+mix of prompts is a new shape; with none it stays at 0.3 GB and a step takes as long as before (measured)."""
 
 
 class Running:
