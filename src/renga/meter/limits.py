@@ -118,8 +118,11 @@ class Bucket:
 
     def settle(self, amount: int, now_ns: int) -> None:
         """Correct what was taken by `amount`: more if positive, give back if negative."""
-        self._fill(now_ns)
-        self.take(amount)
+        level = self._level + (now_ns - self._seen_ns) * self.limit
+        # Full first, then corrected: what ran over while the request ran does not come back.
+        level = (level if level < self._full else self._full) - amount * MINUTE_NS
+        self._level = level if level < self._full else self._full
+        self._seen_ns = now_ns
 
     def read(self, now_ns: int, now_us: int) -> Reading:
         """What it says now. `now_us` is the same moment since 1970."""
