@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 import huggingface_hub
 import pytest
-from tests.engine.conftest import Running, collect, make_tokenizer_json
+from tests.engine.conftest import TAGS, Running, collect, make_tokenizer_json
 
 from renga.engine.client import EngineClient
 from renga.engine.families import detect_family
@@ -145,6 +145,24 @@ async def test_hokku_answers(tmp_path: Path) -> None:
         assert hokku.vocabulary.decode(answer.token_ids)
     finally:
         await client.stop()
+
+
+async def test_logits_without_a_token_are_never_chosen_by_a_grammar(model: Model, tmp_path: Path) -> None:
+    for file in model.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    definition = json.loads((tmp_path / "tokenizer.json").read_text())
+    definition["added_tokens"] = [token for token in definition["added_tokens"] if token["special"]]
+    for tag in TAGS:
+        definition["model"]["vocab"].pop(tag, None)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(definition))
+    padded = load_model(str(tmp_path), cache_folder=tmp_path / "cache")
+    assert padded.vocabulary.size == padded.vocabulary_size - len(TAGS)
+    async with Running(padded) as client:
+        for seed in range(5):
+            question = Generation([9, 10], 500, seed=seed, temperature=2.0, grammar="root ::= [^x]{100}")
+            answer = await collect(client, question)
+            assert max(answer.token_ids) < padded.vocabulary.size
+        assert (await collect(client, Generation([9, 10], 500, temperature=3.0))).finish
 
 
 def test_config_without_a_shape_leaves_the_cache_to_the_engine(model: Model, tmp_path: Path) -> None:

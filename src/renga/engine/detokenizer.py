@@ -18,22 +18,24 @@ from renga.engine.entries import keep_entry
 from renga.engine.vocabulary import Vocabulary
 
 FILE_NAME = "openvino_detokenizer.xml"
+FORMAT = 2
+"""Part of the key of a cache entry; to be raised with every change of what is written."""
 
 
-def save_detokenizer(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write the detokenizer into `folder`, unless it is there already.
+def save_detokenizer(vocabulary: Vocabulary, folder: Path, *, size: int) -> None:
+    """Write the detokenizer of `size` tokens into `folder`, unless it is there already.
+
+    A model may have more logits than its tokenizer has tokens; to grammars those are as special tokens are.
 
     Cost: 0.3 s for 49 k tokens, most of it OpenVINO's import.
     """
-    keep_entry(folder, lambda made: _save(_grammar_bytes(vocabulary), made / FILE_NAME))
+    keep_entry(folder, lambda made: _save(_grammar_bytes(vocabulary, size), made / FILE_NAME))
 
 
-def _grammar_bytes(vocabulary: Vocabulary) -> list[bytes]:
+def _grammar_bytes(vocabulary: Vocabulary, size: int) -> list[bytes]:
     """List the bytes of every token as grammars may use them."""
-    return [
-        b"\xff%d" % token_id if vocabulary.is_special(token_id) else vocabulary.token_bytes(token_id)
-        for token_id in range(vocabulary.size)
-    ]
+    spelled = (b"" if vocabulary.is_special(index) else vocabulary.token_bytes(index) for index in range(size))
+    return [spelling or b"\xff%d" % index for index, spelling in enumerate(spelled)]
 
 
 def _save(tokens: list[bytes], path: Path) -> None:

@@ -152,6 +152,7 @@ def describe(metadata: dict[str, Any]) -> dict[str, str]:
     heads = value("attention.head_count")
     config = {
         "model_type": architecture,
+        "vocab_size": len(tokens),
         "max_position_embeddings": value("context_length", 2048),
         "num_hidden_layers": value("block_count"),
         "num_attention_heads": heads,
@@ -187,7 +188,8 @@ def convert(source: Path, folder: Path) -> None:
         link = Path(scratch, "model.gguf")
         link.symlink_to(source.resolve())  # GenAI saves beside the name that it was given (measured)
         words = Path(scratch, "vocabulary")
-        save_detokenizer(Vocabulary.load(folder / "tokenizer.json"), words)
+        vocabulary = Vocabulary.load(folder / "tokenizer.json")
+        save_detokenizer(vocabulary, words, size=vocabulary.size)
         scheduler = genai.SchedulerConfig()
         scheduler.num_kv_blocks = 1
         try:  # with a tokenizer given, GenAI does not build its own, which fails for sentencepiece (measured)

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import platformdirs
 
+from renga.engine import detokenizer
 from renga.engine.chat import PLAIN_TEMPLATE, ChatTemplate
 from renga.engine.entries import keep_entry
 from renga.engine.families import Family
@@ -64,6 +65,8 @@ class Model(msgspec.Struct, frozen=True):
     context_tokens: int
     """What the model was made for; `launch` may allow less."""
     stop_token_ids: tuple[int, ...]
+    vocabulary_size: int
+    """Number of the model's logits: that of its tokens, or more."""
     kv_bytes_per_token: int
     """Key-value cache of one token, at most; 0 if the model does not say."""
     sampling: Sampling = Sampling()
@@ -74,11 +77,12 @@ class Model(msgspec.Struct, frozen=True):
         cached_tokens = cache_blocks * _KV_BLOCK_TOKENS or self.context_tokens
         weight_bytes = (self.folder / "openvino_model.bin").stat().st_size
         step_tokens = max(32, min(512, _STEP_WEIGHT_BYTES // weight_bytes))
-        tokenizer = (self.folder / "tokenizer.json").read_bytes()
+        key = hashlib.sha256((self.folder / "tokenizer.json").read_bytes())
+        key.update(f"{self.vocabulary_size} {detokenizer.FORMAT}".encode())
         return Launch(
             model_folder=str(self.folder),
-            vocabulary_folder=str(self.cache_folder / "vocabularies" / hashlib.sha256(tokenizer).hexdigest()[:16]),
-            vocabulary_size=self.vocabulary.size,
+            vocabulary_folder=str(self.cache_folder / "vocabularies" / key.hexdigest()[:16]),
+            vocabulary_size=self.vocabulary_size,
             stop_token_ids=self.stop_token_ids,
             context_tokens=min(self.context_tokens, cached_tokens),
             batched_tokens_max=1 << (step_tokens.bit_length() - 1),
@@ -218,6 +222,7 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
         family=template.family,
         context_tokens=config.get("max_position_embeddings", 2048),
         stop_token_ids=_flatten(ends),
+        vocabulary_size=max(vocabulary.size, config.get("vocab_size", 0)),
         kv_bytes_per_token=_measure_kv(config),
         sampling=_read_sampling(generation),
     )

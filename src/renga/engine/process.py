@@ -295,7 +295,8 @@ def _find_vocabulary(launch: Launch) -> str:
         from renga.engine.detokenizer import save_detokenizer
         from renga.engine.vocabulary import Vocabulary
 
-        save_detokenizer(Vocabulary.load(Path(launch.model_folder, "tokenizer.json")), Path(launch.vocabulary_folder))
+        vocabulary = Vocabulary.load(Path(launch.model_folder, "tokenizer.json"))
+        save_detokenizer(vocabulary, Path(launch.vocabulary_folder), size=launch.vocabulary_size)
     return launch.vocabulary_folder
 
 

@@ -100,6 +100,8 @@ class Vocabulary:
 
         Cost: 1 us the first time, 0.1 us after.
         """
+        if token_id >= len(self._bytes):  # models pad their logits
+            return b""
         known = self._bytes[token_id]
         if known is None:
             known = self._bytes[token_id] = self._compute_bytes(token_id)
