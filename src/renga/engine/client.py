@@ -281,7 +281,7 @@ class EngineClient:
     def receive(self, report: Report, child: Child) -> None:
         """Take one report in; what belongs to a request that was left is dropped."""
         match report:
-            case Tokens(request_id, batch):
+            case Tokens(request_id, batch, _):
                 if inbox := self._inboxes.get(request_id):
                     inbox.put(batch)
             case Failed(request_id, reason, message):

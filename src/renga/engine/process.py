@@ -163,6 +163,7 @@ class Engine:
                 logprobs += output.generated_log_probs
                 finish = _FINISHES.get(output.finish_reason.name)
         running.token_ids += token_ids
+        count = len(token_ids)
         if finish is None and running.handle.get_status().name == "IGNORED":
             del self._running[request_id]
             return [Failed(request_id, "invalid", "the prompt does not fit into the engine's key-value cache")]
@@ -172,7 +173,8 @@ class Engine:
                 del token_ids[-1], logprobs[-1]
         elif not token_ids:
             return []
-        return [Tokens(request_id, TokenBatch(token_ids, logprobs, finish))]
+        is_first = len(running.token_ids) == count
+        return [Tokens(request_id, TokenBatch(token_ids, logprobs, finish), is_first)]
 
     def _survive(self, error: RuntimeError) -> list[Report]:
         """Clear the pipeline after a step that raised, and start again whoever had no part in it.
@@ -330,17 +332,32 @@ class Connection:
         return True
 
 
-def run(connection: Connection, engine: Engine) -> None:
-    """Serve until the other end is gone."""
+def run(connection: Connection, engine: Engine, *, flush_interval_ms: float) -> None:
+    """Serve until the other end is gone.
+
+    A small model steps every 2 ms, and an event for each token would cost the server more than the model takes.
+    """
+    pending: list[Report] = []
+    flushed_ns = 0
     while True:
         commands = connection.receive(wait=not engine.busy)
         if commands is None:
             return
-        reports = [report for command in commands for report in engine.handle(command)]
+        pending += [report for command in commands for report in engine.handle(command)]
         if engine.busy:
-            reports += engine.step()
-        if not connection.send(reports):
-            return
+            pending += engine.step()
+        now_ns = time.monotonic_ns()
+        is_due = now_ns - flushed_ns >= flush_interval_ms * 1e6
+        if is_due or not engine.busy or any(map(_is_urgent, pending)):
+            if not connection.send(pending):
+                return
+            pending = []
+            flushed_ns = now_ns
+
+
+def _is_urgent(report: Report) -> bool:
+    """Whether someone waits for this very report: a first or last batch, or an error."""
+    return not isinstance(report, Tokens) or report.batch.finish is not None or report.is_first
 
 
 def main() -> None:
@@ -358,7 +375,7 @@ def main() -> None:
     load_ms = (time.monotonic_ns() - started_ns) / 1e6
     info = ModelInfo(launch.vocabulary_size, launch.context_tokens, launch.stop_token_ids, load_ms)
     if connection.send([Ready(info)]):
-        run(connection, engine)
+        run(connection, engine, flush_interval_ms=launch.flush_interval_ms)
 
 
 if __name__ == "__main__":

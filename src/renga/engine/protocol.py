@@ -35,6 +35,8 @@ class Launch(msgspec.Struct, frozen=True):
     """Tokens of one step, prompt chunks and decoded ones together. Bounds how long one step, and so a cancel, takes."""
     cache_blocks: int = 0
     """Key-value blocks, those of the prefix cache included; 0 is 1 GiB of them."""
+    flush_interval_ms: float = 20.0
+    """Tokens that come faster than this are sent together; a request's first and last go at once."""
     device: str = "CPU"
     """An OpenVINO device name."""
     threads: int = 0
@@ -128,6 +130,8 @@ class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
 
     request_id: int
     batch: TokenBatch
+    is_first: bool = False
+    """Whether nothing came before it."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
