@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.meter.conftest import PRICED, FakeClock, make_outcome
 
-from renga.config import LimitSettings, PriceSettings
+from renga.config import LimitSettings, PriceSettings, load_config
 from renga.errors import PermissionDenied
 from renga.meter.keys import KeyRing, make_key
 from renga.meter.lease import Lease, Terms
@@ -386,3 +386,13 @@ def test_a_budget_set_while_the_server_runs_knows_what_was_spent(clock: FakeCloc
     ring.run(fresh)
     with pytest.raises(BudgetSpent, match=r"\$3\.00 a month"):
         meter.reserve(key=key.key_id)
+
+
+def test_the_settings_of_the_guide_load(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "limits.md"
+    file = tmp_path / "renga.toml"
+    file.write_text(guide.read_text("utf-8").partition("```toml\n")[2].partition("```")[0])
+    config = load_config(file, {})
+    assert config.limits.requests_per_minute == 600
+    assert config.limits.warn_usd_per_month == 200
+    assert config.prices["vllm/*"].output_usd == 0

@@ -106,6 +106,8 @@ class Account:
         self._requests = _resize(self._requests, limits.requests_per_minute, now_ns)
         self._input = _resize(self._input, limits.input_tokens_per_minute, now_ns)
         self._output = _resize(self._output, limits.output_tokens_per_minute, now_ns)
+        # What was spent before may be past them already.
+        self._warn()
 
     def reserve(self, input_bytes: int, max_tokens: int) -> Hold:
         """Take what a request is expected to need.

@@ -20,7 +20,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from renga import ids
 from renga.config import StoreSettings, database_url
@@ -30,6 +30,7 @@ from renga.store.rows import KeyRow
 
 _POLL_INTERVAL_S = 0.01
 _STOP_LIMIT_S = 15.0
+_RESPAWN_LIMIT_S = 60.0
 _LOG_TAIL = 4000
 _PRIVATE = ("RENGA_", "ANTHROPIC_", "OPENAI_")
 
@@ -133,6 +134,22 @@ def served(settings: ServedSettings) -> Generator[Served]:
                 server.stop()
             finally:
                 _kill_group(server.process.pid)
+
+
+@contextmanager
+def respawned(server: Served) -> Generator[Served]:
+    """The same server again after kill -9, on what the first one left, for the length of a `with`."""
+    _kill_group(server.process.pid)
+    server.process.wait()
+    again = structs.replace(server, process=_spawn(server.folder, server.folder / "renga.toml"))
+    try:
+        again.wait_ready(_RESPAWN_LIMIT_S)
+        yield again
+    finally:
+        try:
+            again.stop()
+        finally:
+            _kill_group(again.process.pid)
 
 
 def write_known_key(data_dir: Path, secret: str) -> None:
