@@ -118,6 +118,7 @@ def test_the_sdk_waits_and_succeeds(client: Anthropic, server: Served) -> None:
         ask(0)
     headers = refused.value.response.headers
     assert headers["retry-after"] in ("1", "2")
+    assert 0 < int(headers["retry-after-ms"]) <= 1000 * int(headers["retry-after"])
     assert "x-should-retry" not in headers
     assert all(name in headers for name in NAMES)
     assert 0 < int(headers["anthropic-ratelimit-output-tokens-remaining"]) < 3_000

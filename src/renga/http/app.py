@@ -205,6 +205,9 @@ def _error_headers(exchange: Exchange, error: RengaError) -> list[Header]:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
     if isinstance(error, LimitReached):
         headers += render_limits(error.state)
+        if retry_after_s is not None:
+            # SDKs prefer it, and so wait no longer than they must.
+            headers.append((b"retry-after-ms", b"%d" % math.ceil(retry_after_s * 1000)))
     if isinstance(error, BudgetSpent):
         # SDKs would otherwise sleep until the next day or month: they obey any retry-after.
         headers.append((b"x-should-retry", b"false"))
