@@ -29,5 +29,18 @@ def test_every_setting_and_command_is_there() -> None:
     settings = reference.render_settings()
     assert all(f"`{row.name.rpartition('.')[2]}`" in settings for row in settings_table())
     commands = reference.render_commands()
-    for name in ("serve", "ask", "models", "usage", "doctor", "get", "keys create", "keys list", "keys revoke"):
+    for name in (
+        "serve",
+        "ask",
+        "models",
+        "usage",
+        "doctor",
+        "get",
+        "keys create",
+        "keys list",
+        "keys revoke",
+        "route calibrate",
+        "route check",
+        "route explain",
+    ):
         assert f"## `renga {name}`" in commands

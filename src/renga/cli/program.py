@@ -14,6 +14,7 @@ from renga.cli.get import get
 from renga.cli.keys import keys
 from renga.cli.models import models
 from renga.cli.outcome import run_command
+from renga.cli.route import route
 from renga.cli.serve import serve
 from renga.cli.usage import usage
 
@@ -32,6 +33,7 @@ def build_program() -> typer.Typer:
     for command in (serve, ask, models, usage, doctor, get):
         program.command()(command)
     program.add_typer(keys, name="keys")
+    program.add_typer(route, name="route")
     return program
 
 

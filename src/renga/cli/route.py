@@ -1,0 +1,361 @@
+"""`renga route calibrate|check|explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from renga.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from renga.route.floor import Certificate, Question, Refusal
+    from renga.route.outcomes import Outcomes
+    from renga.route.score import Scorer, Triage
+    from renga.wire.request import MessageRequest
+
+route = typer.Typer(
+    help="Prove what may be kept at the small tier, and see what triage says of a request.", no_args_is_help=True
+)
+
+Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"]
+"""`route/floor.py` has the same; it is not imported for `--help`, because numpy would be."""
+
+_AUTO = "`auto` tries haiku, and goes up only where haiku fails."
+_NO_CERTIFICATES_YET = f"In this version the server does not use certificates yet: {_AUTO}"
+_NO_TRIAGE_YET = f"In this version the server does not ask triage yet: {_AUTO}"
+_MEANINGS = {
+    "haiku": "haiku answers, and nothing is checked",
+    "verify": "haiku answers, and the answer is checked before it is kept",
+    "up": "haiku is not asked",
+}
+_DECISIONS = 21
+"""Decisions that are timed, after one that is not: the first one of a process pays for loading."""
+
+
+@route.command("calibrate")
+def calibrate(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="FILE", help="Outcomes: one JSON object a line (guides/routing.md).")
+    ],
+    floor: Annotated[
+        float, typer.Option("--floor", metavar="POINTS", help="At most so many points of 100 below the large model.")
+    ] = 2.0,
+    confidence: Annotated[
+        float, typer.Option("--confidence", metavar="P", help="How sure to be of that, 0.5 to 1.")
+    ] = 0.9,
+    small: Annotated[str, typer.Option("--small", metavar="NAME", help="Whose answers may be kept.")] = "haiku",
+    large: Annotated[str, typer.Option("--large", metavar="NAME", help="Who answers the rest.")] = "opus",
+    ranking: Annotated[Ranking, typer.Option("--ranking", help="Which evidence decides what is kept.")] = "confidence",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the certificate here.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the threshold that saves most while the floor is proven to hold, and write its certificate.
+
+    Exit code 1 if nothing can be proven: then everything has to be escalated.
+    """
+    from datetime import UTC, datetime
+
+    from renga.cli.table import print_json
+    from renga.route.floor import Question, Refusal
+    from renga.route.outcomes import Reading, read_outcomes
+
+    if small == large:
+        raise typer.BadParameter(f"{small!r} is the small model too; name two", param_hint="--large")
+    if output is not None and output.resolve() == data.resolve():
+        raise typer.BadParameter("it would overwrite the outcomes", param_hint="--output")
+    question = Question(
+        small, large, floor, confidence, ranking=ranking, created_on=datetime.now(UTC).date().isoformat()
+    )
+    # Too few rows are an answer here and no mistake in the file: the refusal says how many it takes for this floor.
+    outcomes = read_outcomes(data, Reading((small, large), rows_min=0))
+    found = _prove(outcomes, question, data)
+    if not isinstance(found, Refusal) and output is not None:
+        _write_certificate(found, output)
+    if as_json:
+        print_json({"refused": found} if isinstance(found, Refusal) else found)
+    elif isinstance(found, Refusal):
+        _print_refusal(found, question, output)
+    else:
+        _print_lines(_render_certificate(found, _render_rows(found, outcomes), _saving_unit(outcomes, question)))
+        _print_proven(output)
+    if isinstance(found, Refusal):
+        raise typer.Exit(1)
+
+
+@route.command("check")
+def check(
+    certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate of `renga route calibrate`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Read a certificate and print what it proves. One that is damaged or was edited is refused."""
+    from renga.cli.table import print_json
+    from renga.errors import ConfigError
+    from renga.route.floor import decode_certificate
+
+    try:
+        data = certificate.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", path=str(certificate)) from error
+    try:
+        found = decode_certificate(data, str(certificate))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not a certificate: {error}", path=str(certificate)) from error
+    if as_json:
+        print_json(found)
+        return
+    unit = f"of what {found.top} alone costs, or of its calls where the outcomes had no costs"
+    shrunk = f"; the proof is everyone's, the threshold its own, from {found.group_rows:,} rows"
+    group = [("group", found.group + (shrunk if found.group_rows else ""))] if found.group else []
+    _print_lines(
+        [
+            *_render_certificate(found, f"{found.rows:,}", unit),
+            *group,
+            ("data", f"sha256 {found.data_sha256}"),
+            ("made on", found.created_on or "unknown"),
+        ]
+    )
+    print(f"The seal fits. {_NO_CERTIFICATES_YET}")
+
+
+@route.command("explain")
+def explain(
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="The question; with - it is read from stdin.")
+    ] = None,
+    request: Annotated[
+        Path | None, typer.Option("--request", metavar="FILE", help="A whole Messages request as JSON instead.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what triage decides for a request, and why. Nothing is sent anywhere."""
+    from renga.route.score import Scorer, load_prior
+
+    asked = _read_request(prompt, request)
+    decided, decision_us = _time_decision(Scorer(load_prior()), asked)
+    if as_json:
+        from renga.cli.table import print_json
+
+        print_json(
+            {
+                "route": decided.route,
+                "score": decided.score,
+                "reasons": decided.reasons,
+                "decision_us": round(decision_us, 1),
+            }
+        )
+        return
+    _print_lines(
+        [
+            ("route", f"{decided.route}: {_MEANINGS[decided.route]}"),
+            ("score", f"{decided.score:+.2f} (0: a typical exam question; higher: longer, with rarer words)"),
+            ("reasons", _render_reasons(decided)),
+            ("decided in", f"{decision_us:.0f} us (median of {_DECISIONS})"),
+        ]
+    )
+    print(_NO_TRIAGE_YET)
+
+
+def _prove(outcomes: Outcomes, question: Question, file: Path) -> Certificate | Refusal:
+    """What the floor says, with what would make its answer meaningless refused first.
+
+    Raises: ConfigError naming the file if no row has the evidence, or the costs cannot be a share of anything.
+    """
+    import math
+
+    import numpy as np
+
+    from renga.errors import ConfigError
+    from renga.route.floor import Refusal, calibrate
+    from renga.route.outcomes import ROWS_MIN
+
+    _check_evidence(outcomes, question, file)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = calibrate(outcomes, question)
+    if isinstance(found, Refusal):
+        return found
+    if found.rows < ROWS_MIN:
+        detail = f"{found.rows} labels are too few to choose among thresholds: {ROWS_MIN} are needed."
+        return Refusal("too_few_rows", f"{detail} Everything is escalated.", found.rows, ROWS_MIN)
+    if not all(map(math.isfinite, (found.saving_share, found.saving_low, found.saving_high))):
+        raise ConfigError(
+            f"costs_nano_usd of {question.top} are 0, so nothing can be saved of them",
+            path=str(file),
+            hint="leave the costs out to count calls",
+        )
+    return found
+
+
+def _check_evidence(outcomes: Outcomes, question: Question, file: Path) -> None:
+    """Raises: ConfigError if no row has the evidence that ranks; it names what the rows have instead."""
+    from renga.errors import ConfigError
+    from renga.route.outcomes import Signals
+
+    evidence = [row.evidence for row in outcomes.rows]
+    present = [
+        name for name in Signals.__struct_fields__ if any(getattr(signals, name) is not None for signals in evidence)
+    ]
+    if not evidence or question.ranking in present:
+        return
+    others = ", ".join(f"--ranking {name}" for name in present)
+    raise ConfigError(
+        f"no row has evidence.{question.ranking}, by which to rank",
+        path=str(file),
+        hint=f"the rows allow {others}" if others else "guides/routing.md shows what a row looks like",
+    )
+
+
+def _render_rows(found: Certificate, outcomes: Outcomes) -> str:
+    count = len(outcomes.rows)
+    with_evidence = sum(getattr(row.evidence, found.ranking) is not None for row in outcomes.rows)
+    share = "all" if with_evidence == count else f"{with_evidence:,}"
+    text = f"{count:,}, {share} with evidence.{found.ranking}"
+    if with_evidence < count:
+        text += "; the others are never kept"
+    if found.rows < count:
+        text += f"; {found.rows:,} drawn of them, so that each had the same chance to be labelled"
+    return text
+
+
+def _saving_unit(outcomes: Outcomes, question: Question) -> str:
+    pair = (question.small, question.top)
+    priced = sum(all(name in row.costs_nano_usd for name in pair) for row in outcomes.rows)
+    if priced == len(outcomes.rows):
+        return f"of what {question.top} alone costs"
+    missing = "no costs" if not priced else f"costs in {priced:,} rows only"
+    return f"of {question.top}'s calls ({missing}, so calls are counted)"
+
+
+def _render_certificate(found: Certificate, rows: str, unit: str) -> list[tuple[str, str]]:
+    """The lines that `calibrate` and `check` share."""
+    if found.ranking == "triage":
+        rule = f"triage <= {-found.threshold + 0.0:.6g}"
+    else:
+        rule = f"{found.ranking} >= {found.threshold:.6g}"
+    return [
+        ("rows", rows),
+        ("floor", _render_floor(found.floor_points, found.top)),
+        ("confidence", _render_share(found.confidence)),
+        ("bound", f"{found.bound_points:.2f} points ({found.loss_points:.2f} seen; {found.method} test)"),
+        ("threshold", f"{found.small} is kept where {rule}"),
+        ("kept", f"{100 * found.kept_share:.1f} % of requests"),
+        (
+            "saving",
+            f"{100 * found.saving_share:.1f} % {unit}; 90 % interval {100 * found.saving_low:.1f} to "
+            f"{100 * found.saving_high:.1f} %",
+        ),
+    ]
+
+
+def _render_floor(points: float, top: str) -> str:
+    return f"{points:g} point{'' if points == 1 else 's'} below {top}"
+
+
+def _render_share(share: float) -> str:
+    return f"{100 * share:.10g} %"
+
+
+def _render_reasons(decided: Triage) -> str:
+    if decided.reasons == ("score",):
+        return "score: no threshold is in force, so nothing is kept unchecked"
+    return ", ".join(decided.reasons)
+
+
+def _print_lines(lines: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"{name:<{width}}  {value}")
+
+
+def _print_refusal(refusal: Refusal, question: Question, output: Path | None) -> None:
+    _print_lines(
+        [
+            ("rows", f"{refusal.rows:,}"),
+            ("floor", _render_floor(question.floor_points, question.top)),
+            ("confidence", _render_share(question.confidence)),
+        ]
+    )
+    print(f"Nothing may be kept: {refusal.detail}")
+    if output is not None:
+        print(f"{output} was not written." + (" The one that is there is older." if output.exists() else ""))
+
+
+def _print_proven(output: Path | None) -> None:
+    if output is None:
+        print("No file was written; -o FILE writes the certificate.")
+    else:
+        print(f"Wrote {output}. {_NO_CERTIFICATES_YET}")
+
+
+def _write_certificate(found: Certificate, output: Path) -> None:
+    """Write it whole or not at all: a reader never meets half a certificate.
+
+    Raises: ConfigError if it cannot be written; a file that was there is then unchanged.
+    """
+    import os
+
+    from renga.errors import ConfigError
+    from renga.route.floor import encode_certificate
+
+    half = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        half.write_bytes(encode_certificate(found))
+        half.replace(output)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise ConfigError(f"cannot be written: {error.strerror}", path=str(output)) from error
+
+
+def _read_request(prompt: str | None, file: Path | None) -> MessageRequest:
+    """Raises: BadParameter if there is nothing to decide on, ConfigError naming the file if it holds no request."""
+    from renga.wire.request import MessageRequest, Turn
+
+    if file is not None:
+        if prompt is not None:
+            raise typer.BadParameter("a prompt and a request are two questions; give one", param_hint="--request")
+        return _decode_file(file)
+    try:
+        text = sys.stdin.read() if prompt == "-" else prompt
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"stdin is not text: {error}", param_hint="prompt") from error
+    if not text or not text.strip():
+        raise typer.BadParameter(
+            'nothing to explain, as in: renga route explain "Why is the sky blue?"', param_hint="prompt"
+        )
+    return MessageRequest(model="auto", messages=(Turn("user", text),), max_tokens=1024)
+
+
+def _decode_file(file: Path) -> MessageRequest:
+    """Read by the newest version's rules, or by the older one's where those refuse it."""
+    from renga.errors import ConfigError, InvalidRequest
+    from renga.wire.messages import decode_request
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", path=str(file)) from error
+    try:
+        return decode_request(data, "2026-10-21")
+    except InvalidRequest as newest:
+        try:
+            return decode_request(data, "2023-06-01")
+        except InvalidRequest:
+            raise ConfigError(newest.sentence(), path=str(file)) from newest
+
+
+def _time_decision(scorer: Scorer, asked: MessageRequest) -> tuple[Triage, float]:
+    """The decision, and the median of how long it takes in microseconds."""
+    from statistics import median
+    from time import perf_counter_ns
+
+    decided = scorer.decide(asked)
+    times_ns: list[int] = []
+    for _ in range(_DECISIONS):
+        began_ns = perf_counter_ns()
+        scorer.decide(asked)
+        times_ns.append(perf_counter_ns() - began_ns)
+    return decided, median(times_ns) / 1000

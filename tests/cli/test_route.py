@@ -1,0 +1,318 @@
+"""`renga route`: what it proves, what it refuses, and that the guide's commands print what the guide says."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from tests.cli.conftest import LIMIT_S, RENGA, Shell
+
+from renga.route.floor import decode_certificate, encode_certificate
+from renga.route.outcomes import OutcomeRow, Signals, encode_outcomes
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "routing.md"
+NAMES = ["rows", "floor", "confidence", "bound", "threshold", "kept", "saving"]
+GOOD = '{"id": "a", "scores": {"haiku": 1, "opus": 1}, "evidence": {"confidence": 0.9}}'
+
+
+def draw_rows(count: int) -> tuple[OutcomeRow, ...]:
+    """Haiku is right more often the surer its evidence is; opus always is."""
+    draw = random.Random(7).random
+    rows: list[OutcomeRow] = []
+    for number in range(count):
+        sure = draw()
+        right = float(draw() < 1.0 - 0.6 * (1.0 - sure) ** 2)
+        evidence = Signals(confidence=sure, triage=-sure)
+        costs = {"haiku": 100, "opus": 4_000}
+        rows.append(OutcomeRow(f"r{number}", {"haiku": right, "opus": 1.0}, evidence=evidence, costs_nano_usd=costs))
+    return tuple(rows)
+
+
+def write_rows(shell: Shell, rows: tuple[OutcomeRow, ...]) -> None:
+    (shell.folder / "outcomes.jsonl").write_bytes(encode_outcomes(rows))
+
+
+def read_lines(out: str) -> dict[str, str]:
+    """The `name  value` lines; sentences are left out."""
+    return dict(re.findall(r"^([a-z]+(?: [a-z]+)?) {2,}(.+)$", out, re.MULTILINE))
+
+
+def calibrate(shell: Shell, *arguments: str) -> tuple[int, dict[str, str], str]:
+    done = shell.call("route", "calibrate", "--data", "outcomes.jsonl", *arguments)
+    return done.code, read_lines(done.out), done.out + done.err
+
+
+def test_a_certificate_is_proven_written_and_read_back(shell: Shell) -> None:
+    write_rows(shell, draw_rows(600))
+    done = shell.run("route", "calibrate", "--data", "outcomes.jsonl", "--floor", "2", "-o", "certificate.json")
+    assert (done.code, done.err) == (0, "")
+    lines = read_lines(done.out)
+    assert list(lines) == NAMES
+    assert lines["rows"] == "600, all with evidence.confidence"
+    assert lines["floor"] == "2 points below opus"
+    assert lines["confidence"] == "90 %"
+    assert "of what opus alone costs; 90 % interval" in lines["saving"]
+    assert "Wrote certificate.json. In this version the server does not use certificates yet" in done.out
+    certificate = decode_certificate((shell.folder / "certificate.json").read_bytes())
+    assert lines["threshold"] == f"haiku is kept where confidence >= {certificate.threshold:.6g}"
+    assert lines["kept"] == f"{100 * certificate.kept_share:.1f} % of requests"
+    assert certificate.loss_points < certificate.bound_points <= 2.0
+    assert sorted(file.name for file in shell.folder.glob("*.json*")) == ["certificate.json", "outcomes.jsonl"]
+    checked = shell.run("route", "check", "certificate.json")
+    assert (checked.code, checked.err) == (0, "")
+    again = read_lines(checked.out)
+    assert list(again) == [*NAMES, "data", "made on"]
+    assert {name: again[name] for name in NAMES[1:-1]} == {name: lines[name] for name in NAMES[1:-1]}
+    assert again["data"] == f"sha256 {certificate.data_sha256}"
+    assert "The seal fits." in checked.out
+
+
+def test_json_is_the_certificate(shell: Shell) -> None:
+    write_rows(shell, draw_rows(600))
+    done = shell.call("route", "calibrate", "--data", "outcomes.jsonl", "--json", "-o", "certificate.json")
+    assert done.out.encode() == (shell.folder / "certificate.json").read_bytes()
+    assert shell.call("route", "check", "certificate.json", "--json").out == done.out
+
+
+def test_triage_keeps_below_its_threshold_without_a_minus_too_many(shell: Shell) -> None:
+    write_rows(shell, draw_rows(600))
+    _, by_confidence, _ = calibrate(shell)
+    code, by_triage, _ = calibrate(shell, "--ranking", "triage")
+    assert code == 0
+    kept = by_confidence["threshold"].removeprefix("haiku is kept where confidence >= ")
+    assert by_triage["threshold"] == f"haiku is kept where triage <= -{kept}"
+
+
+def test_models_have_the_names_that_the_file_gives_them(shell: Shell) -> None:
+    rows = tuple(replace(row, scores={"s": row.scores["haiku"], "l": 1.0}) for row in draw_rows(600))
+    write_rows(shell, rows)
+    code, _, text = calibrate(shell)
+    assert code == 1
+    assert text == "renga: outcomes.jsonl:1: no score for haiku, opus (it has: s, l)\n"
+    code, lines, _ = calibrate(shell, "--small", "s", "--large", "l", "--floor", "1")
+    assert (code, lines["floor"]) == (0, "1 point below l")
+    assert "of l's calls (no costs, so calls are counted)" in lines["saving"]
+    assert calibrate(shell, "--small", "s", "--large", "s")[0] == 2
+
+
+def test_what_some_rows_lack_is_said(shell: Shell) -> None:
+    rows = draw_rows(800)
+    rows = tuple(
+        replace(row, evidence=Signals(), costs_nano_usd={}, propensity=0.5) if number % 4 == 0 else row
+        for number, row in enumerate(rows)
+    )
+    write_rows(shell, rows)
+    code, lines, _ = calibrate(shell, "--floor", "3")
+    assert code == 0
+    assert "800, 600 with evidence.confidence; the others are never kept; " in lines["rows"]
+    assert "so that each had the same chance to be labelled" in lines["rows"]
+    assert "costs in 600 rows only, so calls are counted" in lines["saving"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "b", "scores": {"haiku": 1}}', "no score for opus (it has: haiku)"),
+        ('{"id": "b", "scores": {"haiku": 1.2, "opus": 1}}', "score 1.2 of haiku is not between 0 and 1"),
+        ('{"id": "b", "scores": {"haiku": "good", "opus": 1}}', "not an outcome: Expected `float`"),
+        ('{"id": "a", "scores": {"haiku": 1, "opus": 1}}', "id `a` stands on line 1 already (give each request one"),
+        ('{"id": "b", "scores": ', "not JSON"),
+    ],
+)
+def test_a_wrong_row_is_named_with_its_line(shell: Shell, line: str, said: str) -> None:
+    (shell.folder / "outcomes.jsonl").write_text(f"{GOOD}\n\n{line}\n")
+    done = shell.call("route", "calibrate", "--data", "outcomes.jsonl", "-o", "certificate.json")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"renga: outcomes.jsonl:3: {said}")
+    assert done.err.count("\n") == 1
+    assert not (shell.folder / "certificate.json").exists()
+
+
+def test_a_wrong_row_in_a_process_of_its_own(shell: Shell) -> None:
+    (shell.folder / "outcomes.jsonl").write_text(f'{GOOD}\n{{"id": "b", "scores": {{"opus": 1}}}}\n')
+    done = shell.run("route", "calibrate", "--data", "outcomes.jsonl")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "renga: outcomes.jsonl:2: no score for haiku (it has: opus)\n"
+
+
+def test_too_few_rows_keep_nothing(shell: Shell) -> None:
+    write_rows(shell, draw_rows(113))
+    (shell.folder / "certificate.json").write_text("old")
+    done = shell.run("route", "calibrate", "--data", "outcomes.jsonl", "-o", "certificate.json")
+    assert (done.code, done.err) == (1, "")
+    assert read_lines(done.out) == {"rows": "113", "floor": "2 points below opus", "confidence": "90 %"}
+    assert "Nothing may be kept: 113 labels cannot prove" in done.out
+    assert "114 are needed. Everything is escalated." in done.out
+    assert done.out.endswith("certificate.json was not written. The one that is there is older.\n")
+    assert (shell.folder / "certificate.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(("count", "needed"), [(0, 22), (60, 100)])
+def test_a_loose_floor_needs_rows_too(shell: Shell, count: int, needed: int) -> None:
+    rows = tuple(replace(row, scores={"haiku": 1.0, "opus": 1.0}) for row in draw_rows(count))
+    write_rows(shell, rows)
+    code, _, text = calibrate(shell, "--floor", "10")
+    assert code == 1
+    assert f": {needed} are needed. Everything is escalated." in text
+
+
+def test_a_floor_that_nothing_holds_keeps_nothing(shell: Shell) -> None:
+    write_rows(shell, tuple(replace(row, scores={"haiku": 0.0, "opus": 1.0}) for row in draw_rows(300)))
+    done = shell.call("route", "calibrate", "--data", "outcomes.jsonl", "--json", "-o", "certificate.json")
+    assert done.code == 1
+    refused = msgspec.json.decode(done.out)["refused"]
+    assert (refused["reason"], refused["rows"], refused["rows_needed"]) == ("no_threshold_passes", 300, 114)
+    assert not (shell.folder / "certificate.json").exists()
+
+
+def test_what_cannot_be_ranked_or_saved_is_refused(shell: Shell) -> None:
+    write_rows(shell, draw_rows(300))
+    code, _, text = calibrate(shell, "--ranking", "agreement")
+    assert (code, text) == (
+        1,
+        "renga: outcomes.jsonl: no row has evidence.agreement, by which to rank "
+        "(the rows allow --ranking confidence, --ranking triage)\n",
+    )
+    write_rows(shell, tuple(replace(row, costs_nano_usd={"haiku": 0, "opus": 0}) for row in draw_rows(300)))
+    code, _, text = calibrate(shell, "--floor", "5")
+    assert code == 1
+    assert "costs_nano_usd of opus are 0" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["calibrate"], 2, "Missing option '--data'"),
+        (["calibrate", "--data", "none.jsonl"], 1, "none.jsonl: cannot be read: No such file"),
+        (["calibrate", "--data", "one.jsonl", "--floor", "0"], 1, "a floor of 0 points is not between 0 and 100"),
+        (["calibrate", "--data", "one.jsonl", "--floor", "nan"], 1, "a floor of nan points"),
+        (["calibrate", "--data", "one.jsonl", "--confidence", "1"], 1, "a confidence of 1 is not between 0.5 and 1"),
+        (["calibrate", "--data", "one.jsonl", "--ranking", "luck"], 2, "'luck'"),
+        (["calibrate", "--data", "one.jsonl", "-o", "./one.jsonl"], 2, "it would overwrite the outcomes"),
+        (["check", "none.json"], 1, "none.json: cannot be read: No such file"),
+        (["check", "one.jsonl"], 1, "one.jsonl: not a certificate: "),
+        (["check", "bytes.json"], 1, "bytes.json: not a certificate: "),
+        (["explain"], 2, "nothing to explain"),
+        (["explain", "  "], 2, "nothing to explain"),
+        (["explain", "-"], 2, "nothing to explain"),
+        (["explain", "x", "--request", "one.jsonl"], 2, "give one"),
+        (["explain", "--request", "none.json"], 1, "none.json: cannot be read: No such file"),
+        (["explain", "--request", "one.jsonl"], 1, "one.jsonl: "),
+        (["explain", "--request", "bytes.json"], 1, "bytes.json: "),
+    ],
+)
+def test_an_error_is_one_line(shell: Shell, arguments: list[str], code: int, message: str) -> None:
+    (shell.folder / "one.jsonl").write_text(GOOD + "\n")
+    (shell.folder / "bytes.json").write_bytes(b'{"format": 1, "small": "\xff\xfe"}')
+    done = shell.call("route", *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith("renga: ")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "changed", "said"),
+    [
+        (rb'"floor_points": 2.0', b'"floor_points": 1.0', "it was changed after it was written"),
+        (rb'"threshold": [\d.]+', b'"threshold": 0.0', "it was changed after it was written"),
+        (rb'"seal": "\w+"', b'"seal": ""', "it was changed after it was written"),
+        (rb'"format": 1', b'"format": 2', "format 2 is not 1"),
+        (rb'"rows": 600,', b"", "not a certificate: Object missing required field `rows`"),
+        (rb"\}\s*$", b"", "not a certificate: Input data was truncated"),
+    ],
+)
+def test_a_certificate_that_was_edited_is_refused(shell: Shell, pattern: bytes, changed: bytes, said: str) -> None:
+    write_rows(shell, draw_rows(600))
+    assert calibrate(shell, "-o", "certificate.json")[0] == 0
+    file = shell.folder / "certificate.json"
+    edited, count = re.subn(pattern, changed, file.read_bytes())
+    assert count == 1
+    file.write_bytes(edited)
+    done = shell.call("route", "check", "certificate.json")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"renga: certificate.json: {said}")
+
+
+def test_a_group_says_whose_proof_it_has(shell: Shell) -> None:
+    write_rows(shell, draw_rows(600))
+    assert calibrate(shell, "-o", "certificate.json")[0] == 0
+    file = shell.folder / "certificate.json"
+    certificate = decode_certificate(file.read_bytes())
+    for rows, said in ((0, "team"), (40, "team; the proof is everyone's, the threshold its own, from 40 rows")):
+        file.write_bytes(encode_certificate(replace(certificate, group="team", group_rows=rows)))
+        assert read_lines(shell.call("route", "check", "certificate.json").out)["group"] == said
+
+
+def test_a_prompt_is_explained(shell: Shell) -> None:
+    done = shell.run("route", "explain", "-", stdin="Why is the sky blue?\n")
+    assert (done.code, done.err) == (0, "")
+    lines = read_lines(done.out)
+    assert list(lines) == ["route", "score", "reasons", "decided in"]
+    assert lines["route"] == "verify: haiku answers, and the answer is checked before it is kept"
+    assert re.fullmatch(r"\d+ us \(median of 21\)", lines["decided in"])
+    assert "the server does not ask triage yet" in done.out
+    longer = shell.call("route", "explain", "Prove that every compact Hausdorff space is normal. " * 9, "--json")
+    short = shell.call("route", "explain", "Why is the sky blue?", "--json")
+    hard, easy = (msgspec.json.decode(each.out) for each in (longer, short))
+    assert hard["score"] > easy["score"]
+    assert (easy["route"], easy["reasons"]) == ("verify", ["score"])
+    assert 0.0 < easy["decision_us"] < 1e6
+
+
+def test_a_whole_request_is_explained_with_its_shape(shell: Shell) -> None:
+    tool = {"name": "get_weather", "input_schema": {"type": "object"}}
+    request = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "Rain?"}], "tools": [tool]}
+    (shell.folder / "request.json").write_bytes(msgspec.json.encode(request | {"stop_sequences": ["END"]}))
+    done = shell.call("route", "explain", "--request", "request.json")
+    assert done.code == 0
+    assert read_lines(done.out)["reasons"] == "tools, stop_sequences"
+    # This ended with the newest version, and is still right in the older one.
+    text = {"type": "text", "text": "2"}
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "1"}}
+    turns = [{"role": "user", "content": "1?"}, {"role": "assistant", "content": [document, text]}]
+    turns.append({"role": "user", "content": "3?"})
+    (shell.folder / "request.json").write_bytes(msgspec.json.encode(request | {"messages": turns}))
+    assert shell.call("route", "explain", "--request", "request.json").code == 0
+
+
+def test_the_guide_says_what_the_commands_print(shell: Shell) -> None:
+    text = GUIDE.read_text("utf-8")
+    (shell.folder / "tiny.jsonl").write_text(find_block(text, "jsonl"))
+    (shell.folder / "invent.py").write_text(find_block(text, "python"))
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+        expected = "".join(f"{line}\n" for line in block.splitlines() if not line.startswith("$ "))
+        printed = "".join(run_line(shell, command) for command in commands)
+        assert hide_moments(printed) == hide_moments(expected), commands
+
+
+def run_line(shell: Shell, command: str) -> str:
+    """What a line of the guide prints. Only `renga` runs in this process: eight more would cost 6 s."""
+    if command.startswith("renga "):
+        done = shell.call(*shlex.split(command)[1:])
+        return done.out + done.err
+    path = os.pathsep.join((str(RENGA.parent), os.environ["PATH"]))
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=shell.folder, env=shell.environ | {"PATH": path}, text=True, timeout=LIMIT_S, check=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ).stdout  # fmt: skip
+
+
+def find_block(text: str, language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def hide_moments(text: str) -> str:
+    """Without the day and the microseconds, which are each run's own."""
+    return re.sub(r"(made on    ).*", r"\1DAY", re.sub(r"\d+ us \(", "N us (", text))
