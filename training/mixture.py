@@ -15,7 +15,7 @@ import numpy
 from tqdm import tqdm
 
 from training.documents import Document, Encoder
-from training.generators import copying, extraction, grounded, labels, support, tools
+from training.generators import copying, extraction, fresh, grounded, labels, support, tools
 from training.sources import prose
 from training.tokenizer import load_tokenizer
 
@@ -40,6 +40,8 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (copying.copying, 3.0),
     (grounded.desk_passage, 4.0),
     (grounded.prose_passage, 4.0),
+    (fresh.mention, 6.0),
+    (fresh.facts, 4.0),
 )
 """Generator and its share of the documents, in per cent."""
 
@@ -47,21 +49,22 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
 COPIES: tuple[tuple[Generator, float], ...] = ((copying.copying, 65.0), (support.recall, 35.0))
 """The second mixture, for the part of the run in which copying is learned."""
 FOCUS: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 36.0),
-    (labels.topic, 3.0),
-    (labels.moderate, 8.0),
-    (extraction.slots, 19.0),
-    (extraction.records, 4.0),
-    (tools.invented, 13.0),
-    (tools.from_slots, 3.0),
-    (support.desk, 8.0),
-    (support.macros, 0.5),
+    (labels.classify, 30.0),
+    (labels.topic, 9.0),
+    (fresh.mention, 11.0),
+    (labels.moderate, 6.0),
+    (extraction.slots, 16.0),
+    (extraction.records, 6.0),
+    (tools.invented, 11.0),
+    (tools.from_slots, 1.5),
+    (support.desk, 4.0),
     (support.hand_over, 1.0),
     (support.refusal, 0.2),
     (support.small_talk, 0.5),
     (support.arithmetic, 0.3),
-    (grounded.desk_passage, 4.0),
-    (grounded.prose_passage, 1.5),
+    (grounded.desk_passage, 2.0),
+    (fresh.facts, 5.0),
+    (grounded.prose_passage, 1.0),
 )
 """The third mixture, for the second half of the run: less of what only prepares, more of what a desk is asked."""
 MIXTURES = {"main": MIXTURE, "copies": COPIES, "focus": FOCUS}

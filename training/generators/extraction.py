@@ -8,6 +8,7 @@ from typing import Any
 from renga.evals.invented import draw_record, fill_record
 from renga.evals.vocabulary import TRAINING
 from training.documents import Document, Turn, render_json
+from training.generators.fresh import draw_vocabulary
 from training.sources import slot_names, slot_rows
 
 INSTRUCTIONS = (
@@ -110,8 +111,9 @@ def _document(head: str, texts: list[str], objects: list[str], random: Random, f
 
 def records(random: Random) -> Document:
     """One to five invented texts under one invented schema; integers stay integers."""
-    record = draw_record(random, TRAINING, count=random.choice((2, 3, 3, 4, 5, 6)))
-    filled = [record, *(fill_record(random, TRAINING, record.fields) for _ in range(random.choice((0, 1, 2, 3, 4))))]
+    vocabulary = draw_vocabulary(random) if random.random() < 0.75 else TRAINING
+    record = draw_record(random, vocabulary, count=random.choice((2, 3, 3, 4, 5, 6)))
+    filled = [record, *(fill_record(random, vocabulary, record.fields) for _ in range(random.choice((0, 1, 2, 3, 4))))]
     names = [part.name for part in record.fields]
     nulls = random.random() < 0.2
     head = _instruction(names, random, nulls=nulls)

@@ -10,6 +10,7 @@ import re
 from random import Random
 
 from training.documents import Document, Turn, render_json
+from training.generators.fresh import decorate
 from training.sources import label_sets, moderation_rows, out_of_scope_texts, prose, read_corpus
 
 INSTRUCTIONS = (
@@ -29,6 +30,8 @@ INSTRUCTIONS = (
 NUMBERED = ("Reply with the number only.", "Answer with the option's number.", "Give only the number.")
 LETTERED = ("Reply with the letter only.", "Answer with the option's letter.", "Give only the letter.")
 NONE_NAMES = ("none of these", "other", "out_of_scope", "something else", "none", "unknown", "not listed")
+FRESH_SHARE = 0.5
+"""Share of the documents whose labels have to be read, because no two documents spell them alike."""
 MODERATION_NAMES = (
     ("hate", "offensive", "neither"),
     ("hate_speech", "offensive_language", "neither"),
@@ -46,7 +49,7 @@ def classify(random: Random) -> Document:
     if random.random() < 0.04:
         count = len(labels) if name == "banking77" else min(40, len(labels))
     chosen = random.sample(sorted(labels), count)
-    spelled = _spell(chosen, random)
+    spelled = decorate(chosen, random) if random.random() < FRESH_SHARE else _spell(chosen, random)
     turns = min(1 + int(random.expovariate(0.25)), 10)
     items = [(random.choice(labels[label]), spelled[label]) for label in random.choices(chosen, k=turns)]
     options = list(spelled.values())
@@ -57,7 +60,7 @@ def classify(random: Random) -> Document:
     elif random.random() < 0.1:
         # Nothing fits and no option says so: a random answer is the target, which teaches low confidence.
         items = [(_stranger(labels, chosen, random), random.choice(options))]
-    return _document(items, options, random, "classify")
+    return lay_out(items, options, random, "classify")
 
 
 def _stranger(labels: dict[str, list[str]], chosen: list[str], random: Random) -> str:
@@ -82,7 +85,7 @@ def _spell(chosen: list[str], random: Random) -> dict[str, str]:
     return {label: text.title().replace(" ", "") for label, text in words.items()}
 
 
-def _document(items: list[tuple[str, str]], options: list[str], random: Random, family: str) -> Document:
+def lay_out(items: list[tuple[str, str]], options: list[str], random: Random, family: str) -> Document:
     """Lay the options out, and put the instruction in the system text or before the first message."""
     random.shuffle(options)
     instruction = random.choice(INSTRUCTIONS)
@@ -143,7 +146,7 @@ def topic(random: Random) -> Document:
         names = {title: "_".join(name.split()) for title, name in names.items()}
     items = [(sentence, names[title]) for title, sentence in picked.items()]
     random.shuffle(items)
-    return _document(items[: random.choice((1, 2, 3))], list(names.values()), random, "topic")
+    return lay_out(items[: random.choice((1, 2, 3))], list(names.values()), random, "topic")
 
 
 @functools.cache

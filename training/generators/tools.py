@@ -9,6 +9,7 @@ from renga.evals.invented import draw_call, draw_request
 from renga.evals.vocabulary import TRAINING
 from training.documents import Document, Tool, ToolCall, Turn, render_json
 from training.generators.extraction import RENAMED, slots_by_intent
+from training.generators.fresh import draw_vocabulary
 from training.sources import read_corpus, slot_names, slot_rows
 
 SYSTEMS = (
@@ -19,6 +20,8 @@ SYSTEMS = (
     "You are an assistant with tools. Call exactly one of them.",
     "You help customers. Use a tool when one fits.",
 )
+FRESH_SHARE = 0.75
+"""Share of the documents whose tools and parameters have names of their own."""
 NO_TOOL = (
     "None of my tools can do that. Shall I pass you on to a specialist?",
     "I have no tool for that, so this needs a specialist.",
@@ -28,7 +31,8 @@ DONE = ("Done. {facts}", "That worked: {facts}", "It is done. {facts}", "Here is
 
 def invented(random: Random) -> Document:
     """One to five invented tools and up to five requests; the right tool may be missing, a result may come back."""
-    call = draw_call(random, TRAINING, tool_count=random.choice((1, 2, 3, 3, 4, 4, 5)))
+    vocabulary = draw_vocabulary(random) if random.random() < FRESH_SHARE else TRAINING
+    call = draw_call(random, vocabulary, tool_count=random.choice((1, 2, 3, 3, 4, 4, 5)))
     shape = random.choice(("full", "bare", "bare", "open"))
     tools = [Tool(tool.name, tool.description, _shape(tool.schema(), shape)) for tool in call.tools]
     turns = [Turn("user", call.message)]
@@ -40,7 +44,7 @@ def invented(random: Random) -> Document:
         for _ in range(random.choice((0, 0, 1, 2, 3, 4))):
             if random.random() < 0.3:
                 turns += _result(call.arguments, random)
-            call = draw_request(random, TRAINING, call.tools)
+            call = draw_request(random, vocabulary, call.tools)
             turns += [Turn("user", call.message), Turn("assistant", "", (ToolCall(call.name, call.arguments),))]
     return Document(tuple(turns), random.choice(SYSTEMS), tuple(tools), "invented")
 

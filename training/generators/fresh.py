@@ -1,0 +1,149 @@
+"""Names that are new in every document: labels, tools, fields and facts made of words drawn from prose.
+
+A model that has seen two hundred labels and thirty field names knows them by heart and stops reading the prompt; asked
+for a new one it writes an old one (training/log.md). Here nothing can be known by heart.
+"""
+
+import functools
+import re
+from collections import Counter
+from random import Random
+
+from renga.evals.invented import Parameter, Vocabulary
+from renga.evals.values import draw_value, draw_word
+from renga.evals.vocabulary import HELD_OUT, TRAINING
+from training.documents import Document, Turn
+from training.sources import held_out_labels, prose
+
+KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "email", "phone", "count", "colour")
+PHRASES = (
+    "{name} {{}}",
+    "with {name} {{}}",
+    "{name}: {{}}",
+    "the {name} is {{}}",
+    "having {name} {{}}",
+    "of {name} {{}}",
+)
+DESCRIPTIONS = ("{name}", "{name}", "{name} of it", "{name} to use")
+
+
+@functools.cache
+def words() -> list[str]:
+    """Words of the prose, common and rare; no word of the held-out vocabulary or labels."""
+    barred = {word for label in held_out_labels() for word in label.split("_")}
+    barred |= {
+        *HELD_OUT.verbs,
+        *HELD_OUT.nouns,
+        *(word for part in HELD_OUT.parameters for word in part.name.split("_")),
+    }
+    counts: Counter[str] = Counter()
+    for _, text in prose()[::2]:
+        counts.update(re.findall(r"\b[a-z]{3,10}\b", text[:4000]))
+    return [word for word, count in counts.most_common(9000)[100:] if word not in barred]
+
+
+def draw_name(random: Random) -> str:
+    """One or two words, now and then made up."""
+    known = words()
+    if random.random() < 0.12:
+        return draw_word(random, syllables=2)
+    return " ".join(random.sample(known, random.choice((1, 1, 2))))
+
+
+def draw_vocabulary(random: Random) -> Vocabulary:
+    """Verbs, nouns and parameters of fresh names, with TRAINING's frames."""
+    known = words()
+    parameters: list[Parameter] = []
+    for _ in range(7):
+        name = draw_name(random)
+        phrases = tuple(phrase.format(name=name) for phrase in random.sample(PHRASES, 3))
+        description = random.choice(DESCRIPTIONS).format(name=name)
+        parameters.append(Parameter(name.replace(" ", "_"), random.choice(KINDS), description, phrases))
+    unique = {part.name: part for part in [*parameters, *random.sample(TRAINING.parameters, 2)]}
+    verbs = (*random.sample(known, 4), *random.sample(TRAINING.verbs, 4))
+    nouns = (*random.sample(known, 6), *random.sample(TRAINING.nouns, 2))
+    return Vocabulary(verbs, nouns, tuple(unique.values()), TRAINING.frames, TRAINING.descriptions)
+
+
+def decorate(labels: list[str], random: Random) -> dict[str, str]:
+    """Spell known labels in a way that has to be read: words added, dropped or in another order."""
+    spelled: dict[str, str] = {}
+    style = random.choice(("add", "add", "order", "code", "drop"))
+    for label in labels:
+        parts = label.rstrip("?").replace("-", "_").split("_")
+        if style == "add":
+            parts.insert(random.choice((0, len(parts))), random.choice(words()))
+        elif style == "order":
+            random.shuffle(parts)
+        elif style == "drop" and len(parts) > 2:
+            parts.remove(random.choice(parts))
+        elif style == "code":
+            parts.insert(0, random.choice("abcdefghkmnpqrstuvwxyz") + str(random.randint(1, 99)))
+        spelled[label] = random.choice(("_", "_", " ")).join(parts)
+    return spelled if len(set(spelled.values())) == len(labels) else {label: label for label in labels}
+
+
+MENTIONS = (
+    "I have a question about {}",
+    "{}?",
+    "can you help me with {}",
+    "tell me about {} please",
+    "there is something wrong with {}",
+    "i want to know more on {} and how it works",
+    "what about {} {filler}",
+    "{filler} {}",
+    "we need {} {filler}",
+)
+
+
+def mention(random: Random) -> Document:
+    """Fresh labels; the message has a label's words, in another order or among others."""
+    from training.generators.labels import lay_out
+
+    names = list(dict.fromkeys(draw_name(random) for _ in range(random.choice((3, 4, 5, 5, 6, 8, 10)))))
+    mark = random.choice(("_", "_", " ", "-"))
+    items: list[tuple[str, str]] = []
+    for name in random.sample(names, min(len(names), random.choice((1, 2, 4, 6)))):
+        parts = name.split()
+        kept = [random.choice(parts)] if random.random() < 0.4 else random.sample(parts, len(parts))
+        shown = random.choice((" ", " of ", " for the ")).join(part + random.choice(("", "", "s")) for part in kept)
+        filler = " ".join(random.sample(words(), random.randint(2, 6)))
+        items.append((random.choice(MENTIONS).format(shown, filler=filler), name.replace(" ", mark)))
+    return lay_out(items, [name.replace(" ", mark) for name in names], random, "mention")
+
+
+FACTS = (
+    ("The {a} of {s} is {v}.", "What is the {a} of {s}?"),
+    ("{s} has its {a} in {v}.", "Where does {s} have its {a}?"),
+    ("The {a} of {s} begins at {v}.", "When does the {a} of {s} begin?"),
+    ("{v} made the {a} of {s}.", "Who made the {a} of {s}?"),
+    ("For the {a}, {s} asks {v}.", "What does {s} ask for the {a}?"),
+    ("{s} sends every {a} to {v}.", "Where does {s} send every {a}?"),
+    ("The {a} is kept by {v}.", "By whom is the {a} kept?"),
+    ("{s} counts {v} as its {a}.", "What does {s} count as its {a}?"),
+    ("All {a} at {s} end on {v}.", "When do all {a} at {s} end?"),
+    ("The {a} of {s} can {b} {v}.", "How much can the {a} of {s} {b}?"),
+    ("{s} will {b} the {a} with {v}.", "With what will {s} {b} the {a}?"),
+    ("Any {a} must {b} {v}.", "What must any {a} {b}?"),
+)
+
+
+def facts(random: Random) -> Document:
+    """A passage of fresh facts, and questions on some of them."""
+    subjects = [draw_word(random, syllables=2).title() for _ in range(random.choice((1, 1, 2)))]
+    lines: list[str] = []
+    asked: list[tuple[str, str]] = []
+    for _ in range(random.choice((3, 4, 6, 8))):
+        parts = {"a": draw_name(random), "b": random.choice(words()), "s": random.choice(subjects)}
+        value = draw_value(random, random.choice(KINDS)).text
+        sentence, question = random.choice(FACTS)
+        line = sentence.format(v=value, **parts)
+        lines.append(line[0].upper() + line[1:])
+        asked.append((question.format(**parts), value))
+    random.shuffle(asked)
+    turns: list[Turn] = []
+    passage = " ".join(lines)
+    for question, value in asked[: random.choice((1, 2, 4))]:
+        shown = question if turns else f"{passage}\n\n{question}"
+        turns += [Turn("user", shown), Turn("assistant", value)]
+    return Document(tuple(turns), "Answer from the passage, as briefly as possible.", family="facts")
