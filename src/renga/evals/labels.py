@@ -5,6 +5,8 @@ import functools
 import gzip
 import json
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -28,9 +30,31 @@ Pairs = list[tuple[str, str]]
 """(text, label)"""
 
 
+def given_label(case: Case, answer: Answer) -> str:
+    """The label that an answer names, in text or in the object that a schema asked for."""
+    if case.schema is None:
+        return answer.text.strip()
+    try:
+        return str(json.loads(answer.text)["label"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text.strip()
+
+
 def is_label(case: Case, answer: Answer) -> float:
     """Whether the answer is the label, and nothing else."""
-    return float(answer.text.strip() == case.expected)
+    return float(given_label(case, answer) == case.expected)
+
+
+def hold_to_list(cases: list[Case]) -> list[Case]:
+    """The same cases with a schema that allows the listed labels and nothing else."""
+    held: list[Case] = []
+    for case in cases:
+        first, _, listing = case.system.partition("\n")
+        system = f'{first} Reply as JSON: {{"label": ...}}' + (f"\n{listing}" if listing else "")
+        properties = {"label": {"type": "string", "enum": list(case.options)}}
+        schema = {"type": "object", "properties": properties, "required": ["label"], "additionalProperties": False}
+        held.append(replace(case, system=system, schema=schema, max_tokens=case.max_tokens + 16))
+    return held
 
 
 def label_case(text: str, label: str, options: list[str], *, group: str = "") -> Case:
@@ -138,9 +162,13 @@ def draw_moderation(random: Random, most: int) -> list[Case]:
 
 
 def moderation_f1(cases: list[Case], answers: list[Answer]) -> float:
-    return macro_f1([case.expected for case in cases], [answer.text.strip() for answer in answers])
+    return macro_f1(
+        [case.expected for case in cases],
+        [given_label(case, answer) for case, answer in zip(cases, answers, strict=True)],
+    )
 
 
+@functools.cache
 def clinc_train() -> Pairs:
     return [(text, label) for text, label in clinc_parts()["train"]]
 
@@ -152,7 +180,11 @@ def by_label(pairs: Pairs) -> dict[str, list[str]]:
     return dict(found)
 
 
-SUITES = (
+def _held(draw: Callable[[Random, int], list[Case]]) -> Callable[[Random, int], list[Case]]:
+    return lambda random, most: hold_to_list(draw(random, most))
+
+
+_FREE = (
     Suite(
         "banking77, 10 labels",
         "accuracy",
@@ -188,4 +220,13 @@ SUITES = (
         moderation_f1,
     ),
 )
+SUITES: tuple[Suite, ...] = (
+    *_FREE,
+    *(
+        replace(suite, name=f"{suite.name}, held to the list", draw=_held(suite.draw), baseline=None, calibrated=False)
+        for suite in _FREE
+        if "77 labels" not in suite.name
+    ),
+)
+"""Free text first; then the same suites with `output_config.format`, which a client who wants a label would use."""
 SCOPE = Suite("clinc150, out of scope", "AUROC", 0.85, draw_scope, is_label, calibrated=False)
