@@ -140,7 +140,7 @@ class Passage:
         Raises: the last attempt's RengaError, or the first that no other target could mend.
         """
         assert self.plan is not None
-        failure: RengaError = ApiError("the plan has no attempt")
+        failure: RengaError | None = None
         for attempt in self.plan.attempts:
             self.attempt = attempt
             self.overhead_us = self.elapsed_us()
@@ -157,7 +157,7 @@ class Passage:
                 continue
             self._first_event_us = self.elapsed_us()
             return stream, first
-        raise failure
+        raise failure or ApiError("the plan has no attempt")
 
     def _record(self, error: RengaError | None) -> None:
         """Note how the attempt in hand ended."""

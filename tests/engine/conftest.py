@@ -22,6 +22,8 @@ import random_model
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+_HERE = Path(__file__).parent
+
 SPECIAL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|end|>")
 TAGS = ("<think>", "</think>", "<tools>", "</tools>", "<tool_call>", "</tool_call>")
 
@@ -86,7 +88,7 @@ def model(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run this folder's async tests in the loop of the engine that they share."""
     for item in items:
-        if isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
+        if _HERE in item.path.parents and isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
 
 

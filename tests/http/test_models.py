@@ -101,4 +101,5 @@ async def test_the_capability_tree(served):
     assert tree["effort"] == {"supported": False, "low": no, "medium": no, "high": no, "xhigh": no, "max": no}
     assert tree["server_tools"] == {"supported": True, "code_execution": no, "web_search": yes}
     assert tree["context_management"]["supported"] is True
-    assert tree["image_input"] == tree["batch"] == tree["compaction"] == no
+    assert tree["image_input"] == tree["batch"] == no
+    assert tree["compaction"] == {"supported": False, "summarize": no}

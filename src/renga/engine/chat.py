@@ -83,21 +83,24 @@ class Prompt(msgspec.Struct, frozen=True):
     """Whether the prompt ends inside a thinking block, so that the answer begins with thinking."""
 
 
+_NONCE = secrets.token_hex(8)
+_MARK = re.compile(f"\ue000{_NONCE}-([0-9]+)\ue001")
+"""The same for a whole process: what a client writes is never searched for marks, so knowing one is no use."""
+
+
 class Slots:
     """The client's strings of one rendering, by the marks that stand for them."""
 
     def __init__(self, control_tokens: tuple[str, ...]) -> None:
         self._control_tokens = control_tokens
-        self._nonce = secrets.token_hex(8)
         self._texts: list[str] = []
-        self._mark = re.compile(f"\ue000{self._nonce}-([0-9]+)\ue001")
 
     def hide(self, text: str) -> str:
         """Put a text into a slot and give its mark. The empty text stays, because templates ask whether it is."""
         if not text:
             return text
         self._texts.append(text)
-        return f"\ue000{self._nonce}-{len(self._texts) - 1}\ue001"
+        return f"\ue000{_NONCE}-{len(self._texts) - 1}\ue001"
 
     def hide_all(self, value: Any) -> Any:
         """Hide every string in a JSON value. Keys are looked up by templates, so only dangerous ones are hidden."""
@@ -114,14 +117,14 @@ class Slots:
 
     def hide_json(self, text: str) -> str:
         """Hide JSON that a template made of a value: the marks in it become strings again, escaped as JSON."""
-        return self.hide(self._mark.sub(self._escaped, text))
+        return self.hide(_MARK.sub(self._escaped, text))
 
     def _escaped(self, match: re.Match[str]) -> str:
         return json.dumps(self._texts[int(match[1])], ensure_ascii=False)[1:-1]
 
     def split(self, rendered: str) -> list[tuple[str, bool]]:
         """Cut a rendered text into (text, whether the template wrote it), in order."""
-        pieces = self._mark.split(rendered)
+        pieces = _MARK.split(rendered)
         return [
             (self._texts[int(piece)], False) if index % 2 else (piece, True)
             for index, piece in enumerate(pieces)

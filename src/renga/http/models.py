@@ -17,6 +17,7 @@ from renga.http.parts import HttpParts
 from renga.providers.base import Capabilities
 from renga.route.tiers import CatalogEntry
 from renga.wire.models import (
+    CompactionSupport,
     ContextManagementSupport,
     EffortSupport,
     ModelCapabilities,
@@ -113,12 +114,13 @@ def _capability_tree(can: Capabilities) -> ModelCapabilities:
     effort = _support(can.effort)
     thinking = _support(can.thinking)
     edits = _support("context_management" in can.fields)
+    compaction = _support("compaction" in can.fields)
     code, search = "code_execution" in can.server_tools, "web_search" in can.server_tools
     return ModelCapabilities(
         batch=_support(can.batch),
         citations=_support(can.citations),
         code_execution=_support(code),
-        compaction=_support("compaction" in can.fields),
+        compaction=CompactionSupport(compaction.supported, compaction),
         context_management=ContextManagementSupport(edits.supported, edits, edits, edits),
         effort=EffortSupport(can.effort, effort, effort, effort, effort, effort),
         image_input=_support(can.images),

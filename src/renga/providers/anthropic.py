@@ -107,6 +107,7 @@ class AnthropicProvider:
         self._settings = settings
         self._secret = secret
         self._policy = RetryPolicy(settings.max_retries, clock)
+        self._capabilities = {line.prefix: _line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
         variable = settings.api_key_env or "api_key_env"
         self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
         self._upstream = Upstream(
@@ -138,22 +139,7 @@ class AnthropicProvider:
 
     def capabilities(self, model: str) -> Capabilities:
         line = next((line for line in MODEL_LINES if model.startswith(line.prefix)), OTHER_MODELS)
-        return Capabilities(
-            max_input_tokens=min(line.max_input_tokens, self._settings.max_input_tokens),
-            max_output_tokens=min(line.max_output_tokens, self._settings.max_output_tokens),
-            tools=True,
-            structured_outputs=True,
-            thinking=True,
-            images=True,
-            pdfs=True,
-            citations=True,
-            prefill=line.prefill,
-            batch=True,
-            effort=line.effort,
-            files=True,
-            fields=frozenset({*DEMANDING, *DEMANDING_PARTS}),
-            server_tools=SERVER_TOOLS | CLIENT_TOOLSETS,
-        )
+        return self._capabilities[line.prefix]
 
     async def models(self) -> tuple[str, ...]:
         """Raises: RengaError when the upstream cannot be asked."""
@@ -229,6 +215,26 @@ class AnthropicProvider:
             if name.startswith(FORWARDED_PREFIX) and name not in OWN_HEADERS
         )
         return (*self._headers(call.version, call.betas), *forwarded)
+
+
+def _line_capabilities(line: ModelLine, settings: ProviderSettings) -> Capabilities:
+    """What the models of a line can do, within the limits that were set."""
+    return Capabilities(
+        max_input_tokens=min(line.max_input_tokens, settings.max_input_tokens),
+        max_output_tokens=min(line.max_output_tokens, settings.max_output_tokens),
+        tools=True,
+        structured_outputs=True,
+        thinking=True,
+        images=True,
+        pdfs=True,
+        citations=True,
+        prefill=line.prefill,
+        batch=True,
+        effort=line.effort,
+        files=True,
+        fields=frozenset({*DEMANDING, *DEMANDING_PARTS}),
+        server_tools=SERVER_TOOLS | CLIENT_TOOLSETS,
+    )
 
 
 class Relay:

@@ -51,13 +51,18 @@ class ThinkingSupport(Struct, frozen=True):
     types: ThinkingTypes
 
 
+class CompactionSupport(Struct, frozen=True):
+    supported: bool
+    summarize: Support
+
+
 class ModelCapabilities(Struct, frozen=True):
     """What a model can do, one leaf a capability."""
 
     batch: Support
     citations: Support
     code_execution: Support
-    compaction: Support
+    compaction: CompactionSupport
     context_management: ContextManagementSupport
     effort: EffortSupport
     image_input: Support
