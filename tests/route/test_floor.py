@@ -164,10 +164,24 @@ def test_small_groups_take_the_proof_of_all_and_weak_ones_a_stricter_threshold()
 def test_labels_that_were_drawn_more_often_are_thinned() -> None:
     rows = tuple(replace(row, propensity=1.0 if n % 2 else 0.25) for n, row in enumerate(draw_rows(2_000, 0)))
     kept = equalize_propensity(rows)
-    often = sum(row.propensity == 1.0 for row in kept)
+    often = sum(int(row.id) % 2 for row in kept)
     assert len(kept) - often == 1_000
     assert 180 < often < 320
+    assert {row.propensity for row in kept} == {0.25}
 
 
 def test_labels_needed_without_a_loss() -> None:
     assert [rows_needed(points / 100, 0.9) for points in (1, 2, 5)] == [230, 114, 45]
+
+
+def test_equalizing_twice_drops_nothing_more() -> None:
+    rows = outcomes(400).rows
+    mixed = tuple(replace(row, propensity=1.0 if index % 2 else 0.5) for index, row in enumerate(rows))
+    once = equalize_propensity(mixed)
+    assert 200 <= len(once) < 400
+    assert equalize_propensity(once) == once
+
+
+def test_a_certificate_of_other_bytes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not a certificate"):
+        decode_certificate(b'{"format": "\xff"}')

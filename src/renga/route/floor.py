@@ -193,12 +193,16 @@ def build_sample(rows: tuple[OutcomeRow, ...], question: Question) -> Sample:
 
 
 def equalize_propensity(rows: tuple[OutcomeRow, ...]) -> tuple[OutcomeRow, ...]:
-    """Drop rows at random until all had the same chance to be labelled, so that the tests' assumption holds."""
+    """Drop rows at random until all had the same chance to be labelled, so that the tests' assumption holds.
+
+    What is kept carries that chance, so that doing it again drops nothing.
+    """
     lowest = min((row.propensity for row in rows), default=1.0)
     if all(row.propensity == lowest for row in rows):
         return rows
     draws = np.random.default_rng(1).random(len(rows))
-    return tuple(row for row, draw in zip(rows, draws, strict=True) if draw < lowest / row.propensity)
+    kept = (row for row, draw in zip(rows, draws, strict=True) if draw < lowest / row.propensity)
+    return tuple(replace(row, propensity=lowest) for row in kept)
 
 
 def rows_needed(floor: float, confidence: float) -> int:
@@ -218,7 +222,7 @@ def decode_certificate(data: bytes, name: str = "certificate") -> Certificate:
     """
     try:
         certificate = msgspec.json.decode(data, type=Certificate)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"not a certificate: {error}", path=name, hint="run `renga route calibrate` again") from error
     if certificate.format != FORMAT:
         raise ConfigError(f"format {certificate.format} is not {FORMAT}", path=name, hint="calibrate again")

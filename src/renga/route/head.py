@@ -128,7 +128,7 @@ def fit_head(labels: Labels, prior: Head, prior_slope: float = 0.1) -> Head:
     Source: accelerated gradient, Nesterov 1983; FISTA's step, Beck and Teboulle 2009.
     """
     if not labels.features:
-        raise ConfigError("no labels to fit a head on", hint="send feedback first; the prior is used until then")
+        raise ConfigError("no labels to fit a head on", hint="the prior is used until there are some")
     design = _Design(labels.features, prior)
     target = (1.0 + np.asarray(labels.losses, np.float64)) / 2.0
     start = np.zeros(BUCKETS + len(DENSE_NAMES) + 1)

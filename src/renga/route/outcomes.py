@@ -131,7 +131,7 @@ def decode_outcomes(data: bytes, name: str, reading: Reading) -> Outcomes:
         raise ConfigError(
             f"{len(rows)} rows are too few, {reading.rows_min} are needed",
             path=name,
-            hint="until then everything is escalated; collect more with feedback or the shadow sampler",
+            hint="until then everything is escalated; collect more labels",
         )
     return Outcomes(tuple(rows), hashlib.sha256(data).hexdigest())
 
