@@ -20,7 +20,14 @@ from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
 from renga.providers.base import Call, Capabilities, Health
-from renga.providers.http import WHOLE_ANSWER_TIMEOUT_S, Endpoint, Headers, Upstream, UpstreamLost, UpstreamResponse
+from renga.providers.http import (
+    WHOLE_ANSWER_TIMEOUT_S,
+    Headers,
+    Upstream,
+    UpstreamLost,
+    UpstreamResponse,
+    build_endpoint,
+)
 from renga.providers.refusals import BY_TYPE, Source, clean_message, read_refusal
 from renga.providers.retry import Refusal, RetryPolicy, with_retries
 from renga.wire.blocks import OutputBlock
@@ -110,16 +117,7 @@ class AnthropicProvider:
         self._capabilities = {line.prefix: _line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
         variable = settings.api_key_env or "api_key_env"
         self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
-        self._upstream = Upstream(
-            Endpoint(
-                name=name,
-                base_url=settings.base_url,
-                connect_timeout_s=settings.connect_timeout_s,
-                first_byte_timeout_s=settings.first_event_timeout_s,
-                idle_timeout_s=settings.idle_timeout_s,
-                max_connections=settings.max_connections,
-            )
-        )
+        self._upstream = Upstream(build_endpoint(name, settings))
         self._running = False
 
     async def start(self) -> None:

@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from renga import __version__
+from renga.config import ProviderSettings
 from renga.errors import ApiError, ConfigError, InvalidRequest, Overloaded, RengaError, UpstreamTimedOut
 from renga.providers.connection import Connection, ConnectionLost, Silent
 
@@ -58,6 +59,18 @@ class Endpoint(Struct, frozen=True):
     first_byte_timeout_s: float
     idle_timeout_s: float
     max_connections: int
+
+
+def build_endpoint(name: str, settings: ProviderSettings) -> Endpoint:
+    """An upstream as it was set up in `[providers.NAME]`."""
+    return Endpoint(
+        name=name,
+        base_url=settings.base_url,
+        connect_timeout_s=settings.connect_timeout_s,
+        first_byte_timeout_s=settings.first_event_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        max_connections=settings.max_connections,
+    )
 
 
 class UpstreamResponse:

@@ -26,7 +26,7 @@ from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.counting import TokenCounter, estimate_tokens
-from renga.providers.http import Endpoint, Headers, Upstream, UpstreamLost, UpstreamResponse
+from renga.providers.http import Headers, Upstream, UpstreamLost, UpstreamResponse, build_endpoint
 from renga.providers.refusals import Source, read_refusal, render_refusal
 from renga.providers.retry import Refusal, RetryPolicy, with_retries
 from renga.wire.dialects import GENERIC, Dialect, detect_dialect
@@ -62,16 +62,7 @@ class OpenAICompatibleProvider:
         self._policy = RetryPolicy(settings.max_retries, clock)
         variable = settings.api_key_env or "api_key_env"
         self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
-        self._upstream = Upstream(
-            Endpoint(
-                name=name,
-                base_url=settings.base_url,
-                connect_timeout_s=settings.connect_timeout_s,
-                first_byte_timeout_s=settings.first_event_timeout_s,
-                idle_timeout_s=settings.idle_timeout_s,
-                max_connections=settings.max_connections,
-            )
-        )
+        self._upstream = Upstream(build_endpoint(name, settings))
         content = ("content-type", "application/json")
         self._headers: Headers = (content, ("authorization", f"Bearer {secret}")) if secret else (content,)
         self._counter = TokenCounter(self._post)

@@ -40,6 +40,7 @@ from renga.wire.openai import (
     TextPart,
     ToolCall,
 )
+from renga.wire.reading import render_document, render_search_result
 from renga.wire.request import (
     MessageRequest,
     ThinkingAdaptive,
@@ -239,12 +240,9 @@ def _render_part(block: blocks.InputBlock | blocks.ToolResultPart, path: str, di
         case blocks.ImageBlock():
             return [_render_image(block, path, dialect)]
         case blocks.DocumentBlock():
-            return [TextPart(_document_text(block, path))]
+            return [TextPart(render_document(block, path))]
         case blocks.SearchResultBlock():
-            text = "\n".join(part.text for part in block.content)
-            return [
-                TextPart(f'<search_result source="{block.source}" title="{block.title}">\n{text}\n</search_result>')
-            ]
+            return [TextPart(render_search_result(block))]
         case blocks.ToolReferenceBlock(tool_name=name):
             return [TextPart(f"The tool {name} can be called now.")]
         case blocks.BrowserStateBlock() | blocks.ContainerUploadBlock():
@@ -263,32 +261,6 @@ def _render_image(block: blocks.ImageBlock, path: str, dialect: Dialect) -> Imag
             raise InvalidRequest("This model reads images only as base64.", path=f"{path}.source.type")
         case _:
             raise InvalidRequest("Files are not available here.", path=f"{path}.source", hint="send the image itself")
-
-
-def _document_text(block: blocks.DocumentBlock, path: str) -> str:
-    match block.source:
-        case blocks.PlainTextSource(data=text):
-            body = text
-        case blocks.ContentSource(content=str() as text):
-            body = text
-        case blocks.ContentSource(content=tuple() as raws):
-            body = "\n".join(_raw_text(raw, f"{path}.source.content.{at}") for at, raw in enumerate(raws))
-        case _:
-            raise InvalidRequest(
-                "This model reads documents as plain text only.",
-                path=f"{path}.source.type",
-                hint="send a `text` source, or ask for a tier that reads PDFs",
-            )
-    title = f' title="{block.title}"' if block.title else ""
-    context = f"{block.context}\n" if block.context else ""
-    return f"<document{title}>\n{context}{body}\n</document>"
-
-
-def _raw_text(raw: msgspec.Raw, path: str) -> str:
-    try:
-        return msgspec.json.decode(raw, type=blocks.TextBlock).text
-    except msgspec.MsgspecError as error:
-        raise InvalidRequest("This model reads only text in documents.", path=path) from error
 
 
 def _render_tools(

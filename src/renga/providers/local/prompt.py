@@ -19,6 +19,7 @@ from renga.errors import InvalidRequest
 from renga.providers.base import Call
 from renga.wire import blocks
 from renga.wire.builtin_tools import builtin_definition
+from renga.wire.reading import render_document, render_search_result
 from renga.wire.request import (
     MessageRequest,
     ThinkingAdaptive,
@@ -148,36 +149,15 @@ def _block_text(block: blocks.InputBlock | blocks.ToolResultPart, path: str) -> 
         case blocks.TextBlock(text=text):
             return text
         case blocks.DocumentBlock():
-            return _document_text(block, path)
+            return render_document(block, path)
         case blocks.SearchResultBlock():
-            body = "\n".join(part.text for part in block.content)
-            return f'<search_result source="{block.source}" title="{block.title}">\n{body}\n</search_result>'
+            return render_search_result(block)
         case blocks.ImageBlock():
-            raise InvalidRequest("the local model cannot read images", path=path, hint="ask for a tier that can")
+            raise InvalidRequest("The local model cannot read images.", path=path, hint="ask for a tier that can")
         case blocks.ToolReferenceBlock():
             return f"Tool: {block.tool_name}"
         case _:
-            raise InvalidRequest("the local model cannot read this block in a user turn", path=path)
-
-
-def _document_text(block: blocks.DocumentBlock, path: str) -> str:
-    match block.source:
-        case blocks.PlainTextSource(data=text):
-            body = text
-        case blocks.ContentSource(content=str() as text):
-            body = text
-        case blocks.ContentSource(content=parts):
-            decoded = [msgspec.json.decode(part, type=blocks.InputBlock) for part in parts]
-            body = "\n".join(_block_text(part, f"{path}.source.content.{i}") for i, part in enumerate(decoded))
-        case _:
-            raise InvalidRequest(
-                "the local model reads documents as plain text only",
-                path=f"{path}.source.type",
-                hint="send a `text` source, or ask for a tier that reads PDFs",
-            )
-    title = f' title="{block.title}"' if block.title else ""
-    context = f"{block.context}\n" if block.context else ""
-    return f"<document{title}>\n{context}{body}\n</document>"
+            raise InvalidRequest("The local model cannot read this block in a user turn.", path=path)
 
 
 def _offered_tools(request: MessageRequest) -> tuple[list[tuple[ChatTool, bool, str]], Any]:
@@ -200,7 +180,7 @@ def _chat_tool(tool: Tool, path: str) -> ChatTool:
     definition = builtin_definition(tool)
     if definition is None:
         raise InvalidRequest(
-            f"the local model does not offer `{tool.type}`", path=path, hint="ask for a tier that has it"
+            f"The local model does not offer `{tool.type}`.", path=path, hint="ask for a tier that has it"
         )
     return ChatTool(definition.name, definition.description, definition.input_schema)
 
@@ -211,7 +191,7 @@ def _answer_schema(request: MessageRequest) -> dict[str, Any] | None:
         return None
     schema: object = msgspec.json.decode(wanted.schema)
     if not isinstance(schema, dict):
-        raise InvalidRequest("a JSON schema is an object", path="output_config.format.schema")
+        raise InvalidRequest("A JSON schema is an object.", path="output_config.format.schema")
     return cast("dict[str, Any]", schema)
 
 
