@@ -1,6 +1,6 @@
 """python -m training.evaluate: the suites of renga.evals, through a server or on a checkpoint in process.
 
-With `--url` the suites go through POST /v1/messages, as issue 3 asks. Without it the package (or, with `--checkpoint`,
+With `--url` the suites go through POST /v1/messages. Without it the package (or, with `--checkpoint`,
 a checkpoint exported on the way) answers in this process: the same pipeline, no server, no grammars.
 """
 

@@ -10,6 +10,7 @@ from typer.main import get_command
 from renga import __version__
 from renga.cli.ask import ask
 from renga.cli.doctor import doctor
+from renga.cli.evaluate import evaluate
 from renga.cli.get import get
 from renga.cli.keys import keys
 from renga.cli.models import models
@@ -32,6 +33,7 @@ def build_program() -> typer.Typer:
     program.callback()(_options)
     for command in (serve, ask, models, usage, doctor, get):
         program.command()(command)
+    program.command("eval")(evaluate)
     program.add_typer(keys, name="keys")
     program.add_typer(route, name="route")
     return program

@@ -129,8 +129,9 @@ NAMED_SECTIONS: dict[str, type[Struct]] = {"providers": ProviderSettings, "price
 
 VARIABLES: dict[str, str] = {
     "RENGA_CONFIG": "Path of the settings file, instead of ./renga.toml or the one in the user's settings folder.",
-    "RENGA_URL": "Server that `renga ask`, `models` and `get` talk to, instead of answering by themselves.",
+    "RENGA_URL": "Server that `renga ask`, `models`, `get` and `eval` talk to, instead of answering by themselves.",
     "RENGA_KEY": "Key that these commands send.",
+    "RENGA_SHARED": "Folder that holds `data/` with the public task sets, for `renga eval`.",
 }
 """Variables that are read but are no settings."""
 

@@ -1,0 +1,50 @@
+"""`renga eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from renga.cli.options import ConfigOption, DataOption, UrlOption, read_config
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="As clients name it: hokku, haiku, vllm/qwen3-8b.")] = "hokku",
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    url: UrlOption = None,
+    cases: Annotated[int, typer.Option(min=1, help="At most so many cases a suite.")] = 200,
+    suite: Annotated[list[str] | None, typer.Option(help="Only suites whose name begins so; may be repeated.")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Also measure speed.")] = False,
+) -> None:
+    """Score a model on the public task sets, through the Messages API, beside cheap baselines.
+
+    The sets are looked for in RENGA_SHARED, or in ../shared. Without --url a server is started for it.
+    """
+    from renga.cli.connection import environ, open_connection, wait_ready
+    from renga.errors import ConfigError
+    from renga.evals.client import HttpAnswerer
+    from renga.evals.data import shared_data
+    from renga.evals.report import Row, render_rows, run_suites
+
+    if not (shared_data() / "tasks").is_dir():
+        raise ConfigError(
+            f"the task sets are not in {Path(shared_data())}", hint="set RENGA_SHARED to the folder that holds data/"
+        )
+
+    def tell(row: Row) -> None:
+        print(render_rows([row]).split("\n", 2)[2], flush=True)
+
+    settings = read_config(config, data_dir)
+    with open_connection(settings, url, environ()) as connection:
+        wait_ready(connection, settings)
+        print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
+        run_suites(
+            HttpAnswerer(connection.url, connection.secret, model), cases_most=cases, names=suite or [], told=tell
+        )
+        if speed:
+            from renga.evals.speed import measure_speed, render_speed
+
+            print("\n" + render_speed(measure_speed(connection.url, connection.secret)))
