@@ -87,16 +87,22 @@ class Tally:
             self.moments[self.finished].set()
 
 
+LONG_ANSWER = {"type": "array", "items": {"type": "integer"}, "minItems": 200}
+
+
 def render_body(number: int) -> bytes:
     """A request: every fifth is to be abandoned and therefore long, every fifth is not streamed."""
     abandoned = is_abandoned(number)
     body = {
         "model": "haiku",
-        "max_tokens": 96 if abandoned else 8 + number % 17,
+        "max_tokens": 400 if abandoned else 8 + number % 17,
         "stream": number % 5 != 1,
         "system": SHARED_PREFIX if number % 3 == 0 else "You are brief.",
         "messages": [{"role": "user", "content": f"{QUESTIONS[0 if abandoned else number % 4]} ({number})"}],
     }
+    if abandoned:
+        # An answer that cannot end by itself before the client has left, whatever the model would rather say.
+        body["output_config"] = {"format": {"type": "json_schema", "schema": LONG_ANSWER}}
     return msgspec.json.encode(body)
 
 
