@@ -18,7 +18,10 @@ WEATHER = {
     "description": "The weather in a city.",
     "input_schema": {
         "type": "object",
-        "properties": {"city": {"type": "string"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]}},
+        "properties": {
+            "city": {"type": "string", "maxLength": 20},
+            "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+        },
         "required": ["city", "unit"],
     },
 }
@@ -78,7 +81,7 @@ async def test_counting_is_the_same_number_as_usage(ask: Asker, fields: dict[str
 
 async def test_a_forced_tool_is_called_with_valid_arguments(ask: Asker) -> None:
     for choice in ({"type": "any"}, {"type": "tool", "name": "get_weather"}):
-        answer = (await ask.send(tools=[WEATHER], tool_choice=choice, max_tokens=200, temperature=1)).json()
+        answer = (await ask.send(tools=[WEATHER], tool_choice=choice, max_tokens=2000, temperature=1)).json()
         assert answer["stop_reason"] == "tool_use"
         for block in answer["content"]:
             assert block["type"] == "tool_use"
@@ -89,7 +92,7 @@ async def test_a_forced_tool_is_called_with_valid_arguments(ask: Asker) -> None:
 
 async def test_one_tool_at_a_time_when_asked(ask: Asker) -> None:
     choice = {"type": "any", "disable_parallel_tool_use": True}
-    answer = (await ask.send(tools=[WEATHER], tool_choice=choice, max_tokens=200, temperature=1)).json()
+    answer = (await ask.send(tools=[WEATHER], tool_choice=choice, max_tokens=2000, temperature=1)).json()
     assert len(answer["content"]) == 1
 
 

@@ -127,6 +127,7 @@ def _serve_here(config: Config) -> Generator[Connection]:
 
     from renga import ids
     from renga.app import build
+    from renga.http.server import build_server_config
     from renga.meter.keys import KeyIdentity
     from renga.server import bind
 
@@ -134,9 +135,7 @@ def _serve_here(config: Config) -> Generator[Connection]:
     app = build(config)
     app.keys.admit(secret, KeyIdentity(COMMAND_KEY_ID, "command line"))
     with bind(msgspec.structs.replace(config.server, host="127.0.0.1", port=0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app.asgi, http="httptools", lifespan="on", log_config=None, access_log=False)
-        )
+        server = uvicorn.Server(build_server_config(app.asgi, config.server))
         thread = threading.Thread(target=_run, args=(server, listener), name="renga-server", daemon=True)
         thread.start()
         try:

@@ -36,11 +36,9 @@ class ServerHooks(Struct, frozen=True):
     """Awaited last, however serving ended."""
 
 
-def run_server(
-    application: Callable[..., Awaitable[None]], listener: socket.socket, settings: ServerSettings, hooks: ServerHooks
-) -> None:
-    """Serve on a socket until a signal; running requests get `drain_timeout_s` to end."""
-    config = uvicorn.Config(
+def build_server_config(application: Callable[..., Awaitable[None]], settings: ServerSettings) -> uvicorn.Config:
+    """uvicorn's settings, the same for every server that Renga starts."""
+    return uvicorn.Config(
         application,
         http=HttpProtocol,
         ws="none",
@@ -51,7 +49,13 @@ def run_server(
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
-    server = _Server(config, hooks.listening)
+
+
+def run_server(
+    application: Callable[..., Awaitable[None]], listener: socket.socket, settings: ServerSettings, hooks: ServerHooks
+) -> None:
+    """Serve on a socket until a signal; running requests get `drain_timeout_s` to end."""
+    server = _Server(build_server_config(application, settings), hooks.listening)
 
     async def run() -> None:
         try:

@@ -20,4 +20,4 @@ class Plan(Struct, frozen=True):
     why: str
     """Short and machine-readable, as `tier:haiku`, for the ledger and the `renga-plan` header."""
     echo_model: str
-    """What the client finds in `message.model`."""
+    """What the client finds in `message.model`; "" for the name of whichever target answers."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from renga.errors import InvalidRequest, NotFound, Overloaded
+from renga.errors import InvalidRequest, NotFound
 from renga.providers.base import Provider
 from renga.route.fit import refuse
 from renga.route.plan import Attempt, Plan
@@ -29,8 +29,8 @@ class Router:
     def plan(self, request: MessageRequest) -> Plan:
         """The attempts for a request.
 
-        Raises: NotFound if the model's name means nothing here; InvalidRequest if no target can serve the request;
-                Overloaded if the tier has no target at all.
+        Raises: NotFound if the model's name means nothing here or its tier has no target; InvalidRequest if no target
+                can serve the request.
         """
         named = self._catalog.resolve(request.model)
         candidates = self._candidates(named)
@@ -48,9 +48,9 @@ class Router:
                 refusal = refusal or error
             else:
                 fitting.append(attempt)
-        if not fitting:
-            raise refusal or Overloaded(f"model: {request.model} has no working target")
-        return Plan(tuple(self._ready_first(fitting)), _why(named), _echo_model(named, fitting[0]))
+        if refusal is not None and not fitting:
+            raise refusal
+        return Plan(tuple(self._ready_first(fitting)), _why(named), _echo_model(named))
 
     def _candidates(self, named: Named) -> list[Attempt]:
         if named.target is not None:
@@ -71,6 +71,6 @@ def _why(named: Named) -> str:
     return f"tier:{named.tier}" if named.tier else "target"
 
 
-def _echo_model(named: Named, first: Attempt) -> str:
-    """Official ids are echoed; a tier's name or `auto` answers with the model that was chosen."""
-    return named.echo_model if named.echo_model.startswith("claude-") else first.target.model
+def _echo_model(named: Named) -> str:
+    """Official ids are echoed; a tier's name or `auto` answers with the name of the model that did."""
+    return named.echo_model if named.echo_model.startswith("claude-") else ""

@@ -153,7 +153,7 @@ def test_prefill_turns_thinking_off() -> None:
 )
 def test_when_the_model_thinks(thinking: dict[str, object] | None, may: bool, must: bool) -> None:
     conversation = converse(max_tokens=2000, thinking=thinking)
-    assert (conversation.may_think, conversation.must_think) == (may, must)
+    assert (conversation.chat.thinking, conversation.must_think) == (may, must)
 
 
 def test_a_forced_tool_is_the_only_one_offered_and_none_offers_none() -> None:

@@ -39,10 +39,8 @@ class Conversation(Struct, frozen=True):
 
     chat: Chat
     rules: AnswerRules
-    may_think: bool
-    """Whether the client allowed thinking; the prompt may or may not open the block."""
     must_think: bool
-    """Whether the client asked for it outright."""
+    """Whether the client asked for thinking outright; `chat.thinking` says whether it is allowed."""
     thinking_budget_tokens: int | None
     has_prefill: bool
 
@@ -71,7 +69,6 @@ def build_conversation(call: Call, family: Family, signer: Signer) -> Conversati
     return Conversation(
         chat=Chat(tuple(messages), tuple(tool for tool, _, _ in tools), thinking=may_think and not has_prefill),
         rules=rules,
-        may_think=may_think and not has_prefill,
         must_think=must_think and not has_prefill,
         thinking_budget_tokens=budget,
         has_prefill=has_prefill,
