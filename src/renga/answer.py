@@ -25,7 +25,7 @@ from renga.route.plan import Attempt, Plan
 from renga.route.router import Router
 from renga.wire.errors import error_event
 from renga.wire.fold import Tally
-from renga.wire.request import ApiVersion, MessageRequest
+from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
 from renga.wire.stream import Batch
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Ask(Struct, frozen=True):
     arrived_ns: int
     """Monotonic, from the same clock as `Parts.clock`."""
     forwarded_headers: tuple[tuple[str, str], ...] = ()
+    service_tier: ServiceTier = "standard"
 
 
 async def answer(ask: Ask, parts: Parts) -> Answer:
@@ -70,6 +71,7 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
             ask.request.max_tokens,
             ask.request.stream,
             len(ask.raw),
+            ask.service_tier,
         )
     )
     passage = Passage(ask, lease, parts)
@@ -111,6 +113,7 @@ def _call(ask: Ask, plan: Plan, attempt: Attempt) -> Call:
         owner=ask.key_id,
         forwarded_headers=ask.forwarded_headers,
         echo_model=plan.echo_model,
+        service_tier=ask.service_tier,
     )
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, inspect
 
-NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
-Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+from renga.config.kinds import NonNegative, Positive
+
 ProviderKind: TypeAlias = Literal["anthropic", "openai_compatible"]
 
 

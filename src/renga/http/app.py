@@ -1,6 +1,6 @@
 """The server as one ASGI application: everything that holds for every request.
 
-Owns: the route table, authentication by default, limits, and errors as JSON.
+Owns: which routes there are, authentication by default, limits, and errors as JSON.
 Must never know: what a route does.
 Invariants: every request gets exactly one response, in the API's shape, with a request id; no route works without a key
 but those in `OPEN_ROUTES`; a log line never holds what a client sent.
@@ -13,15 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
-from msgspec import Struct
 
 from renga.errors import (
     ApiError,
     MethodNotAllowed,
-    NotFound,
     Overloaded,
     RateLimited,
     RengaError,
@@ -37,6 +32,7 @@ from renga.http.messages import count_tokens, create
 from renga.http.metrics import HttpMetrics
 from renga.http.models import get_model, list_models
 from renga.http.parts import HttpParts
+from renga.http.routes import Route, RouteTable
 from renga.http.vigil import ClientLeft, Vigil
 from renga.meter.limits import BudgetSpent, LimitReached
 from renga.wire.errors import encode_error
@@ -45,18 +41,8 @@ __all__ = ["ROUTES", "Guard", "HttpParts"]
 
 _log = logging.getLogger(__name__)
 
-Handler: TypeAlias = Callable[[Exchange, HttpParts], Awaitable[None]]
-
 OPEN_ROUTES = ("/", "/health", "/ready")
 """The only routes that work without a key."""
-
-
-class Route(Struct, frozen=True):
-    """One row of the route table. A path that ends in `{}` takes whatever follows: ids may have slashes."""
-
-    method: str
-    path: str
-    handler: Handler
 
 
 ROUTES: tuple[Route, ...] = (
@@ -86,11 +72,7 @@ class Guard:
     def __init__(self, parts: HttpParts) -> None:
         self._parts = parts
         self._metrics = HttpMetrics(parts.metrics)
-        self._exact: dict[str, dict[str, Route]] = {}
-        self._by_prefix: dict[str, dict[str, Route]] = {}
-        for route in ROUTES:
-            table = self._by_prefix if route.path.endswith("{}") else self._exact
-            table.setdefault(route.path.removesuffix("{}"), {})[route.method] = route
+        self._routes = RouteTable(ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -119,7 +101,7 @@ class Guard:
         try:
             if path not in OPEN_ROUTES:
                 exchange.key_id = identify_key(exchange.headers, self._parts.keys)
-            await self._find(path, exchange).handler(exchange, self._parts)
+            await self._routes.find(path, exchange).handler(exchange, self._parts)
         except RengaError as error:
             await self._fail(exchange, error)
         except ClientLeft:
@@ -127,28 +109,6 @@ class Guard:
         except Exception as error:
             log_unexpected(exchange, error)
             await self._fail(exchange, ApiError("Internal error."))
-
-    def _find(self, path: str, exchange: Exchange) -> Route:
-        """The route of a request.
-
-        Raises: NotFound, MethodNotAllowed.
-        """
-        methods = self._exact.get(path)
-        if methods is None:
-            for prefix, candidates in self._by_prefix.items():
-                if path.startswith(prefix) and len(path) > len(prefix):
-                    exchange.parameter = path[len(prefix) :]
-                    methods = candidates
-                    break
-            else:
-                raise NotFound(f"There is no {path[:200]} here.")
-        method = exchange.method
-        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
-        if route is None:
-            exchange.allowed = ", ".join(methods)
-            raise MethodNotAllowed(f"{method} is not a method of {path[:200]}.", hint=f"use {exchange.allowed}")
-        exchange.route = route.path
-        return route
 
     async def _fail(self, exchange: Exchange, error: RengaError) -> None:
         """Tell the client, if it can still be told."""

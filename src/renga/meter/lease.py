@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from renga.meter.account import Hold
+from renga.wire.request import ServiceTier
 from renga.wire.stream import Usage
 
 Status: TypeAlias = Literal["succeeded", "partial", "failed", "canceled"]
@@ -25,6 +26,8 @@ class Terms(Struct, frozen=True):
     streamed: bool
     input_bytes: int = 0
     """Of its body: what its input tokens are guessed from."""
+    service_tier: ServiceTier = "standard"
+    """`batch` pays half."""
 
 
 class Lease(Struct, frozen=True, eq=False):

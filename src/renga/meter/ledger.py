@@ -179,6 +179,7 @@ class Ledger:
             total_us=outcome.total_us,
             mean_logprob=outcome.mean_logprob,
             streamed=terms.streamed,
+            service_tier="batch" if terms.service_tier == "batch" else None,
         )
 
     def _price(self, outcome: Outcome, tokens: Tokens, time_us: int) -> tuple[int | None, str | None]:

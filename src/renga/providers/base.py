@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from renga.wire.request import ApiVersion, MessageRequest
+from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
 from renga.wire.stream import Batch
 
 Tier: TypeAlias = Literal["haiku", "sonnet", "opus"]
@@ -69,6 +69,8 @@ class Call(Struct, frozen=True):
     """Client headers that an Anthropic-family target should see (user profile, workspace)."""
     echo_model: str = ""
     """What `message.model` should say in an answer that is made here; empty: the target's model."""
+    service_tier: ServiceTier = "standard"
+    """`batch` lets live requests go first."""
 
     @property
     def answered_as(self) -> str:

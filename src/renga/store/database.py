@@ -24,7 +24,7 @@ from sqlalchemy.sql import ColumnElement
 from renga.errors import ConfigError
 from renga.store import schema, tables
 from renga.store.errors import DatabaseAway, DatabaseFailed
-from renga.store.rows import Dimension, KeyLimits, KeyRow, LedgerRow, UsageQuery, UsageRow
+from renga.store.rows import Dimension, KeyLimits, KeyRow, KeyTerms, LedgerRow, UsageQuery, UsageRow
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
@@ -43,7 +43,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._insert = _find_insert(engine.dialect.name)
+        self.insert = _find_insert(engine.dialect.name)
+        """`INSERT ... ON CONFLICT` in this database's dialect."""
 
     def close(self) -> None:
         """Release its connections. Idempotent."""
@@ -57,7 +58,7 @@ class Database:
 
     def version(self) -> str | None:
         """The migration it is at."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return schema.read_version(connection)
 
     # Ledger
@@ -67,21 +68,21 @@ class Database:
 
         Raises: DatabaseAway if it is worth trying again; DatabaseFailed if a row itself is at fault.
         """
-        statement = self._insert(tables.ledger).on_conflict_do_nothing()
-        with self._writing() as connection:
+        statement = self.insert(tables.ledger).on_conflict_do_nothing()
+        with self.writing() as connection:
             for start in range(0, len(rows), _STATEMENT_ROWS):
                 connection.execute(statement, [_to_columns(row) for row in rows[start : start + _STATEMENT_ROWS]])
 
     def read_rows(self, after: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """Rows in the order they were written, skipping the first `after` of them."""
         query = select(tables.ledger).order_by(tables.ledger.c.row_number).offset(after).limit(limit)
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(query).mappings().all()
         return [msgspec.convert({name: row[name] for name in LedgerRow.__struct_fields__}, LedgerRow) for row in found]
 
     def read_usage(self, query: UsageQuery) -> list[UsageRow]:
         """Sums by group, ordered by group."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(_usage_statement(query)).all()
         width = len(query.by)
         return [
@@ -95,13 +96,13 @@ class Database:
     # Keys
 
     def create_key(self, key: KeyRow) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._bump_generation(connection)
             connection.execute(tables.keys.insert(), [_to_key_columns(key)])
 
     def create_first_key(self, key: KeyRow) -> bool:
         """Create it only if there has never been a key. Returns whether it did."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             # The update also locks the row, so that of two servers on one PostgreSQL only one makes the first key.
             self._bump_generation(connection)
             if connection.execute(select(func.count()).select_from(tables.keys)).scalar():
@@ -112,7 +113,7 @@ class Database:
     def revoke_key(self, key_id: str, at_us: int) -> bool:
         """Returns whether there was such a key that still worked."""
         keys = tables.keys
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._bump_generation(connection)
             statement = update(keys).where(keys.c.key_id == key_id, keys.c.revoked_us.is_(None))
             return connection.execute(statement.values(revoked_us=at_us)).rowcount > 0
@@ -120,28 +121,28 @@ class Database:
     def write_limits(self, key_id: str, limits: KeyLimits) -> bool:
         """Replace the limits of a key. Returns whether there is such a key."""
         keys = tables.keys
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._bump_generation(connection)
             statement = update(keys).where(keys.c.key_id == key_id).values(limits=msgspec.to_builtins(limits))
             return connection.execute(statement).rowcount > 0
 
     def read_keys(self) -> list[KeyRow]:
         """All keys, revoked ones too, oldest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(select(tables.keys).order_by(tables.keys.c.created_us, tables.keys.c.key_id))
             return [_to_key(row) for row in found.mappings()]
 
     def write_last_used(self, used_us: Mapping[str, int]) -> None:
         """Stamp keys. Does not count as a change of the keys."""
         keys = tables.keys
-        with self._writing() as connection:
+        with self.writing() as connection:
             for key_id, at_us in used_us.items():
                 connection.execute(update(keys).where(keys.c.key_id == key_id).values(last_used_us=at_us))
 
     def read_generation(self) -> int:
         """Grows with every change of the keys, whichever process makes it. One cheap query."""
         settings = tables.settings
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(select(settings.c.number).where(settings.c.name == _GENERATION)).scalar() or 0
 
     # Secrets
@@ -149,8 +150,8 @@ class Database:
     def ensure_secret(self, name: str, fresh: bytes) -> bytes:
         """The stored secret of this name; `fresh` becomes it if there is none."""
         settings = tables.settings
-        with self._writing() as connection:
-            insert = self._insert(settings).values(name=f"secret:{name}", secret=fresh).on_conflict_do_nothing()
+        with self.writing() as connection:
+            insert = self.insert(settings).values(name=f"secret:{name}", secret=fresh).on_conflict_do_nothing()
             connection.execute(insert)
             return connection.execute(select(settings.c.secret).where(settings.c.name == f"secret:{name}")).scalar_one()
 
@@ -159,12 +160,20 @@ class Database:
         connection.execute(update(settings).where(settings.c.name == _GENERATION).values(number=settings.c.number + 1))
 
     @contextmanager
-    def _reading(self) -> Generator[Connection]:
+    def reading(self) -> Generator[Connection]:
+        """A transaction that only reads.
+
+        Raises: DatabaseAway, DatabaseFailed.
+        """
         with _failures(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Generator[Connection]:
+    def writing(self) -> Generator[Connection]:
+        """A transaction that writes: committed at its end, rolled back by any error.
+
+        Raises: DatabaseAway, DatabaseFailed; nothing was written then.
+        """
         with _failures(), self._engine.connect().execution_options(renga_write=True) as connection, connection.begin():
             yield connection
 
@@ -281,12 +290,20 @@ def _reason(error: Exception) -> str:
 
 
 def _to_key_columns(key: KeyRow) -> dict[str, object]:
-    return {**msgspec.structs.asdict(key), "limits": msgspec.to_builtins(key.limits)}
+    return {
+        **msgspec.structs.asdict(key),
+        "limits": msgspec.to_builtins(key.limits),
+        "terms": msgspec.to_builtins(key.terms),
+    }
 
 
 def _to_key(row: Mapping[Any, Any]) -> KeyRow:
     # NULL where the key is older than the column.
-    fields: dict[str, Any] = {**row, "limits": msgspec.convert(row["limits"] or {}, KeyLimits)}
+    fields: dict[str, Any] = {
+        **row,
+        "limits": msgspec.convert(row["limits"] or {}, KeyLimits),
+        "terms": msgspec.convert(row["terms"] or {}, KeyTerms),
+    }
     return KeyRow(**fields)
 
 

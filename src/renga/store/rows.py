@@ -51,6 +51,17 @@ class LedgerRow(Struct, frozen=True):
     total_us: int
     mean_logprob: float | None
     streamed: bool
+    workspace_id: str | None = None
+    service_tier: str | None = None
+    """`batch` for requests at half price; None for the others."""
+    policy: str | None = None
+    """The routing policy that decided; None where the client chose a tier or a target itself."""
+    triage_score: float | None = None
+    """What triage thought of the prompt; higher is harder."""
+    confidence: float | None = None
+    """That the small tier's answer was good enough, as its check found; None where nothing was checked."""
+    check_cost_nano_usd: int | None = None
+    """Part of the cost: second answers, judgements and answers that were not accepted."""
 
 
 class KeyLimits(Struct, frozen=True, omit_defaults=True):
@@ -66,6 +77,19 @@ class KeyLimits(Struct, frozen=True, omit_defaults=True):
     warn_nano_usd_per_month: int | UnsetType | None = UNSET
 
 
+class KeyTerms(Struct, frozen=True, omit_defaults=True):
+    """What a key may do and what is kept of it, kept as JSON with the key."""
+
+    scopes: tuple[str, ...] = ()
+    """Of `messages`, `batches`, `files`, `usage`, `admin`; empty: everything but `admin`."""
+    tiers: tuple[str, ...] = ()
+    """Tiers that it may use; empty: all."""
+    response_cache: bool = False
+    """Whether its requests may be answered from stored answers of its own."""
+    store_content: bool = False
+    """Whether prompts and answers may be kept (shadow traffic, debugging)."""
+
+
 class KeyRow(Struct, frozen=True):
     """A key as the server knows it. The secret itself is nowhere."""
 
@@ -78,6 +102,9 @@ class KeyRow(Struct, frozen=True):
     last_used_us: int | None = None
     revoked_us: int | None = None
     limits: KeyLimits = KeyLimits()
+    workspace_id: str | None = None
+    expires_us: int | None = None
+    terms: KeyTerms = KeyTerms()
 
 
 class UsageQuery(Struct, frozen=True):

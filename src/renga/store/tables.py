@@ -42,7 +42,34 @@ keys = Table(
     Column("last_used_us", BigInteger),
     Column("revoked_us", BigInteger),
     Column("limits", JSON),
+    Column("workspace_id", String),
+    Column("expires_us", BigInteger),
+    Column("terms", JSON),
 )
+"""`terms`: scopes, tiers and policies of a key, as `KeyTerms`."""
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("workspace_id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("archived_us", BigInteger),
+    Column("limits", JSON),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("row_number", RowNumber, primary_key=True, autoincrement=True),
+    Column("time_us", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("detail", JSON),
+    Index("ix_audit_time_us", "time_us"),
+)
+"""Append-only: who changed what. Never a secret, never a prompt."""
 
 ledger = Table(
     "ledger",
@@ -73,10 +100,84 @@ ledger = Table(
     Column("total_us", BigInteger, nullable=False),
     Column("mean_logprob", Float),
     Column("streamed", Boolean, nullable=False),
+    Column("workspace_id", String),
+    Column("service_tier", String),
+    Column("policy", String),
+    Column("triage_score", Float),
+    Column("confidence", Float),
+    Column("check_cost_nano_usd", BigInteger),
     Index("ix_ledger_time_us", "time_us"),
 )
 """Append-only: no statement of this package updates or deletes in it. `key_id` is no foreign key on purpose: a row
 outlives its key, and keys of other origins (an in-process command) have none."""
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("row_number", RowNumber, primary_key=True, autoincrement=True),
+    Column("time_us", BigInteger, nullable=False),
+    Column("request_id", String, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("policy", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("label", String),
+    Column("scores", JSON, nullable=False),
+    Column("costs_nano_usd", JSON, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("propensity", Float),
+    Index("ix_outcomes_time_us", "time_us"),
+    Index("uq_outcomes_request_id_source", "request_id", "source", unique=True),
+)
+"""What is known of how good answers were: from shadow traffic (drawn with `propensity`) and from feedback (NULL)."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_id", String, primary_key=True),
+    Column("key_id", String, nullable=False),
+    Column("workspace_id", String),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("cancel_initiated_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("deleted_us", BigInteger),
+    Column("request_count", Integer, nullable=False),
+    Column("terms", JSON, nullable=False),
+    Index("ix_batches_key_id_created_us", "key_id", "created_us"),
+)
+
+batch_requests = Table(
+    "batch_requests",
+    metadata,
+    Column("batch_id", String, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("custom_id", String, nullable=False),
+    Column("prefix_sha256", LargeBinary, nullable=False),
+    Column("params", LargeBinary, nullable=False),
+    Column("outcome", String),
+    Column("result", LargeBinary),
+    Column("ended_us", BigInteger),
+    Index("uq_batch_requests_batch_id_custom_id", "batch_id", "custom_id", unique=True),
+)
+"""`outcome`: succeeded, errored, canceled or expired; NULL until it is known. Written once."""
+
+files = Table(
+    "files",
+    metadata,
+    Column("file_id", String, primary_key=True),
+    Column("key_id", String, nullable=False),
+    Column("workspace_id", String),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("deleted_us", BigInteger),
+    Column("filename", String, nullable=False),
+    Column("mime_type", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content_sha256", LargeBinary, nullable=False),
+    Column("downloadable", Boolean, nullable=False),
+    Index("ix_files_key_id_created_us", "key_id", "created_us"),
+    Index("ix_files_content_sha256", "content_sha256"),
+)
 
 settings = Table(
     "settings",

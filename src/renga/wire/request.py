@@ -15,6 +15,8 @@ from msgspec import UNSET, Struct, UnsetType
 from renga.wire.blocks import CacheControl, InputBlock, TextBlock
 
 ApiVersion: TypeAlias = Literal["2023-06-01", "2026-10-21"]
+ServiceTier: TypeAlias = Literal["standard", "batch"]
+"""How urgent a request is, and at which price: `batch` waits for live ones and pays half."""
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
 Display: TypeAlias = Literal["summarized", "omitted", "updates"]
 

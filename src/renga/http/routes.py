@@ -1,0 +1,82 @@
+"""The table of routes: which handler a method and a path mean.
+
+Owns: matching a path. Must never know: what a route does, or who may use it.
+Invariants: a path matches at most one pattern, the most specific one; finding costs a lookup for a path without a
+parameter, and a walk over the few patterns for one with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from renga.errors import MethodNotAllowed, NotFound
+from renga.http.exchange import Exchange
+from renga.http.parts import HttpParts
+
+Handler: TypeAlias = Callable[[Exchange, HttpParts], Awaitable[None]]
+
+
+class Route(Struct, frozen=True):
+    """One row of the route table.
+
+    `{}` stands for the parameter. At the end of a path it takes whatever follows, for model ids may have slashes;
+    before a suffix, as in `/v1/messages/batches/{}/cancel`, it takes one segment.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class _Pattern(Struct, frozen=True):
+    prefix: str
+    suffix: str
+    methods: dict[str, Route]
+
+    def match(self, path: str) -> str:
+        """The parameter; "" where the path is not this pattern's."""
+        if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
+            return ""
+        parameter = path[len(self.prefix) : len(path) - len(self.suffix)]
+        return "" if self.suffix and "/" in parameter else parameter
+
+
+class RouteTable:
+    """Routes by path and method."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, dict[str, Route]] = {}
+        patterns: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            table = patterns if "{}" in route.path else self._exact
+            table.setdefault(route.path, {})[route.method] = route
+        found = [
+            _Pattern(prefix, suffix, methods)
+            for (prefix, _, suffix), methods in ((path.partition("{}"), methods) for path, methods in patterns.items())
+        ]
+        self._patterns = sorted(found, key=lambda pattern: (-len(pattern.prefix), -len(pattern.suffix)))
+
+    def find(self, path: str, exchange: Exchange) -> Route:
+        """The route of a request; its parameter and its route's path are noted on the exchange.
+
+        Raises: NotFound, MethodNotAllowed.
+        """
+        methods = self._exact.get(path) or self._match(path, exchange)
+        method = exchange.method
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            exchange.allowed = ", ".join(methods)
+            raise MethodNotAllowed(f"{method} is not a method of {path[:200]}.", hint=f"use {exchange.allowed}")
+        exchange.route = route.path
+        return route
+
+    def _match(self, path: str, exchange: Exchange) -> dict[str, Route]:
+        for pattern in self._patterns:
+            parameter = pattern.match(path)
+            if parameter:
+                exchange.parameter = parameter
+                return pattern.methods
+        raise NotFound(f"There is no {path[:200]} here.")

@@ -1,0 +1,35 @@
+"""What the router decided, and what is known of how good answers were."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.add_column("ledger", sa.Column("policy", sa.String()))
+    op.add_column("ledger", sa.Column("triage_score", sa.Float()))
+    op.add_column("ledger", sa.Column("confidence", sa.Float()))
+    op.add_column("ledger", sa.Column("check_cost_nano_usd", sa.BigInteger()))
+    op.create_table(
+        "outcomes",
+        sa.Column(
+            "row_number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("time_us", sa.BigInteger(), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("key_id", sa.String(), nullable=False),
+        sa.Column("policy", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("label", sa.String()),
+        sa.Column("scores", sa.JSON(), nullable=False),
+        sa.Column("costs_nano_usd", sa.JSON(), nullable=False),
+        sa.Column("evidence", sa.JSON(), nullable=False),
+        sa.Column("propensity", sa.Float()),
+        sa.PrimaryKeyConstraint("row_number", name="pk_outcomes"),
+    )
+    op.create_index("ix_outcomes_time_us", "outcomes", ["time_us"])
+    op.create_index("uq_outcomes_request_id_source", "outcomes", ["request_id", "source"], unique=True)
