@@ -24,7 +24,7 @@ from renga.errors import (
     RequestTooLarge,
     Unauthenticated,
 )
-from renga.http.auth import identify_key
+from renga.http.auth import check_scope, identify_key
 from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.health import health, metrics, ready, root, take_telemetry
 from renga.http.limits import render_limits
@@ -48,13 +48,13 @@ OPEN_ROUTES = ("/", "/health", "/ready")
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/messages", create),
     Route("POST", "/v1/messages/count_tokens", count_tokens),
-    Route("GET", "/v1/models", list_models),
-    Route("GET", "/v1/models/{}", get_model),
-    Route("HEAD", "/", root),
-    Route("GET", "/health", health),
-    Route("GET", "/ready", ready),
-    Route("GET", "/metrics", metrics),
-    Route("POST", "/api/event_logging/batch", take_telemetry),
+    Route("GET", "/v1/models", list_models, scope=None),
+    Route("GET", "/v1/models/{}", get_model, scope=None),
+    Route("HEAD", "/", root, scope=None),
+    Route("GET", "/health", health, scope=None),
+    Route("GET", "/ready", ready, scope=None),
+    Route("GET", "/metrics", metrics, scope=None),
+    Route("POST", "/api/event_logging/batch", take_telemetry, scope=None),
 )
 
 MOUNT = "/anthropic"
@@ -100,8 +100,11 @@ class Guard:
             path = path[len(MOUNT) :] or "/"
         try:
             if path not in OPEN_ROUTES:
-                exchange.key_id = identify_key(exchange.headers, self._parts.keys)
-            await self._routes.find(path, exchange).handler(exchange, self._parts)
+                exchange.identity = identify_key(exchange.headers, self._parts.keys)
+            route = self._routes.find(path, exchange)
+            if route.scope is not None:
+                check_scope(exchange.identity, route.scope)
+            await route.handler(exchange, self._parts)
         except RengaError as error:
             await self._fail(exchange, error)
         except ClientLeft:

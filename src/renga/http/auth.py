@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from renga.errors import Unauthenticated
+from renga.errors import PermissionDenied, Unauthenticated
 from renga.http.parts import Keys
+from renga.meter.keys import KeyIdentity
+from renga.store.rows import KeyScope
 
 _BEARER = b"bearer "
 
 
-def identify_key(headers: Mapping[bytes, bytes], keys: Keys) -> str:
-    """The id of the key that a request carries.
+def identify_key(headers: Mapping[bytes, bytes], keys: Keys) -> KeyIdentity:
+    """Whose key a request carries.
 
     Raises: Unauthenticated when there is none, or none that is known.
     """
@@ -30,7 +32,16 @@ def identify_key(headers: Mapping[bytes, bytes], keys: Keys) -> str:
         identity = None
     if identity is None:
         raise Unauthenticated("The API key is not valid.", hint="`renga keys create` makes one")
-    return identity.key_id
+    return identity
+
+
+def check_scope(identity: KeyIdentity, scope: KeyScope) -> None:
+    """Raises: PermissionDenied when the key is not good for this kind of route."""
+    if not identity.terms.allows(scope):
+        raise PermissionDenied(
+            f"This key lacks the scope `{scope}`.",
+            hint=f"`renga keys update {identity.key_id} --scope {scope}` gives it",
+        )
 
 
 def _secret(headers: Mapping[bytes, bytes]) -> bytes:

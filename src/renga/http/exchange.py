@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 from renga import ids
 from renga.errors import InvalidRequest, Overloaded
 from renga.http.vigil import Vigil
+from renga.meter.keys import NOBODY
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Exchange:
         "allowed",
         "arrived_ns",
         "headers",
-        "key_id",
+        "identity",
         "method",
         "parameter",
         "path",
@@ -61,8 +62,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         """By lower-case name; of a repeated header the last."""
         self.request_id = ids.request_id()
-        self.key_id = ""
-        """Set by authentication; "" on the open routes."""
+        self.identity = NOBODY
+        """Set by authentication; nobody on the open routes."""
         self.parameter = ""
         """What stands in the route's `{}`."""
         self.route = "other"
@@ -71,6 +72,11 @@ class Exchange:
         """The methods of the path, where the request's is none of them."""
         self.status = 0
         """Of the response; 0 until it has begun."""
+
+    @property
+    def key_id(self) -> str:
+        """The key's; "" on the open routes."""
+        return self.identity.key_id
 
     def header_values(self, name: bytes) -> list[bytes]:
         """Every value of a header that may be repeated."""

@@ -13,20 +13,14 @@ from prometheus_client import CollectorRegistry
 
 from renga.answer import Parts
 from renga.config import ServerSettings
+from renga.meter.keys import KeyIdentity
 from renga.route.tiers import CatalogEntry
-
-
-class Identity(Protocol):
-    """Whose key it is."""
-
-    @property
-    def key_id(self) -> str: ...
 
 
 class Keys(Protocol):
     """The keys that open the server; `meter/keys.py` holds them."""
 
-    def identify(self, secret: str) -> Identity | None:
+    def identify(self, secret: str) -> KeyIdentity | None:
         """Whose secret this is, in constant time; None for nobody's."""
         ...
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from renga.errors import MethodNotAllowed, NotFound
 from renga.http.exchange import Exchange
 from renga.http.parts import HttpParts
+from renga.store.rows import KeyScope
 
 Handler: TypeAlias = Callable[[Exchange, HttpParts], Awaitable[None]]
 
@@ -29,6 +30,8 @@ class Route(Struct, frozen=True):
     method: str
     path: str
     handler: Handler
+    scope: KeyScope | None = "messages"
+    """What the key must be good for; None: any key will do."""
 
 
 class _Pattern(Struct, frozen=True):

@@ -19,7 +19,7 @@ from msgspec import Struct
 from renga import ids
 from renga.clock import Clock
 from renga.meter.quotas import Quotas
-from renga.store.rows import KeyRow
+from renga.store.rows import KeyRow, KeyTerms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,10 +32,18 @@ _STAMP_INTERVAL_US = 60_000_000
 
 
 class KeyIdentity(Struct, frozen=True):
-    """Whose request it is."""
+    """Whose request it is, and what its key may do."""
 
     key_id: str
     name: str
+    workspace_id: str | None = None
+    terms: KeyTerms = KeyTerms()
+    expires_us: int | None = None
+    """When the secret stops working: the key's own end, or the end of its rotation."""
+
+
+NOBODY = KeyIdentity("", "")
+"""Who asks on a route that needs no key."""
 
 
 class NewKey(Struct, frozen=True):
@@ -88,9 +96,7 @@ class KeyRing:
     def load(self, rows: Iterable[KeyRow]) -> None:
         """Replace the index by these keys."""
         entries = {
-            row.secret_sha256: _Entry(row.secret_sha256, KeyIdentity(row.key_id, row.name))
-            for row in rows
-            if row.revoked_us is None
+            row.secret_sha256: _Entry(row.secret_sha256, _identity_of(row)) for row in rows if row.revoked_us is None
         }
         # One assignment of a new dict: a request on the other thread sees the old index or the new one, whole.
         self._index = {**entries, **self._admitted}
@@ -128,6 +134,10 @@ class KeyRing:
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
+
+
+def _identity_of(row: KeyRow) -> KeyIdentity:
+    return KeyIdentity(row.key_id, row.name, row.workspace_id, row.terms, row.expires_us)
 
 
 def digest_secret(secret: str) -> bytes:

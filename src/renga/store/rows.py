@@ -6,16 +6,31 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
+KeyScope: TypeAlias = Literal["messages", "batches", "files", "usage", "admin"]
+"""What a route asks of a key."""
+SCOPES: tuple[KeyScope, ...] = ("messages", "batches", "files", "usage", "admin")
+DEFAULT_SCOPES: tuple[KeyScope, ...] = ("messages", "batches", "files")
+"""Of a key that names none: what a client needs, and nothing of the installation."""
+
 Dimension: TypeAlias = Literal["day", "key", "tier", "target", "surface", "status"]
 DIMENSIONS: tuple[Dimension, ...] = ("day", "key", "tier", "target", "surface", "status")
 
 
-class AttemptRow(Struct, frozen=True, gc=False):
+class AttemptRow(Struct, frozen=True, gc=False, omit_defaults=True):
     """One attempt of a request, kept as JSON in its ledger row."""
 
     target: str
     error_type: str | None
     duration_us: int
+    role: str = "answer"
+    """`answer`, `second` (to compare with) or `judge`."""
+    input_tokens: int = 0
+    """The four input classes are disjoint, as in the row."""
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano_usd: int | None = 0
+    """Its part of the row's cost; None: its price is not known."""
 
 
 class LedgerRow(Struct, frozen=True):
@@ -80,14 +95,18 @@ class KeyLimits(Struct, frozen=True, omit_defaults=True):
 class KeyTerms(Struct, frozen=True, omit_defaults=True):
     """What a key may do and what is kept of it, kept as JSON with the key."""
 
-    scopes: tuple[str, ...] = ()
-    """Of `messages`, `batches`, `files`, `usage`, `admin`; empty: everything but `admin`."""
+    scopes: tuple[KeyScope, ...] = ()
+    """Empty: `DEFAULT_SCOPES`."""
     tiers: tuple[str, ...] = ()
     """Tiers that it may use; empty: all."""
     response_cache: bool = False
     """Whether its requests may be answered from stored answers of its own."""
     store_content: bool = False
     """Whether prompts and answers may be kept (shadow traffic, debugging)."""
+
+    def allows(self, scope: KeyScope) -> bool:
+        """Whether a key with these terms may use routes of a scope."""
+        return scope in (self.scopes or DEFAULT_SCOPES)
 
 
 class KeyRow(Struct, frozen=True):
