@@ -7,6 +7,7 @@ Invariants: an unknown key is refused with its file and line; nothing is read at
 variable of the environment), never written in the file, and never repeated in an error.
 """
 
+from renga.config.health import HealthSettings, TargetSettings
 from renga.config.load import find_config_file, load_config
 from renga.config.settings import (
     VARIABLES,
@@ -30,6 +31,7 @@ __all__ = [
     "VARIABLES",
     "Config",
     "EngineSettings",
+    "HealthSettings",
     "LedgerSettings",
     "LimitSettings",
     "PriceSettings",
@@ -38,6 +40,7 @@ __all__ = [
     "ServerSettings",
     "Setting",
     "StoreSettings",
+    "TargetSettings",
     "TierSettings",
     "data_dir",
     "database_url",

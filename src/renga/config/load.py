@@ -272,6 +272,8 @@ def _check_names(origins: _Origins, config: Config) -> None:
             _check_target(origins, ("tiers", tier), target, known)
     for target in config.prices:
         _check_target(origins, ("prices", target), target, known)
+    for target in config.targets:
+        _check_target(origins, ("targets", target), target, known)
 
 
 def _check_target(origins: _Origins, keys: tuple[str, ...], target: str, known: set[str]) -> None:

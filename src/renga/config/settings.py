@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, inspect
 
+from renga.config.health import HealthSettings, TargetSettings
 from renga.config.kinds import NonNegative, Positive
 
 ProviderKind: TypeAlias = Literal["anthropic", "openai_compatible"]
@@ -112,6 +113,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerSettings = LedgerSettings()
     limits: LimitSettings = LimitSettings()
     tiers: TierSettings = TierSettings()
+    health: HealthSettings = HealthSettings()
+    targets: dict[str, TargetSettings] = {}
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, PriceSettings] = {}
 
@@ -123,8 +126,13 @@ SECTIONS: dict[str, type[Struct]] = {
     "ledger": LedgerSettings,
     "limits": LimitSettings,
     "tiers": TierSettings,
+    "health": HealthSettings,
 }
-NAMED_SECTIONS: dict[str, type[Struct]] = {"providers": ProviderSettings, "prices": PriceSettings}
+NAMED_SECTIONS: dict[str, type[Struct]] = {
+    "providers": ProviderSettings,
+    "targets": TargetSettings,
+    "prices": PriceSettings,
+}
 """Sections with one table a name, as `[providers.vllm]`. Set in the file only."""
 
 VARIABLES: dict[str, str] = {
