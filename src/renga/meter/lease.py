@@ -14,6 +14,10 @@ Status: TypeAlias = Literal["succeeded", "partial", "failed", "canceled"]
 """partial: an upstream died after the first event. canceled: the client left. Both are billed for what was used."""
 
 
+Role: TypeAlias = Literal["answer", "second", "judge"]
+"""What an attempt was for: to answer the request, to be compared with the answer, or to grade it."""
+
+
 class Terms(Struct, frozen=True):
     """What is known of a request before it runs."""
 
@@ -28,6 +32,7 @@ class Terms(Struct, frozen=True):
     """Of its body: what its input tokens are guessed from."""
     service_tier: ServiceTier = "standard"
     """`batch` pays half."""
+    workspace_id: str | None = None
 
 
 class Lease(Struct, frozen=True, eq=False):
@@ -46,6 +51,11 @@ class AttemptRecord(Struct, frozen=True):
     error_type: str | None
     """None for success, else the error's type."""
     duration_us: int
+    role: Role = "answer"
+    usage: Usage | None = None
+    """What it used, where it said so."""
+    abandoned: bool = False
+    """It was stopped on our side before it had said what it used."""
 
 
 class Outcome(Struct, frozen=True):
@@ -57,7 +67,7 @@ class Outcome(Struct, frozen=True):
     why: str
     attempts: tuple[AttemptRecord, ...]
     usage: Usage | None
-    """None when nothing was generated or counted."""
+    """Of the answer that the client gets; None when nothing was generated or counted."""
     stop_reason: str | None
     error_type: str | None
     overhead_us: int
@@ -65,3 +75,18 @@ class Outcome(Struct, frozen=True):
     first_event_us: int | None
     total_us: int
     mean_logprob: float | None = None
+    winner: int = -1
+    """Which of the attempts `usage` belongs to; the others carry their own."""
+    policy: str | None = None
+    """The routing policy that decided; None where the client chose a tier or a target itself."""
+    triage_score: float | None = None
+    confidence: float | None = None
+    """That the small tier's answer was good enough, as its check found; None where nothing was checked."""
+    check_cost_nano_usd: int | None = None
+    """Filled by the ledger, which prices the attempts."""
+    kept: bool | None = None
+    """Whether the small tier's answer was accepted; None where no policy decided or nothing came of it."""
+    escalated_because: str | None = None
+    """The reason that the check gave, as `structural:not_empty`; None where the answer was kept."""
+    agreement: float | None = None
+    """The share of agreement with second answers; None where there were none."""

@@ -13,8 +13,10 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from renga.clock import Clock
-from renga.meter.lease import Lease, Outcome, Terms
+from renga.meter.lease import AttemptRecord, Lease, Outcome, Terms
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook, Tokens, count_by_class
 from renga.meter.quotas import Quotas
@@ -33,6 +35,13 @@ _BATCH_ROWS = 1_000
 """Rows a transaction: about 15 ms, so that another process waits little for the write lock."""
 
 _NOTHING = Tokens()
+
+
+class Bill(Struct, frozen=True, gc=False):
+    """What the winning attempt used and cost."""
+
+    tokens: Tokens
+    cost_nano_usd: int | None
 
 
 class LeaseSettledTwice(RuntimeError):
@@ -151,8 +160,10 @@ class Ledger:
     def _make_row(self, terms: Terms, outcome: Outcome) -> LedgerRow:
         time_us = int(self._clock.now().timestamp() * 1_000_000)
         usage = outcome.usage
-        tokens = _NOTHING if usage is None else count_by_class(usage)
+        is_batch = terms.service_tier == "batch"
+        tokens = _NOTHING if usage is None else count_by_class(usage, batch=is_batch)
         cost, source = self._price(outcome, tokens, time_us)
+        checks_cost, attempts = self._price_attempts(outcome, Bill(tokens, cost), is_batch, time_us)
         return LedgerRow(
             request_id=terms.request_id,
             time_us=time_us,
@@ -162,7 +173,7 @@ class Ledger:
             target=outcome.target,
             tier=outcome.tier,
             why=outcome.why,
-            attempts=tuple([AttemptRow(a.target, a.error_type, a.duration_us) for a in outcome.attempts]),
+            attempts=attempts,
             status=outcome.status,
             error_type=outcome.error_type,
             stop_reason=outcome.stop_reason,
@@ -172,28 +183,69 @@ class Ledger:
             cache_read_tokens=tokens.cache_read,
             output_tokens=tokens.output,
             thinking_tokens=tokens.thinking,
-            cost_nano_usd=cost,
+            cost_nano_usd=None if cost is None or checks_cost is None else cost + checks_cost,
             price_source=source,
             overhead_us=outcome.overhead_us,
             first_event_us=outcome.first_event_us,
             total_us=outcome.total_us,
             mean_logprob=outcome.mean_logprob,
             streamed=terms.streamed,
-            service_tier="batch" if terms.service_tier == "batch" else None,
+            workspace_id=terms.workspace_id,
+            service_tier="batch" if is_batch else None,
+            policy=outcome.policy,
+            triage_score=outcome.triage_score,
+            confidence=outcome.confidence,
+            check_cost_nano_usd=None if outcome.policy is None else checks_cost,
         )
 
     def _price(self, outcome: Outcome, tokens: Tokens, time_us: int) -> tuple[int | None, str | None]:
-        """Cost and source. A request that failed without usage cost nothing; one that ran uncounted is not known."""
-        if outcome.usage is None and (outcome.target is None or outcome.status == "failed"):
+        """Cost of the answer, and source. A request that failed without usage cost nothing, nor did one that no target
+        was asked for; one that ran uncounted is not known.
+        """
+        if outcome.target is None or (outcome.usage is None and outcome.status == "failed"):
             return 0, None
-        if outcome.target is None:
-            return None, None
         price = self._prices.find(outcome.target, time_us)
         if price is None:
             return None, None
         if outcome.usage is None and not price.is_free:
             return None, price.source
         return price.cost_nano_usd(tokens), price.source
+
+    def _price_attempts(
+        self, outcome: Outcome, answer: Bill, is_batch: bool, time_us: int
+    ) -> tuple[int | None, tuple[AttemptRow, ...]]:
+        """What was paid beside the answer (None: not known), and every attempt with its part."""
+        others: int | None = 0
+        rows: list[AttemptRow] = []
+        winner = outcome.winner % len(outcome.attempts) if outcome.attempts else 0
+        for index, record in enumerate(outcome.attempts):
+            tokens, cost = answer.tokens, answer.cost_nano_usd
+            if index != winner:
+                tokens = _NOTHING if record.usage is None else count_by_class(record.usage, batch=is_batch)
+                cost = self._price_attempt(record, tokens, time_us)
+                others = None if others is None or cost is None else others + cost
+            rows.append(
+                AttemptRow(
+                    record.target,
+                    record.error_type,
+                    record.duration_us,
+                    record.role,
+                    tokens.input,
+                    tokens.cache_creation_5m + tokens.cache_creation_1h,
+                    tokens.cache_read,
+                    tokens.output,
+                    cost,
+                )
+            )
+        return others, tuple(rows)
+
+    def _price_attempt(self, record: AttemptRecord, tokens: Tokens, time_us: int) -> int | None:
+        if record.usage is None and not record.abandoned:
+            return 0
+        price = self._prices.find(record.target, time_us)
+        if price is None or (record.usage is None and not price.is_free):
+            return None
+        return price.cost_nano_usd(tokens)
 
     def _fill_batch(self) -> None:
         """Move rows from the queue to the batch that is being written, where they stay until they are."""

@@ -193,8 +193,11 @@ class PriceBook:
         )
 
 
-def count_by_class(usage: Usage) -> Tokens:
-    """A usage as classes of price. Cache writes without a lifetime are of 5 minutes, the API's default."""
+def count_by_class(usage: Usage, *, batch: bool = False) -> Tokens:
+    """A usage as classes of price. Cache writes without a lifetime are of 5 minutes, the API's default.
+
+    `batch`: at half price whatever the upstream says, which may have been asked as for a live request.
+    """
     creation = usage.cache_creation_input_tokens or 0
     longer = 0
     detail = usage.cache_creation
@@ -211,7 +214,7 @@ def count_by_class(usage: Usage) -> Tokens:
         usage.output_tokens,
         output_details.thinking_tokens if output_details is not UNSET and output_details is not None else 0,
         server_tools.web_search_requests if server_tools is not UNSET and server_tools is not None else 0,
-        usage.service_tier == "batch",
+        batch or usage.service_tier == "batch",
     )
 
 

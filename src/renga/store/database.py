@@ -309,7 +309,7 @@ def _to_key(row: Mapping[Any, Any]) -> KeyRow:
 
 def _to_columns(row: LedgerRow) -> dict[str, object]:
     values = msgspec.structs.asdict(row)
-    values["attempts"] = [msgspec.structs.asdict(attempt) for attempt in row.attempts]
+    values["attempts"] = [msgspec.to_builtins(attempt) for attempt in row.attempts]
     return values
 
 

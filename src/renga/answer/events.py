@@ -1,0 +1,116 @@
+"""An answer that has begun, and the stream of its batches.
+
+Owns: reading to the end, turning what breaks on the way into an error event, and settling when it is read or closed.
+Must never know: how the answer was chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator
+
+from renga.answer.passage import Passage
+from renga.errors import ApiError, RengaError
+from renga.meter.lease import Outcome
+from renga.meter.limits import LimitState
+from renga.route.plan import Attempt, Plan
+from renga.wire.errors import error_event
+from renga.wire.stream import Batch
+
+_log = logging.getLogger(__name__)
+
+
+class Answer:
+    """An answer that has begun. Iterate `events` to its end or close it; either settles the request."""
+
+    def __init__(self, passage: Passage, stream: AsyncIterator[Batch], first: Batch) -> None:
+        self._passage = passage
+        self.events = AnswerEvents(passage, stream, first)
+
+    @property
+    def plan(self) -> Plan:
+        assert self._passage.plan is not None
+        return self._passage.plan
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt that answers."""
+        assert self._passage.attempt is not None
+        return self._passage.attempt
+
+    @property
+    def overhead_us(self) -> int:
+        """Microseconds from arrival until the winning attempt was sent, failed attempts included."""
+        return self._passage.overhead_us
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it runs."""
+        return self._passage.outcome
+
+    @property
+    def cost_nano_usd(self) -> int | None:
+        """What it cost; None while it runs, and where the price is not known."""
+        return self._passage.cost_nano_usd
+
+    @property
+    def limits(self) -> LimitState | None:
+        """What is left of the key's limits now; None where it has none."""
+        hold = self._passage.lease.hold
+        return None if hold is None else hold.read()
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """The target's confidence in what it wrote, where it gives one; None while it runs."""
+        evidence = self._passage.tally.evidence
+        return evidence.mean_logprob if evidence else None
+
+
+class AnswerEvents:
+    """The batches of an answer. A class and not a generator, so that closing it settles even if nothing was read."""
+
+    def __init__(self, passage: Passage, stream: AsyncIterator[Batch], first: Batch) -> None:
+        self._passage = passage
+        self._stream = stream
+        self._first: Batch | None = first
+
+    def __aiter__(self) -> AnswerEvents:
+        return self
+
+    async def __anext__(self) -> Batch:
+        batch = self._first
+        if batch is not None:
+            self._first = None
+        else:
+            batch = await self._next()
+        self._passage.tally.watch(batch)
+        return batch
+
+    async def _next(self) -> Batch:
+        try:
+            return await anext(self._stream)
+        except StopAsyncIteration:
+            if not self._passage.tally.ended:
+                return [error_event(ApiError("The answer broke off before its end."))]
+            await self.aclose()
+            raise
+        except RengaError as error:
+            return [error_event(error)]
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # the error's own words may quote the prompt
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("request %s: %s mid-stream\n%s", self._passage.ask.request_id, type(error).__name__, where)
+            return [error_event(ApiError("Internal error."))]
+
+    async def aclose(self) -> None:
+        """Stop the work, if it still runs, and settle. Idempotent."""
+        try:
+            close = getattr(self._stream, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._passage.settle(left_early=True)

@@ -1,0 +1,141 @@
+"""What the path is asked, what it runs through, and the seams of what may be attached to it. Values and protocols.
+
+Must never know: how any of it does its work. An attachment that is not there is None or (), and costs nothing then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from renga.clock import Clock
+from renga.meter.lease import Outcome, Terms
+from renga.meter.ledger import Ledger
+from renga.providers.base import Call, Provider
+from renga.route.plan import Attempt, Plan
+from renga.route.router import Router
+from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
+from renga.wire.stream import Batch, Message
+
+
+class Ask(Struct, frozen=True):
+    """A request as it enters, from whichever surface."""
+
+    request: MessageRequest
+    raw: bytes
+    """The body as a Messages request; an Anthropic-family target gets it with only `model` changed."""
+    version: ApiVersion
+    betas: tuple[str, ...]
+    key_id: str
+    request_id: str
+    surface: str
+    arrived_ns: int
+    """Monotonic, from the same clock as `Parts.clock`."""
+    forwarded_headers: tuple[tuple[str, str], ...] = ()
+    service_tier: ServiceTier = "standard"
+    workspace_id: str | None = None
+    """Of its key; None where the key is in none."""
+
+    def terms(self) -> Terms:
+        """What the ledger needs to know before it runs."""
+        request = self.request
+        return Terms(
+            self.request_id,
+            self.key_id,
+            self.surface,
+            request.model,
+            request.max_tokens,
+            request.stream,
+            len(self.raw),
+            self.service_tier,
+            self.workspace_id,
+        )
+
+
+class Watch(Protocol):
+    """Follows one request to its end."""
+
+    def ended(self, outcome: Outcome, message: Message | None) -> None:
+        """The request is settled. `message` is what the client got; None where there is none or it broke off.
+
+        Called once, on the event loop's thread; what takes time is started here and not waited for.
+        """
+        ...
+
+
+class Watcher(Protocol):
+    """Looks at requests as they pass: the shadow sampler, for one."""
+
+    def begin(self, ask: Ask, plan: Plan) -> Watch | None:
+        """A watch for this request; None where it is of no interest. Synchronous and cheap: every request pays it."""
+        ...
+
+
+class Pass(Protocol):
+    """The right to send one attempt."""
+
+    def end(self, failed: bool | None, first_event_us: int | None) -> None:
+        """Exactly once. `failed` None: it was cancelled, which says nothing of the target."""
+        ...
+
+
+class HealthGate(Protocol):
+    """Which targets may be asked now (`route/health.py`)."""
+
+    def enter(self, target: str) -> Pass | None:
+        """None while the target cools down or has as many requests as it may."""
+        ...
+
+
+class StoredAnswers(Protocol):
+    """Answers that were given before (`cache/response.py`)."""
+
+    def find(self, ask: Ask, *, stale: bool) -> Sequence[Batch] | None:
+        """The stored answer as its stream; with `stale`, one whose time has passed will do. None: there is none."""
+        ...
+
+    def keep(self, ask: Ask, message: Message) -> None:
+        """Store an answer that has just been given, if this request's terms allow it."""
+        ...
+
+
+class FileSource(Protocol):
+    """Uploaded files (`files/inline.py`)."""
+
+    async def resolve(self, request: MessageRequest, raw: bytes, owner: str) -> tuple[MessageRequest, bytes]:
+        """Replace `file_id` sources by what they name.
+
+        Raises: InvalidRequest naming the field of a file that is not there.
+        """
+        ...
+
+
+class Parts(Struct, frozen=True):
+    """What the path runs through. Put together in `app.build`."""
+
+    providers: Mapping[str, Provider]
+    router: Router
+    ledger: Ledger
+    clock: Clock
+    watchers: tuple[Watcher, ...] = ()
+    health: HealthGate | None = None
+    files: FileSource | None = None
+    responses: StoredAnswers | None = None
+
+
+def build_call(ask: Ask, plan: Plan, attempt: Attempt) -> Call:
+    """One attempt of a request, ready to send."""
+    return Call(
+        target=attempt.target,
+        request=ask.request,
+        raw=ask.raw,
+        version=ask.version,
+        betas=ask.betas,
+        request_id=ask.request_id,
+        owner=ask.key_id,
+        forwarded_headers=ask.forwarded_headers,
+        echo_model=plan.echo_model,
+        service_tier=ask.service_tier,
+    )

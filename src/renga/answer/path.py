@@ -1,0 +1,48 @@
+"""The order of a request's steps, and nothing else.
+
+Owns: reserve, plan, open, and that a failure on the way is settled.
+Must never know: HTTP, SQL, or which kind of provider answers.
+Invariant: when `answer` returns, the first batch has arrived and nothing can be retried any more; a client that leaves
+closes `Answer.events`, which closes the provider's stream and settles what was used as partial.
+"""
+
+from __future__ import annotations
+
+from renga.answer.events import Answer
+from renga.answer.parts import Ask, Parts, build_call
+from renga.answer.passage import Passage
+from renga.errors import RengaError
+
+
+async def answer(ask: Ask, parts: Parts) -> Answer:
+    """Answer a request: returns when the first events are there.
+
+    Raises: RengaError when no target could answer. The lease is settled then, and nothing was sent to the client.
+    """
+    lease = parts.ledger.reserve(ask.terms())
+    passage = Passage(ask, lease, parts)
+    try:
+        passage.plan = parts.router.plan(ask.request)
+        if lease.hold is not None:
+            parts.ledger.hold_price(lease, [attempt.target.name for attempt in passage.plan.attempts])
+        stream, first = await passage.open()
+    except BaseException as error:
+        passage.settle_failure(error)
+        raise
+    return Answer(passage, stream, first)
+
+
+async def count_tokens(ask: Ask, parts: Parts) -> int:
+    """The input tokens that this request would be billed for, by the first target of its plan that can tell.
+
+    Raises: RengaError when no target could.
+    """
+    plan = parts.router.plan(ask.request)
+    for attempt in plan.attempts[:-1]:
+        try:
+            return await parts.providers[attempt.target.provider].count_tokens(build_call(ask, plan, attempt))
+        except RengaError as error:
+            if not error.retryable:
+                raise
+    last = plan.attempts[-1]
+    return await parts.providers[last.target.provider].count_tokens(build_call(ask, plan, last))
