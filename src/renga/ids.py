@@ -60,6 +60,10 @@ def tool_use_id() -> str:
     return "toolu_01" + _random(_LENGTH - 2)
 
 
+def file_id() -> str:
+    return "file_01" + _random(_LENGTH - 2)
+
+
 def key_id() -> str:
     """Names a key without revealing it."""
     return "key_" + _random(12)

@@ -16,6 +16,7 @@ from renga.meter.ledger import Ledger
 from renga.providers.base import Call, Provider
 from renga.route.plan import Attempt, Plan
 from renga.route.router import Router
+from renga.store.file_rows import FileOwner
 from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
 from renga.wire.stream import Batch, Message
 
@@ -104,10 +105,10 @@ class StoredAnswers(Protocol):
 class FileSource(Protocol):
     """Uploaded files (`files/inline.py`)."""
 
-    async def resolve(self, request: MessageRequest, raw: bytes, owner: str) -> tuple[MessageRequest, bytes]:
-        """Replace `file_id` sources by what they name.
+    async def resolve(self, request: MessageRequest, raw: bytes, owner: FileOwner) -> tuple[MessageRequest, bytes]:
+        """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.
 
-        Raises: InvalidRequest naming the field of a file that is not there.
+        Raises: NotFound, InvalidRequest or RequestTooLarge, naming the field.
         """
         ...
 
