@@ -1,5 +1,8 @@
 """A certificate is proven, sealed and refused when broken; too little data keeps nothing."""
 
+import warnings
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from renga.route.floor import (
     decode_certificate,
     encode_certificate,
     equalize_propensity,
+    load_certificate,
     rows_needed,
     search,
 )
@@ -120,8 +124,80 @@ def test_triage_scores_keep_from_below(found: Certificate) -> None:
     assert by_score[-1].kept_share == found.kept_share
 
 
-def test_a_certificate_survives_its_file(found: Certificate) -> None:
+def by_triage(count: int = 1_000) -> Outcomes:
+    """The same rows, ranked by a score for which more means harder."""
+    rows = tuple(
+        replace(row, evidence=Signals(triage=-(row.evidence.confidence or 0.0))) for row in draw_rows(count, 0)
+    )
+    return Outcomes(rows, "x")
+
+
+def test_triage_pays_for_no_check_and_for_no_try(found: Certificate) -> None:
+    certificate = calibrate(by_triage(), replace(QUESTION, ranking="triage", head_sha256="cd" * 32))
+    assert isinstance(certificate, Certificate)
+    assert certificate.kept_share == found.kept_share
+    assert certificate.saving_share == pytest.approx(certificate.kept_share * (1 - 100 / 4_000), abs=1e-9)
+    assert decode_certificate(encode_certificate(certificate)).head_sha256 == "cd" * 32
+
+
+def test_a_triage_threshold_of_nobodys_head_is_refused() -> None:
+    certificate = calibrate(by_triage(), replace(QUESTION, ranking="triage"))
+    assert isinstance(certificate, Certificate)
+    with pytest.raises(ConfigError, match="which head's scores"):
+        decode_certificate(encode_certificate(certificate))
+
+
+def test_the_threshold_itself_is_kept(found: Certificate) -> None:
+    assert found.keeps(Signals(confidence=found.threshold))
+    assert not found.keeps(Signals(confidence=np.nextafter(found.threshold, 0.0)))
+    assert not found.keeps(Signals(agreement=1.0)), "another evidence proves nothing"
+    triage = replace(found, ranking="triage", threshold=-1.5)
+    assert triage.keeps(Signals(triage=1.5)) and triage.keeps(Signals(triage=-3.0))
+    assert not triage.keeps(Signals(triage=1.6))
+
+
+def test_what_is_kept_is_what_was_counted(found: Certificate) -> None:
+    kept = [found.keeps(row.evidence) for row in draw_rows(1_000, 0)]
+    assert sum(kept) / len(kept) == found.kept_share
+
+
+def test_a_saving_says_what_it_is_a_share_of(found: Certificate) -> None:
+    assert found.counts == "dollars"
+    rows = draw_rows(1_000, 0)
+    some = (replace(rows[0], costs_nano_usd={"haiku": 100}), *rows[1:])
+    calls = calibrate(Outcomes(some, "x"), QUESTION)
+    assert isinstance(calls, Certificate)
+    assert calls.counts == "calls"
+    assert calls.saving_share == pytest.approx(calls.kept_share)
+
+
+def test_a_top_tier_for_nothing_saves_nothing() -> None:
+    free = tuple(replace(row, costs_nano_usd={"haiku": 100, "opus": 0}) for row in draw_rows(400, 0))
+    with pytest.raises(ConfigError, match="costs_nano_usd of opus are 0"):
+        calibrate(Outcomes(free, "x"), QUESTION)
+
+
+def test_a_top_tier_that_is_mostly_free_has_an_interval() -> None:
+    rows = draw_rows(400, 0)
+    one = tuple(replace(row, costs_nano_usd={"haiku": 0, "opus": 10 if n == 0 else 0}) for n, row in enumerate(rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        certificate = calibrate(Outcomes(one, "x"), replace(QUESTION, floor_points=5.0))
+    assert isinstance(certificate, Certificate)
+    assert np.isfinite([certificate.saving_low, certificate.saving_high]).all()
+
+
+def test_a_certificate_survives_its_file(found: Certificate, tmp_path: Path) -> None:
     assert decode_certificate(encode_certificate(found)) == found
+    file = tmp_path / "certificate.json"
+    file.write_bytes(encode_certificate(found))
+    assert load_certificate(file) == found
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        load_certificate(tmp_path / "none.json")
+    assert caught.value.path == str(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,13 @@ def calibrate(
     if output is not None and output.resolve() == data.resolve():
         raise typer.BadParameter("it would overwrite the outcomes", param_hint="--output")
     question = Question(
-        small, large, floor, confidence, ranking=ranking, created_on=datetime.now(UTC).date().isoformat()
+        small,
+        large,
+        floor,
+        confidence,
+        ranking=ranking,
+        created_on=datetime.now(UTC).date().isoformat(),
+        head_sha256=_read_head_sha256() if ranking == "triage" else "",
     )
     # Too few rows are an answer here and no mistake in the file: the refusal says how many it takes for this floor.
     outcomes = read_outcomes(data, Reading((small, large), rows_min=0))
@@ -94,27 +100,20 @@ def check(
 ) -> None:
     """Read a certificate and print what it proves. One that is damaged or was edited is refused."""
     from renga.cli.table import print_json
-    from renga.errors import ConfigError
-    from renga.route.floor import decode_certificate
+    from renga.route.floor import load_certificate
 
-    try:
-        data = certificate.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", path=str(certificate)) from error
-    try:
-        found = decode_certificate(data, str(certificate))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not a certificate: {error}", path=str(certificate)) from error
+    found = load_certificate(certificate)
     if as_json:
         print_json(found)
         return
-    unit = f"of what {found.top} alone costs, or of its calls where the outcomes had no costs"
+    unit = f"of what {found.top} alone costs" if found.counts == "dollars" else f"of {found.top}'s calls"
     shrunk = f"; the proof is everyone's, the threshold its own, from {found.group_rows:,} rows"
     group = [("group", found.group + (shrunk if found.group_rows else ""))] if found.group else []
     _print_lines(
         [
             *_render_certificate(found, f"{found.rows:,}", unit),
             *group,
+            *([("head", f"sha256 {found.head_sha256}")] if found.head_sha256 else []),
             ("data", f"sha256 {found.data_sha256}"),
             ("made on", found.created_on or "unknown"),
         ]
@@ -165,29 +164,24 @@ def _prove(outcomes: Outcomes, question: Question, file: Path) -> Certificate | 
 
     Raises: ConfigError naming the file if no row has the evidence, or the costs cannot be a share of anything.
     """
-    import math
-
-    import numpy as np
-
-    from renga.errors import ConfigError
     from renga.route.floor import Refusal, calibrate
     from renga.route.outcomes import ROWS_MIN
 
     _check_evidence(outcomes, question, file)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = calibrate(outcomes, question)
+    found = calibrate(outcomes, question)
     if isinstance(found, Refusal):
         return found
     if found.rows < ROWS_MIN:
         detail = f"{found.rows} labels are too few to choose among thresholds: {ROWS_MIN} are needed."
         return Refusal("too_few_rows", f"{detail} Everything is escalated.", found.rows, ROWS_MIN)
-    if not all(map(math.isfinite, (found.saving_share, found.saving_low, found.saving_high))):
-        raise ConfigError(
-            f"costs_nano_usd of {question.top} are 0, so nothing can be saved of them",
-            path=str(file),
-            hint="leave the costs out to count calls",
-        )
     return found
+
+
+def _read_head_sha256() -> str:
+    """Of the head whose scores `renga route explain` shows and the server writes down."""
+    from renga.route.score import load_prior
+
+    return load_prior().sha256
 
 
 def _check_evidence(outcomes: Outcomes, question: Question, file: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from renga.errors import ConfigError
 from renga.route.bounds import Method, default_method, passes, upper_bound
-from renga.route.outcomes import OutcomeRow, Outcomes
+from renga.route.outcomes import OutcomeRow, Outcomes, Signals
 
 FORMAT = 1
 GROUP_ROWS_MIN = 300
@@ -39,6 +40,7 @@ SAVING_CONFIDENCE = 0.9
 
 Floats: TypeAlias = NDArray[np.float64]
 Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"]
+Unit: TypeAlias = Literal["dollars", "calls"]
 
 
 class Question(Struct, frozen=True):
@@ -56,6 +58,8 @@ class Question(Struct, frozen=True):
     """The date for the certificate, as 2026-11-21."""
     method: Method | None = None
     """None: exact where scores are 0 or 1, betting where they are graded."""
+    head_sha256: str = ""
+    """For `triage`: `Head.sha256` of the head that gave the scores; a threshold means nothing for another one."""
 
 
 class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +70,7 @@ class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
     top: str
     ranking: Ranking
     threshold: float
-    """Keep where the evidence is at least this; for `triage`, at most its negative."""
+    """Keep where the evidence is at least this; for `triage`, at most its negative: `keeps`."""
     floor_points: float
     confidence: float
     method: Method
@@ -77,15 +81,24 @@ class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     data_sha256: str
     kept_share: float
+    counts: Unit
+    """What the saving is a share of: calls where not every row had costs."""
     saving_share: float
-    """Of what the top tier alone would have cost; the share of calls where no costs were given."""
+    """Of what the top tier alone would have cost."""
     saving_low: float
     saving_high: float
     created_on: str
     group: str = ""
     group_rows: int = 0
     """Labels of the group itself, where the proof is everyone's and only the threshold is its own."""
+    head_sha256: str = ""
+    """Of the head whose scores were ranked by; "" where another evidence ranks."""
     seal: str = ""
+
+    def keeps(self, evidence: Signals) -> bool:
+        """Whether a request with this evidence may be kept. The threshold itself is kept; what is not known is not."""
+        value = getattr(evidence, self.ranking)
+        return value is not None and _orient(value, self.ranking) >= self.threshold
 
 
 class Refusal(Struct, frozen=True):
@@ -104,8 +117,15 @@ class Sample(Struct, frozen=True, eq=False):
     losses: Floats
     evidence: Floats
     kept_cost: Floats
-    """Of a kept request: the small tier and its check."""
+    """Of a kept request: the small tier, and its check where it needs one."""
     top_cost: Floats
+    tried_cost: Floats | None = None
+    """What was spent on a request before it was handed on; None: as much as on a kept one."""
+
+    def spend(self, kept: NDArray[np.bool_]) -> Floats:
+        """What each request costs if these are kept and the others handed on."""
+        tried = self.kept_cost if self.tried_cost is None else self.tried_cost
+        return np.where(kept, self.kept_cost, tried + self.top_cost)
 
 
 class Step(Struct, frozen=True):
@@ -119,7 +139,8 @@ class Step(Struct, frozen=True):
 def calibrate(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
     """Find the cheapest threshold that is proven to hold the floor.
 
-    Raises: ConfigError if the question makes no sense: a floor or a confidence out of range.
+    Raises: ConfigError if the question makes no sense: a floor or a confidence out of range, or a top tier that costs
+            nothing, of which nothing can be saved.
     Cost:   a second at 1,000 rows, nearly all of it the bound that the certificate states.
     """
     _check_question(question)
@@ -132,6 +153,12 @@ def calibrate(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
             f"{question.confidence:.0%} confidence, even without a loss: {needed} are needed. Everything is escalated."
         )
         return Refusal("too_few_rows", detail, len(rows), needed)
+    if not sample.top_cost.sum() > 0.0:
+        raise ConfigError(
+            f"costs_nano_usd of {question.top} are 0, so nothing can be saved of them",
+            path=outcomes.name or None,
+            hint="leave the costs out to count calls",
+        )
     method = question.method or default_method(sample.losses)
     passed = search(sample, question, method)
     if not passed:
@@ -141,7 +168,7 @@ def calibrate(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
         )
         return Refusal("no_threshold_passes", detail, len(rows), needed)
     best = min(passed, key=lambda step: (step.cost, step.kept_share))
-    return _certify(sample, best, method, question, outcomes.data_sha256)
+    return _certify(sample, best, method, question, replace(outcomes, rows=rows))
 
 
 def calibrate_groups(outcomes: Outcomes, question: Question) -> dict[str, Certificate | Refusal]:
@@ -149,7 +176,7 @@ def calibrate_groups(outcomes: Outcomes, question: Question) -> dict[str, Certif
     loss, shrunk to everyone's, stays within the floor; without such a threshold, or without everyone's proof, it keeps
     nothing.
     """
-    outcomes = Outcomes(equalize_propensity(outcomes.rows), outcomes.data_sha256)
+    outcomes = replace(outcomes, rows=equalize_propensity(outcomes.rows))
     everyone = calibrate(outcomes, question)
     found: dict[str, Certificate | Refusal] = {}
     for name, group in sorted(outcomes.groups().items()):
@@ -171,25 +198,41 @@ def search(sample: Sample, question: Question, method: Method) -> tuple[Step, ..
         kept = sample.evidence >= threshold
         if not passes(np.where(kept, sample.losses, 0.0), floor, alpha, method):
             break
-        cost = float(np.where(kept, sample.kept_cost, sample.kept_cost + sample.top_cost).sum())
+        cost = float(sample.spend(kept).sum())
         passed.append(Step(float(threshold), float(kept.mean()), cost))
     return tuple(passed)
 
 
 def build_sample(rows: tuple[OutcomeRow, ...], question: Question) -> Sample:
-    """Outcomes as columns; a row without the evidence is never kept."""
+    """Outcomes as columns; a row without the evidence is never kept.
+
+    A triage score is known before anything ran: what it keeps needs no check, and what it hands on was not tried.
+    """
     small, top = question.small, question.top
     evidence = [getattr(row.evidence, question.ranking) for row in rows]
-    sign = -1.0 if question.ranking == "triage" else 1.0
-    priced = all(small in row.costs_nano_usd and top in row.costs_nano_usd for row in rows)
+    before = question.ranking == "triage"
+    priced = count_unit(rows, question) == "dollars"
+    kept = [row.costs_nano_usd[small] + (0 if before else row.check_nano_usd) if priced else 0 for row in rows]
     return Sample(
         losses=np.asarray([row.scores[top] - row.scores[small] for row in rows], np.float64),
-        evidence=np.asarray([-math.inf if value is None else sign * value for value in evidence], np.float64),
-        kept_cost=np.asarray(
-            [row.costs_nano_usd[small] + row.check_nano_usd if priced else 0.0 for row in rows], np.float64
+        evidence=np.asarray(
+            [-math.inf if value is None else _orient(value, question.ranking) for value in evidence], np.float64
         ),
-        top_cost=np.asarray([row.costs_nano_usd[top] if priced else 1.0 for row in rows], np.float64),
+        kept_cost=np.asarray(kept, np.float64),
+        top_cost=np.asarray([row.costs_nano_usd[top] if priced else 1 for row in rows], np.float64),
+        tried_cost=np.zeros(len(rows)) if before else None,
     )
+
+
+def count_unit(rows: tuple[OutcomeRow, ...], question: Question) -> Unit:
+    """What a saving on these rows is a share of: dollars where every row says what both answers cost."""
+    pair = (question.small, question.top)
+    return "dollars" if all(name in row.costs_nano_usd for row in rows for name in pair) else "calls"
+
+
+def _orient(value: float, ranking: Ranking) -> float:
+    """Evidence so that more means keep: of triage's scores the lower ones are kept."""
+    return -value if ranking == "triage" else value
 
 
 def equalize_propensity(rows: tuple[OutcomeRow, ...]) -> tuple[OutcomeRow, ...]:
@@ -215,6 +258,18 @@ def encode_certificate(certificate: Certificate) -> bytes:
     return msgspec.json.format(msgspec.json.encode(_seal(certificate)), indent=2) + b"\n"
 
 
+def load_certificate(path: Path) -> Certificate:
+    """Read a certificate's file.
+
+    Raises: ConfigError naming the file if it cannot be read, is damaged, was edited, or proves less than it says.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", path=str(path)) from error
+    return decode_certificate(data, str(path))
+
+
 def decode_certificate(data: bytes, name: str = "certificate") -> Certificate:
     """Read a certificate.
 
@@ -230,6 +285,8 @@ def decode_certificate(data: bytes, name: str = "certificate") -> Certificate:
         raise ConfigError("it was changed after it was written", path=name, hint="run `renga route calibrate` again")
     if certificate.bound_points > certificate.floor_points or not math.isfinite(certificate.threshold):
         raise ConfigError("its bound does not hold its floor", path=name, hint="calibrate again")
+    if certificate.ranking == "triage" and not certificate.head_sha256:
+        raise ConfigError("it does not say which head's scores it ranks by", path=name, hint="calibrate again")
     return certificate
 
 
@@ -251,10 +308,10 @@ def _grid(evidence: Floats) -> list[float]:
     return sorted({float(value) for value in values}, reverse=True)
 
 
-def _certify(sample: Sample, best: Step, method: Method, question: Question, data_sha256: str) -> Certificate:
+def _certify(sample: Sample, best: Step, method: Method, question: Question, outcomes: Outcomes) -> Certificate:
     kept = sample.evidence >= best.threshold
     losses = np.where(kept, sample.losses, 0.0)
-    cost = np.where(kept, sample.kept_cost, sample.kept_cost + sample.top_cost)
+    cost = sample.spend(kept)
     low, high = _saving_interval(cost, sample.top_cost)
     bound = upper_bound(losses, 1.0 - question.confidence, method)
     return _seal(
@@ -270,19 +327,23 @@ def _certify(sample: Sample, best: Step, method: Method, question: Question, dat
             bound_points=min(100.0 * bound, question.floor_points),
             loss_points=100.0 * float(losses.mean()),
             rows=len(losses),
-            data_sha256=data_sha256,
+            data_sha256=outcomes.data_sha256,
             kept_share=best.kept_share,
+            counts=count_unit(outcomes.rows, question),
             saving_share=1.0 - float(cost.sum() / sample.top_cost.sum()),
             saving_low=low,
             saving_high=high,
             created_on=question.created_on,
+            head_sha256=question.head_sha256 if question.ranking == "triage" else "",
         )
     )
 
 
 def _saving_interval(cost: Floats, top_cost: Floats) -> tuple[float, float]:
+    """Over resamples of the rows; one that drew no row with a price says nothing of a share."""
     draws = np.random.default_rng(0).integers(0, len(cost), (RESAMPLES, len(cost)))
-    savings = 1.0 - cost[draws].sum(axis=1) / top_cost[draws].sum(axis=1)
+    spent, all_top = cost[draws].sum(axis=1), top_cost[draws].sum(axis=1)
+    savings = 1.0 - spent[all_top > 0.0] / all_top[all_top > 0.0]
     tail = (1.0 - SAVING_CONFIDENCE) / 2.0
     low, high = np.quantile(savings, (tail, 1.0 - tail))
     return float(low), float(high)

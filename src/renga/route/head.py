@@ -71,6 +71,8 @@ class Head(Struct, frozen=True, eq=False):
     mean: Floats
     scale: Floats
     bias: float
+    sha256: str = ""
+    """Of the content of the file that it was read from; "" for one that was not. Certificates name it."""
 
     def score(self, features: Features) -> float:
         """The expected loss of keeping this request at the small tier, as a logit."""
@@ -179,7 +181,7 @@ def decode_head(data: bytes, name: str = "head") -> Head:
     if card.format != FORMAT or card.names != DENSE_NAMES:
         raise ConfigError(f"{name} was fitted for other features", hint="fit it again with this version")
     information, buckets = (arrays[key].astype(np.float64) for key in ("information", "buckets"))
-    return Head(card, information, buckets, dense, mean, scale, float(arrays["bias"][0]))
+    return Head(card, information, buckets, dense, mean, scale, float(arrays["bias"][0]), digest.hex())
 
 
 def load_head(path: Path) -> Head:

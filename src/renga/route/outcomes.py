@@ -82,6 +82,8 @@ class Outcomes(Struct, frozen=True):
 
     rows: tuple[OutcomeRow, ...]
     data_sha256: str
+    name: str = ""
+    """Of the file, for errors."""
 
     def losses(self, small: str, top: str) -> Floats:
         """Per row, how much worse the small tier's answer was: -1..1."""
@@ -92,7 +94,7 @@ class Outcomes(Struct, frozen=True):
         by_group: dict[str, list[OutcomeRow]] = {}
         for row in self.rows:
             by_group.setdefault(row.group, []).append(row)
-        return {name: Outcomes(tuple(rows), self.data_sha256) for name, rows in by_group.items()}
+        return {name: Outcomes(tuple(rows), self.data_sha256, self.name) for name, rows in by_group.items()}
 
 
 _decode_row = msgspec.json.Decoder(OutcomeRow).decode
@@ -133,7 +135,7 @@ def decode_outcomes(data: bytes, name: str, reading: Reading) -> Outcomes:
             path=name,
             hint="until then everything is escalated; collect more labels",
         )
-    return Outcomes(tuple(rows), hashlib.sha256(data).hexdigest())
+    return Outcomes(tuple(rows), hashlib.sha256(data).hexdigest(), name)
 
 
 def encode_outcomes(rows: tuple[OutcomeRow, ...]) -> bytes:
