@@ -70,6 +70,7 @@ class Ledger:
         self._open: set[Lease] = set()
         self._queue: deque[LedgerRow] = deque()
         self._writing: list[LedgerRow] = []
+        self._kept: dict[str, LedgerRow] = {}
         self._lost = 0
         metrics.watch("renga_open_leases", "Requests that run at the moment.", lambda: self.open_leases)
         metrics.watch("renga_ledger_queue_rows", "Ledger rows not written yet.", lambda: self.queued_rows)
@@ -119,7 +120,9 @@ class Ledger:
         except KeyError:
             raise LeaseSettledTwice(f"{lease.terms.request_id} is not open") from None
         row = self._make_row(lease.terms, outcome)
-        if len(self._queue) >= self._queue_rows:
+        if lease.terms.service_tier == "batch":
+            self._kept[row.request_id] = row
+        elif len(self._queue) >= self._queue_rows:
             self._give_up((row,), "the queue is full")
         else:
             self._queue.append(row)
@@ -127,6 +130,14 @@ class Ledger:
         if self._quotas is not None:
             self._quotas.settle(lease.hold, row)
         return row.cost_nano_usd
+
+    def take(self, request_id: str) -> LedgerRow | None:
+        """The row of a batch request's last try, for its runner to write in one transaction with the result.
+
+        Rows of batch requests are not queued: the result and its row must both be there or neither, whatever is killed
+        when. A request that is tried again has one row, that of the try whose result counts.
+        """
+        return self._kept.pop(request_id, None)
 
     def opened(self, database: Database) -> None:
         """Write what an earlier process kept on disk, so that sums over the ledger are whole from the start."""
