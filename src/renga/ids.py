@@ -69,6 +69,10 @@ def key_id() -> str:
     return "key_" + _random(12)
 
 
+def workspace_id() -> str:
+    return "wrkspc_01" + _random(_LENGTH - 2)
+
+
 def key_secret() -> str:
     """A new API key: 43 digits, 255 bits, so that a plain hash of it cannot be reversed by guessing."""
     return "sk-renga-" + os.urandom(43).translate(_DIGIT_OF_BYTE).decode("ascii")

@@ -30,7 +30,7 @@ def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
     assert "laptop" in made.err
     assert secret not in made.err
     with open_database(shell.database_url) as database:
-        (row,) = database.read_keys()
+        (row,) = database.keys.read()
     assert row.secret_sha256 == digest_secret(secret)
     listed = shell.run("keys", "list")
     assert secret not in listed.out
@@ -70,7 +70,7 @@ def test_a_name_that_two_keys_have_revokes_neither(shell: Shell) -> None:
 
 def fill(shell: Shell) -> None:
     with open_database(shell.database_url) as database:
-        database.create_key(replace(make_key(1, "laptop"), key_id="key_a"))
+        database.keys.create(replace(make_key(1, "laptop"), key_id="key_a"))
         database.write_rows(
             [
                 replace(make_row("req_1"), cost_nano_usd=22_500_000, input_tokens=10_000, output_tokens=2_500),
@@ -136,7 +136,7 @@ def test_limits_of_a_key(shell: Shell) -> None:
     assert changed.out == "requests_per_minute=60\nconcurrent_requests=none\n"
     assert shell.run("keys", "limit", "team").out == changed.out
     with open_database(shell.database_url) as database:
-        assert database.read_keys()[0].limits == KeyLimits(requests_per_minute=60, concurrent_requests=None)
+        assert database.keys.read()[0].limits == KeyLimits(requests_per_minute=60, concurrent_requests=None)
     shell.run("keys", "limit", "team", "requests_per_minute=default", "concurrent_requests=default")
     assert "[limits]" in shell.run("keys", "limit", "team").out
     refused = shell.run("keys", "limit", "team", "request_per_minute=1")

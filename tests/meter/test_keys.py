@@ -11,6 +11,7 @@ from tests.meter.conftest import FakeClock
 
 from renga.meter.keys import KeyIdentity, KeyRing, digest_secret, make_key
 from renga.store.database import Database, open_database
+from renga.store.rows import Author
 
 
 @pytest.fixture
@@ -42,10 +43,10 @@ def test_changes_of_another_process_are_seen_at_the_next_run(clock: FakeClock, f
     ring.opened(fresh)
     key = make_key("laptop", 1000)
     assert ring.identify(key.secret) is None
-    fresh.create_key(key.row)
+    fresh.keys.create(key.row)
     ring.run(fresh)
     assert ring.identify(key.secret) is not None
-    fresh.revoke_key(key.row.key_id, 2000)
+    fresh.keys.revoke(key.row.key_id, Author("test", 2000))
     ring.run(fresh)
     assert ring.identify(key.secret) is None
 
@@ -54,7 +55,7 @@ def test_the_first_key_of_all(clock: FakeClock, fresh: Database) -> None:
     plain = KeyRing(clock)
     plain.opened(fresh)
     assert plain.first_key is None
-    assert fresh.read_keys() == []
+    assert fresh.keys.read() == []
     ring = KeyRing(clock, create_first=True)
     ring.opened(fresh)
     assert ring.first_key is not None
@@ -62,18 +63,18 @@ def test_the_first_key_of_all(clock: FakeClock, fresh: Database) -> None:
     again = KeyRing(clock, create_first=True)
     again.opened(fresh)
     assert again.first_key is None
-    assert len(fresh.read_keys()) == 1
+    assert len(fresh.keys.read()) == 1
 
 
 def test_use_is_stamped_once_a_minute(clock: FakeClock, fresh: Database) -> None:
     key, idle = make_key("laptop", 1000), make_key("idle", 1000)
-    fresh.create_key(key.row)
-    fresh.create_key(idle.row)
+    fresh.keys.create(key.row)
+    fresh.keys.create(idle.row)
     ring = KeyRing(clock)
     ring.opened(fresh)
 
     def stamps() -> dict[str, int | None]:
-        return {row.name: row.last_used_us for row in fresh.read_keys()}
+        return {row.name: row.last_used_us for row in fresh.keys.read()}
 
     def now_us() -> int:
         return int(clock.now().timestamp() * 1_000_000)
@@ -99,7 +100,7 @@ def test_an_admitted_key_stays_when_keys_are_loaded(clock: FakeClock, fresh: Dat
     ring.opened(fresh)
     assert ring.identify("sk-for-this-process") is not None
     ring.run(fresh)
-    assert fresh.read_keys() == []
+    assert fresh.keys.read() == []
 
 
 def test_a_request_before_the_keys_are_loaded_waits_for_them(clock: FakeClock) -> None:

@@ -224,7 +224,7 @@ def test_the_sums_of_the_ledger_are_the_sums_of_what_happened(
         elif number % 3 == 0:
             ledger.run(database)
     ledger.run(database)
-    rows = database.read_usage(UsageQuery(by=(), key_id=key))
+    rows = database.usage.read(UsageQuery(by=(), key_id=key))
     usages = [usage for usage, *_ in outcomes if usage is not None]
     (row,) = rows
     assert row.requests == len(outcomes)

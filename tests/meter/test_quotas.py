@@ -23,7 +23,7 @@ from renga.meter.prices import PriceBook
 from renga.meter.quotas import Quotas
 from renga.meter.spool import Spool
 from renga.store.database import Database, open_database
-from renga.store.rows import KeyLimits
+from renga.store.rows import KeyChange, KeyLimits
 from renga.wire.stream import Usage
 
 USD = 1_000_000_000
@@ -321,25 +321,25 @@ def make_ring(meter: Meter, database: Database) -> KeyRing:
 
 def test_a_key_has_limits_of_its_own(clock: FakeClock, fresh: Database) -> None:
     key = make_key("team", 0).row
-    fresh.create_key(key)
+    fresh.keys.create(key)
     meter = Meter(clock, requests_per_minute=1, concurrent_requests=5)
     ring = make_ring(meter, fresh)
     meter.reserve(key=key.key_id)
     with pytest.raises(LimitReached, match="1 requests per minute"):
         meter.reserve(key=key.key_id)
-    fresh.write_limits(key.key_id, KeyLimits(requests_per_minute=3))
+    fresh.keys.change(key.key_id, KeyChange(limits=KeyLimits(requests_per_minute=3)))
     ring.run(fresh)
     meter.reserve(key=key.key_id)
     meter.reserve(key=key.key_id)
     with pytest.raises(LimitReached, match="3 requests per minute"):
         meter.reserve(key=key.key_id)
-    fresh.write_limits(key.key_id, KeyLimits(requests_per_minute=None))
+    fresh.keys.change(key.key_id, KeyChange(limits=KeyLimits(requests_per_minute=None)))
     ring.run(fresh)
     meter.reserve(key=key.key_id)
     meter.reserve(key=key.key_id)
     with pytest.raises(LimitReached, match="5 concurrent"):
         meter.reserve(key=key.key_id)
-    fresh.write_limits(key.key_id, KeyLimits(requests_per_minute=None, concurrent_requests=None))
+    fresh.keys.change(key.key_id, KeyChange(limits=KeyLimits(requests_per_minute=None, concurrent_requests=None)))
     ring.run(fresh)
     assert meter.reserve(key=key.key_id).hold is None
 
@@ -372,7 +372,7 @@ def test_a_restart_forgets_no_spending(clock: FakeClock, fresh: Database, spool:
 
 def test_a_budget_set_while_the_server_runs_knows_what_was_spent(clock: FakeClock, fresh: Database) -> None:
     key = make_key("team", 0).row
-    fresh.create_key(key)
+    fresh.keys.create(key)
     earlier = Meter(clock)
     earlier.ask(DEAR, key=key.key_id)
     earlier.ledger.run(fresh)
@@ -382,7 +382,7 @@ def test_a_budget_set_while_the_server_runs_knows_what_was_spent(clock: FakeCloc
     meter.ask(DEAR, key=key.key_id)
     meter.ledger.run(fresh)
     meter.ask(DEAR, key=key.key_id)
-    fresh.write_limits(key.key_id, KeyLimits(budget_nano_usd_per_month=3 * USD))
+    fresh.keys.change(key.key_id, KeyChange(limits=KeyLimits(budget_nano_usd_per_month=3 * USD)))
     ring.run(fresh)
     with pytest.raises(BudgetSpent, match=r"\$3\.00 a month"):
         meter.reserve(key=key.key_id)

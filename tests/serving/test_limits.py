@@ -12,7 +12,7 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from renga.store.rows import KeyLimits
+from renga.store.rows import KeyChange, KeyLimits
 from renga.testing.served import Served, ServedSettings, respawned, served
 
 ASK = {"model": "haiku", "max_tokens": 200, "messages": [{"role": "user", "content": "Hi"}]}
@@ -73,7 +73,7 @@ def wait_for(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
 
 def set_limits(server: Served, limits: KeyLimits) -> None:
     with server.open_database() as database:
-        assert database.write_limits(database.read_keys()[0].key_id, limits)
+        assert database.keys.change(database.keys.read()[0].key_id, KeyChange(limits=limits))
 
 
 def ask_once(client: Anthropic) -> str:

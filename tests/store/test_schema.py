@@ -40,7 +40,7 @@ def test_a_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'renga.db'}"
     open_database(url).close()
     program = (
-        "import sys; from renga.store.database import open_database; open_database(sys.argv[1]).read_keys();"
+        "import sys; from renga.store.database import open_database; open_database(sys.argv[1]).keys.read();"
         "print(any(name.startswith('alembic') for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
@@ -69,4 +69,4 @@ def test_keys_of_the_first_version_stay(tmp_path: Path, monkeypatch: pytest.Monk
     engine.dispose()
     with open_database(url) as database:
         assert database.version() == schema.HEAD
-        assert [(key.name, key.limits) for key in database.read_keys()] == [("old", KeyLimits())]
+        assert [(key.name, key.limits) for key in database.keys.read()] == [("old", KeyLimits())]

@@ -123,7 +123,7 @@ def _check_store(settings: Config) -> Iterator[Finding]:
 
     with open_records(settings) as database:
         yield Finding("ok", "database", f"version {database.version()}, up to date")
-        rows = database.read_keys()
+        rows = database.keys.read()
     folder = data_dir(settings.store)
     if not settings.store.url:
         file = folder / "renga.db"

@@ -39,13 +39,13 @@ def create(
     from msgspec.structs import replace
 
     from renga.cli.limits import change_limits
-    from renga.cli.records import now_us, open_records
+    from renga.cli.records import author, now_us, open_records
     from renga.meter.keys import make_key
 
     key = make_key(name, now_us())
     row = replace(key.row, limits=change_limits(key.row.limits, limit or ()))
     with open_records(read_config(config, data_dir)) as database:
-        database.create_key(row)
+        database.keys.create(row, author())
     print(f'Made {key.row.key_id} "{name}". Its secret, shown this once only:', file=sys.stderr)
     print(key.secret)
 
@@ -58,7 +58,7 @@ def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json:
     from renga.cli.table import Column, print_json, print_table
 
     with open_records(read_config(config, data_dir)) as database:
-        rows = database.read_keys()
+        rows = database.keys.read()
     records = [
         {
             "id": row.key_id,
@@ -96,24 +96,25 @@ def limit(
 ) -> None:
     """Change the limits of a key. A running server follows within a second."""
     from renga.cli.limits import change_limits, render_limits
-    from renga.cli.records import open_records
+    from renga.cli.records import author, open_records
+    from renga.store.rows import KeyChange
 
     with open_records(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         limits = change_limits(row.limits, changes or ())
         if changes:
-            database.write_limits(row.key_id, limits)
+            database.keys.change(row.key_id, KeyChange(limits=limits), author())
     print("\n".join(render_limits(limits)) or "No limits of its own: [limits] in renga.toml counts.")
 
 
 @keys.command("revoke")
 def revoke(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Revoke a key. A running server refuses it within a second; its usage stays in the ledger."""
-    from renga.cli.records import now_us, open_records
+    from renga.cli.records import author, open_records
 
     with open_records(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
-        database.revoke_key(row.key_id, now_us())
+        database.keys.revoke(row.key_id, author())
     print(f'Revoked {row.key_id} "{row.name}".')
 
 
@@ -124,7 +125,7 @@ def _find_working(database: Database, key: str) -> KeyRow:
     """
     from renga.errors import NotFound
 
-    working = [row for row in database.read_keys() if row.revoked_us is None]
+    working = [row for row in database.keys.read() if row.revoked_us is None]
     found = [row for row in working if row.key_id == key] or [row for row in working if row.name == key]
     if not found:
         raise NotFound(f"no working key is called {key!r}", hint="`renga keys list` shows them")

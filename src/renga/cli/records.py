@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from renga.config import Config, database_url
+from renga.store.rows import Author
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -23,6 +26,15 @@ def open_records(config: Config) -> Database:
 
 def now_us() -> int:
     return int(datetime.now(UTC).timestamp() * 1_000_000)
+
+
+def author() -> Author:
+    """Who uses the command line, for the audit."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return Author(f"cli:{user}", now_us())
 
 
 def render_time(time_us: int | None) -> str:

@@ -51,8 +51,8 @@ def usage(
 
     query = _make_query(by, since, until)
     with open_records(read_config(config, data_dir)) as database:
-        rows = database.read_usage(query)
-        names = {row.key_id: row.name for row in database.read_keys()} | {COMMAND_KEY_ID: "command line"}
+        rows = database.usage.read(query)
+        names = {row.key_id: row.name for row in database.keys.read()} | {COMMAND_KEY_ID: "command line"}
     if as_json:
         from renga.cli.table import print_json
 

@@ -1,7 +1,7 @@
 """API keys: who may call, known by the hash of what they send.
 
-Owns: making, revoking, and the index in memory that requests are checked against.
-Must never know: headers, what a key may do beyond existing.
+Owns: making, new secrets, and the index in memory that requests are checked against.
+Must never know: headers, what terms mean.
 Invariants: a secret is shown once, by whoever made it, and is stored nowhere; `identify` never waits, except in the
 first moments of a process until the store thread has loaded the keys; a change made by another process is seen within
 one interval of the store thread (at most 1 s).
@@ -15,14 +15,16 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from renga import ids
 from renga.clock import Clock
+from renga.errors import Unauthenticated
 from renga.meter.quotas import Quotas
-from renga.store.rows import KeyRow, KeyTerms
+from renga.store.rows import KeyRow, KeyTerms, Rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from renga.store.database import Database
 
@@ -75,7 +77,10 @@ class KeyRing:
         """Made when the database had never held a key and `create_first` was asked for."""
 
     def identify(self, secret: str) -> KeyIdentity | None:
-        """Who has this secret; None for nobody. About 1.5 us."""
+        """Who has this secret; None for nobody. About 1.5 us.
+
+        Raises: Unauthenticated if its time is over.
+        """
         if not self._loaded.is_set():
             self._loaded.wait(_LOAD_WAIT_S)
         digest = digest_secret(secret)
@@ -83,8 +88,11 @@ class KeyRing:
         # The lookup is by a hash that nobody can steer; the comparison is there so that this stays true of any index.
         if entry is None or not compare_digest(entry.digest, digest):
             return None
-        self._used.add(entry.identity.key_id)
-        return entry.identity
+        identity = entry.identity
+        if identity.expires_us is not None and self._now_us() >= identity.expires_us:
+            raise Unauthenticated("The API key has expired.", hint="`renga keys list` shows until when keys work")
+        self._used.add(identity.key_id)
+        return identity
 
     def admit(self, secret: str, identity: KeyIdentity) -> None:
         """Let a key in for this process only, as the commands that answer by themselves need it."""
@@ -95,9 +103,8 @@ class KeyRing:
 
     def load(self, rows: Iterable[KeyRow]) -> None:
         """Replace the index by these keys."""
-        entries = {
-            row.secret_sha256: _Entry(row.secret_sha256, _identity_of(row)) for row in rows if row.revoked_us is None
-        }
+        working = (row for row in rows if row.revoked_us is None and row.disabled_us is None)
+        entries = {entry.digest: entry for row in working for entry in _entries_of(row)}
         # One assignment of a new dict: a request on the other thread sees the old index or the new one, whole.
         self._index = {**entries, **self._admitted}
         self._loaded.set()
@@ -105,7 +112,7 @@ class KeyRing:
     def opened(self, database: Database) -> None:
         if self._create_first:
             key = make_key("first", self._now_us())
-            if database.create_first_key(key.row):
+            if database.keys.create_first(key.row):
                 self.first_key = key
         self._refresh(database)
 
@@ -116,16 +123,16 @@ class KeyRing:
         used, self._used = self._used, set()
         due = {key: now_us for key in used if now_us - self._stamped_us.get(key, 0) >= _STAMP_INTERVAL_US}
         if due:
-            database.write_last_used(due)
+            database.keys.write_last_used(due)
             self._stamped_us.update(due)
 
     def abandon(self) -> None:
         """Only stamps are lost."""
 
     def _refresh(self, database: Database) -> None:
-        generation = database.read_generation()
+        generation = database.keys.read_generation()
         if generation != self._generation:
-            rows = database.read_keys()
+            rows = database.keys.read()
             if self._quotas is not None:
                 # First, so that no request comes in under a key whose limits are not known.
                 self._quotas.load(rows, database)
@@ -136,8 +143,13 @@ class KeyRing:
         return int(self._clock.now().timestamp() * 1_000_000)
 
 
-def _identity_of(row: KeyRow) -> KeyIdentity:
-    return KeyIdentity(row.key_id, row.name, row.workspace_id, row.terms, row.expires_us)
+def _entries_of(row: KeyRow) -> Iterator[_Entry]:
+    """The secrets of a key: its own, and after a rotation the one before."""
+    identity = KeyIdentity(row.key_id, row.name, row.workspace_id, row.terms, row.expires_us)
+    yield _Entry(row.secret_sha256, identity)
+    if row.previous_sha256 is not None and row.previous_until_us is not None:
+        ends_us = row.previous_until_us if row.expires_us is None else min(row.previous_until_us, row.expires_us)
+        yield _Entry(row.previous_sha256, replace(identity, expires_us=ends_us))
 
 
 def digest_secret(secret: str) -> bytes:
@@ -149,3 +161,16 @@ def make_key(name: str, now_us: int) -> NewKey:
     """A new key; the caller stores its row and shows its secret."""
     secret = ids.key_secret()
     return NewKey(KeyRow(ids.key_id(), name, digest_secret(secret), secret[-4:], now_us), secret)
+
+
+class NewSecret(Struct, frozen=True):
+    """A secret that replaces a key's. The only place where it ever is."""
+
+    rotation: Rotation
+    secret: str
+
+
+def make_secret(previous_until_us: int) -> NewSecret:
+    """A new secret for a key; the one before works until then. The caller stores it and shows it."""
+    secret = ids.key_secret()
+    return NewSecret(Rotation(digest_secret(secret), secret[-4:], previous_until_us), secret)

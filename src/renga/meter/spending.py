@@ -89,7 +89,7 @@ class Spending:
 
         def read_since(start_us: int) -> dict[str, int]:
             query = UsageQuery(by=("key",), since_us=start_us, until_us=self._started_us)
-            return {row.group[0] or "": row.cost_nano_usd for row in database.read_usage(query)}
+            return {row.group[0] or "": row.cost_nano_usd for row in database.usage.read(query)}
 
         # One assignment, as the other thread may read meanwhile.
         self._before = _Before(periods, read_since(periods.day_start_us), read_since(periods.month_start_us))

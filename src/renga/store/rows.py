@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -124,6 +124,82 @@ class KeyRow(Struct, frozen=True):
     workspace_id: str | None = None
     expires_us: int | None = None
     terms: KeyTerms = KeyTerms()
+    disabled_us: int | None = None
+    """Since when it does not work for the time being; None: it does."""
+    previous_sha256: bytes | None = None
+    """The secret before the last rotation, which works until `previous_until_us`."""
+    previous_until_us: int | None = None
+
+
+class KeyChange(Struct, frozen=True):
+    """New values of a key; what is unset stays."""
+
+    name: str | UnsetType = UNSET
+    limits: KeyLimits | UnsetType = UNSET
+    terms: KeyTerms | UnsetType = UNSET
+    workspace_id: str | UnsetType | None = UNSET
+    expires_us: int | UnsetType | None = UNSET
+    disabled_us: int | UnsetType | None = UNSET
+
+
+class Rotation(Struct, frozen=True):
+    """A new secret for a key."""
+
+    secret_sha256: bytes
+    hint: str
+    previous_until_us: int
+    """Until when the secret before works as well."""
+
+
+class WorkspaceRow(Struct, frozen=True):
+    """Keys that belong together: they share limits, batches and files."""
+
+    workspace_id: str
+    name: str
+    created_us: int
+    archived_us: int | None = None
+    limits: KeyLimits = KeyLimits()
+    """On top of its keys' own: a request must fit into both."""
+
+
+class WorkspaceChange(Struct, frozen=True):
+    """New values of a workspace; what is unset stays."""
+
+    name: str | UnsetType = UNSET
+    limits: KeyLimits | UnsetType = UNSET
+
+
+class Author(Struct, frozen=True):
+    """Who changes something, and when."""
+
+    name: str
+    """A key's id, `cli:` and a user's name, or `system`."""
+    at_us: int
+
+
+class AuditRow(Struct, frozen=True):
+    """One change that was made, or one request of an administrator."""
+
+    row_number: int
+    time_us: int
+    actor: str
+    action: str
+    """As `key.create`, `workspace.archive`, `GET /v1/organizations/api_keys`."""
+    subject: str
+    """The id of what was changed."""
+    detail: dict[str, Any]
+    """The new values; never a secret."""
+
+
+class AuditQuery(Struct, frozen=True):
+    """Which entries to read."""
+
+    limit: int = 100
+    before_row: int | None = None
+    """Only older ones than this."""
+    since_us: int | None = None
+    subject: str | None = None
+    actor: str | None = None
 
 
 class UsageQuery(Struct, frozen=True):

@@ -45,8 +45,11 @@ keys = Table(
     Column("workspace_id", String),
     Column("expires_us", BigInteger),
     Column("terms", JSON),
+    Column("disabled_us", BigInteger),
+    Column("previous_sha256", LargeBinary),
+    Column("previous_until_us", BigInteger),
 )
-"""`terms`: scopes, tiers and policies of a key, as `KeyTerms`."""
+"""`terms`: scopes, tiers and policies of a key, as `KeyTerms`. `previous_sha256`: of the secret before a rotation."""
 
 workspaces = Table(
     "workspaces",
@@ -138,13 +141,21 @@ batches = Table(
     Column("workspace_id", String),
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),
+    Column("sealed_us", BigInteger),
     Column("cancel_initiated_us", BigInteger),
     Column("ended_us", BigInteger),
+    Column("archived_us", BigInteger),
     Column("deleted_us", BigInteger),
     Column("request_count", Integer, nullable=False),
+    Column("succeeded", Integer),
+    Column("errored", Integer),
+    Column("canceled", Integer),
+    Column("expired", Integer),
     Column("terms", JSON, nullable=False),
     Index("ix_batches_key_id_created_us", "key_id", "created_us"),
+    Index("ix_batches_ended_us", "ended_us"),
 )
+"""`sealed_us`: NULL while its requests still come in, and nobody sees it then. The counts are NULL until it has ended."""
 
 batch_requests = Table(
     "batch_requests",
@@ -157,9 +168,19 @@ batch_requests = Table(
     Column("outcome", String),
     Column("result", LargeBinary),
     Column("ended_us", BigInteger),
-    Index("uq_batch_requests_batch_id_custom_id", "batch_id", "custom_id", unique=True),
+    Index("ix_batch_requests_batch_id_prefix_sha256", "batch_id", "prefix_sha256", "position"),
+    Index("ix_batch_requests_batch_id_outcome", "batch_id", "outcome"),
 )
-"""`outcome`: succeeded, errored, canceled or expired; NULL until it is known. Written once."""
+"""`outcome`: succeeded, errored, canceled or expired; NULL until it is known. Written once, and `params` emptied with
+it. `prefix_sha256`: hashes of what the request begins with, so that in this order equal prefixes are neighbours."""
+
+batch_workers = Table(
+    "batch_workers",
+    metadata,
+    Column("worker_id", String, primary_key=True),
+    Column("seen_us", BigInteger, nullable=False),
+)
+"""Processes that run batches. One that has not been seen for a while is dead, and others take over what it ran."""
 
 files = Table(
     "files",

@@ -156,7 +156,7 @@ def write_known_key(data_dir: Path, secret: str) -> None:
     """Store a key whose secret is chosen by the caller, in the database of a data folder. Makes the database."""
     row = KeyRow(ids.key_id(), "known", digest_secret(secret), secret[-4:], time.time_ns() // 1000)
     with open_database(_database_url(data_dir)) as database:
-        database.create_key(row)
+        database.keys.create(row)
 
 
 def _spawn(folder: Path, config: Path) -> subprocess.Popen[bytes]:

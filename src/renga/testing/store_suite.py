@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from renga.store import schema
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseFailed, DatabaseTooNew
-from renga.store.rows import AttemptRow, KeyLimits, KeyRow, LedgerRow, UsageQuery, UsageRow
+from renga.store.rows import AttemptRow, Author, KeyChange, KeyLimits, KeyRow, LedgerRow, UsageQuery, UsageRow
 
 _DAY_US = 86_400_000_000
 
@@ -67,7 +67,7 @@ class StoreSuite:
         assert database.version() == schema.HEAD
         with open_database(url) as again:
             assert again.version() == schema.HEAD
-            assert again.read_keys() == []
+            assert again.keys.read() == []
 
     def test_many_may_open_an_empty_database_at_once(self, url: str) -> None:
         versions: list[str | None] = []
@@ -124,68 +124,68 @@ class StoreSuite:
                 replace(make_row("req_5"), key_id="key_b", target=None, tier=None, status="canceled", cost_nano_usd=0),
             ]
         )
-        by_day = database.read_usage(UsageQuery(by=("day",)))
+        by_day = database.usage.read(UsageQuery(by=("day",)))
         assert by_day == [
             UsageRow(("2026-11-21",), 3, 0, 30, 9, 9, 15, 12, 200, 0),
             UsageRow(("2026-11-22",), 2, 2, 20, 6, 6, 10, 8, 50, 1),
         ]
-        by_key = database.read_usage(UsageQuery(by=("key", "tier"), until_us=start + 1))
+        by_key = database.usage.read(UsageQuery(by=("key", "tier"), until_us=start + 1))
         assert {row.group: (row.requests, row.cost_nano_usd) for row in by_key} == {
             ("key_a", "haiku"): (1, 100),
             ("key_b", None): (1, 0),
             ("key_b", "opus"): (1, 100),
         }
-        assert [row.group for row in database.read_usage(UsageQuery(by=("target",), since_us=start + 1))] == [
+        assert [row.group for row in database.usage.read(UsageQuery(by=("target",), since_us=start + 1))] == [
             ("local/hokku",)
         ]
-        (everything,) = database.read_usage(UsageQuery(by=(), key_id="key_a"))
+        (everything,) = database.usage.read(UsageQuery(by=(), key_id="key_a"))
         assert (everything.group, everything.requests, everything.unpriced) == ((), 3, 1)
 
     def test_keys_live_until_they_are_revoked(self, database: Database) -> None:
-        database.create_key(make_key(1))
-        database.create_key(make_key(2, "server"))
-        assert database.revoke_key("key_1", 5000)
-        assert not database.revoke_key("key_1", 6000)
-        assert not database.revoke_key("key_9", 6000)
-        first, second = database.read_keys()
+        database.keys.create(make_key(1))
+        database.keys.create(make_key(2, "server"))
+        assert database.keys.revoke("key_1", Author("test", 5000))
+        assert not database.keys.revoke("key_1", Author("test", 6000))
+        assert not database.keys.revoke("key_9", Author("test", 6000))
+        first, second = database.keys.read()
         assert (first.key_id, first.revoked_us) == ("key_1", 5000)
         assert second == make_key(2, "server")
 
     def test_a_secret_belongs_to_one_key(self, database: Database) -> None:
-        database.create_key(make_key(1))
+        database.keys.create(make_key(1))
         with pytest.raises(DatabaseFailed):
-            database.create_key(replace(make_key(1), key_id="key_other"))
-        assert len(database.read_keys()) == 1
+            database.keys.create(replace(make_key(1), key_id="key_other"))
+        assert len(database.keys.read()) == 1
 
     def test_a_key_keeps_limits_of_its_own(self, database: Database) -> None:
         limits = KeyLimits(requests_per_minute=60, input_tokens_per_minute=None, budget_nano_usd_per_day=5_000_000_000)
-        database.create_key(replace(make_key(1), limits=limits))
-        database.create_key(make_key(2))
-        assert [key.limits for key in database.read_keys()] == [limits, KeyLimits()]
-        generation = database.read_generation()
-        assert database.write_limits("key_2", limits)
-        assert not database.write_limits("key_9", limits)
-        assert database.write_limits("key_1", KeyLimits())
-        assert database.read_generation() > generation
-        assert [key.limits for key in database.read_keys()] == [KeyLimits(), limits]
+        database.keys.create(replace(make_key(1), limits=limits))
+        database.keys.create(make_key(2))
+        assert [key.limits for key in database.keys.read()] == [limits, KeyLimits()]
+        generation = database.keys.read_generation()
+        assert database.keys.change("key_2", KeyChange(limits=limits))
+        assert not database.keys.change("key_9", KeyChange(limits=limits))
+        assert database.keys.change("key_1", KeyChange(limits=KeyLimits()))
+        assert database.keys.read_generation() > generation
+        assert [key.limits for key in database.keys.read()] == [KeyLimits(), limits]
 
     def test_every_change_of_keys_is_a_new_generation(self, database: Database) -> None:
-        generations = [database.read_generation()]
-        database.create_key(make_key(1))
-        generations.append(database.read_generation())
-        database.write_last_used({"key_1": 4000})
-        assert database.read_generation() == generations[-1]
-        assert database.read_keys()[0].last_used_us == 4000
-        database.revoke_key("key_1", 5000)
-        generations.append(database.read_generation())
+        generations = [database.keys.read_generation()]
+        database.keys.create(make_key(1))
+        generations.append(database.keys.read_generation())
+        database.keys.write_last_used({"key_1": 4000})
+        assert database.keys.read_generation() == generations[-1]
+        assert database.keys.read()[0].last_used_us == 4000
+        database.keys.revoke("key_1", Author("test", 5000))
+        generations.append(database.keys.read_generation())
         assert generations == sorted(set(generations))
 
     def test_the_first_key_is_made_once(self, database: Database) -> None:
-        assert database.create_first_key(make_key(1))
-        assert not database.create_first_key(make_key(2))
-        database.revoke_key("key_1", 5000)
-        assert not database.create_first_key(make_key(3))
-        assert [key.key_id for key in database.read_keys()] == ["key_1"]
+        assert database.keys.create_first(make_key(1))
+        assert not database.keys.create_first(make_key(2))
+        database.keys.revoke("key_1", Author("test", 5000))
+        assert not database.keys.create_first(make_key(3))
+        assert [key.key_id for key in database.keys.read()] == ["key_1"]
 
     def test_a_secret_is_made_once_for_all(self, url: str, database: Database) -> None:
         assert database.ensure_secret("signature", b"one") == b"one"

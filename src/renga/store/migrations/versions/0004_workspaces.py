@@ -13,6 +13,9 @@ def upgrade() -> None:
     op.add_column("keys", sa.Column("workspace_id", sa.String()))
     op.add_column("keys", sa.Column("expires_us", sa.BigInteger()))
     op.add_column("keys", sa.Column("terms", sa.JSON()))
+    op.add_column("keys", sa.Column("disabled_us", sa.BigInteger()))
+    op.add_column("keys", sa.Column("previous_sha256", sa.LargeBinary()))
+    op.add_column("keys", sa.Column("previous_until_us", sa.BigInteger()))
     op.add_column("ledger", sa.Column("workspace_id", sa.String()))
     op.create_table(
         "workspaces",

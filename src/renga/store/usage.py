@@ -1,0 +1,81 @@
+"""Sums over the ledger.
+
+Owns: the statements that add up. Must never know: what the sums are for.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Select, case, func, select
+from sqlalchemy.sql import ColumnElement
+
+from renga.store import tables
+from renga.store.rows import Dimension, UsageQuery, UsageRow
+from renga.store.transactions import Transactions
+
+_DAY_US = 86_400_000_000
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+class UsageTable:
+    """Adds up the ledger."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def read(self, query: UsageQuery) -> list[UsageRow]:
+        """Sums by group, ordered by group."""
+        with self._transactions.reading() as connection:
+            found = connection.execute(_usage_statement(query)).all()
+        width = len(query.by)
+        return [
+            UsageRow(
+                tuple(_render_group(by, value) for by, value in zip(query.by, row[:width], strict=True)),
+                *(int(number or 0) for number in row[width:]),
+            )
+            for row in found
+        ]
+
+
+def _usage_statement(query: UsageQuery) -> Select[Any]:
+    ledger = tables.ledger
+    columns: dict[Dimension, ColumnElement[Any]] = {
+        "day": ledger.c.time_us // _DAY_US,
+        "key": ledger.c.key_id,
+        "tier": ledger.c.tier,
+        "target": ledger.c.target,
+        "surface": ledger.c.surface,
+        "status": ledger.c.status,
+    }
+    groups = [columns[name].label(name) for name in query.by]
+    statement = select(
+        *groups,
+        func.count(),
+        func.sum(case((ledger.c.status.in_(("failed", "partial")), 1), else_=0)),
+        func.sum(ledger.c.input_tokens),
+        func.sum(ledger.c.cache_creation_5m_tokens + ledger.c.cache_creation_1h_tokens),
+        func.sum(ledger.c.cache_read_tokens),
+        func.sum(ledger.c.output_tokens),
+        func.sum(ledger.c.thinking_tokens),
+        func.sum(ledger.c.cost_nano_usd),
+        func.sum(case((ledger.c.cost_nano_usd.is_(None), 1), else_=0)),
+    )
+    if query.since_us is not None:
+        statement = statement.where(ledger.c.time_us >= query.since_us)
+    if query.until_us is not None:
+        statement = statement.where(ledger.c.time_us < query.until_us)
+    if query.key_id is not None:
+        statement = statement.where(ledger.c.key_id == query.key_id)
+    if groups:
+        statement = statement.group_by(*groups).order_by(*groups)
+    return statement
+
+
+def _render_group(dimension: Dimension, value: object) -> str | None:
+    if value is None:
+        return None
+    if dimension == "day":
+        return date.fromordinal(_EPOCH_ORDINAL + int(str(value))).isoformat()
+    return str(value)
