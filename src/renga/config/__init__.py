@@ -9,6 +9,7 @@ variable of the environment), never written in the file, and never repeated in a
 
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.load import find_config_file, load_config
+from renga.config.routing import PolicySettings
 from renga.config.settings import (
     VARIABLES,
     Config,
@@ -34,6 +35,7 @@ __all__ = [
     "HealthSettings",
     "LedgerSettings",
     "LimitSettings",
+    "PolicySettings",
     "PriceSettings",
     "ProviderKind",
     "ProviderSettings",

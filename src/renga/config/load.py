@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, inspect
 
 from renga.config.lines import find_lines
+from renga.config.routing import PolicySettings
 from renga.config.settings import (
     NAMED_SECTIONS,
     SECTIONS,
@@ -248,6 +249,8 @@ def _render_value(value: object) -> str:
 
 
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]*")
+_RANKS = ("haiku", "sonnet", "opus")
 
 
 def _check_names(origins: _Origins, config: Config) -> None:
@@ -272,8 +275,27 @@ def _check_names(origins: _Origins, config: Config) -> None:
             _check_target(origins, ("tiers", tier), target, known)
     for target in config.prices:
         _check_target(origins, ("prices", target), target, known)
+    for name, policy in config.policies.items():
+        _check_policy(origins, name, policy, known)
     for target in config.targets:
         _check_target(origins, ("targets", target), target, known)
+
+
+def _check_policy(origins: _Origins, name: str, policy: PolicySettings, known: set[str]) -> None:
+    keys = ("policies", name)
+    if not _POLICY_NAME.fullmatch(name):
+        raise origins.error(keys, "not a name that a client can ask for", "use letters, digits, - _ . @ and :")
+    if policy.second is not None:
+        _check_target(origins, (*keys, "second"), policy.second, known)
+    if policy.judge is not None and policy.judge not in ("haiku", "sonnet", "opus"):
+        _check_target(origins, (*keys, "judge"), policy.judge, known)
+    if policy.judge is None and "judge" in (policy.checks or ()):
+        raise origins.error((*keys, "checks"), "`judge` is asked for and none is named", 'add judge = "opus"')
+    order = [tier for tier in (policy.small, policy.middle, policy.top) if tier is not None]
+    if order != sorted(set(order), key=_RANKS.index):
+        raise origins.error(keys, f"{' < '.join(order)} does not go up", f"the order is {' < '.join(_RANKS)}")
+    if policy.certificate is not None and policy.floor_points is None:
+        raise origins.error((*keys, "certificate"), "proves a floor that is not set", "add floor_points")
 
 
 def _check_target(origins: _Origins, keys: tuple[str, ...], target: str, known: set[str]) -> None:

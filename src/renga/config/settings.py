@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, inspect
 
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.kinds import NonNegative, Positive
+from renga.config.routing import PolicySettings
 
 ProviderKind: TypeAlias = Literal["anthropic", "openai_compatible"]
 
@@ -117,6 +118,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     targets: dict[str, TargetSettings] = {}
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, PriceSettings] = {}
+    policies: dict[str, PolicySettings] = {}
 
 
 SECTIONS: dict[str, type[Struct]] = {
@@ -132,6 +134,7 @@ NAMED_SECTIONS: dict[str, type[Struct]] = {
     "providers": ProviderSettings,
     "targets": TargetSettings,
     "prices": PriceSettings,
+    "policies": PolicySettings,
 }
 """Sections with one table a name, as `[providers.vllm]`. Set in the file only."""
 
