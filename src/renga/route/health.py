@@ -89,12 +89,12 @@ class Pass:
             self.first_event_us = first_event_us
             self._health.note_first(self, first_event_us)
 
-    def end(self, failed: bool, first_event_us: int | None, retry_after_s: float | None = None) -> None:
+    def end(self, failed: bool | None, first_event_us: int | None, retry_after_s: float | None = None) -> None:
         """The request is over.
 
-        `failed`: the target's fault, so another try elsewhere may succeed. Not failed and without a first event:
-        cancelled, or refused for a fault of its own; nothing is learned. `retry_after_s`: the target's own word for
-        how long to leave it alone.
+        `failed`: the target's fault, so another try elsewhere may succeed. None, or False without a first event: it
+        was cancelled, or refused for a fault of its own, and nothing is learned. `retry_after_s`: the target's own
+        word for how long to leave it alone.
         """
         if self._ended:
             return
@@ -227,15 +227,17 @@ class TargetHealth:
         known.rates.firsts += 1.0
         known.rates.first_us += first_event_us
 
-    def note_end(self, permission: Pass, failed: bool, retry_after_s: float | None) -> None:
+    def note_end(self, permission: Pass, failed: bool | None, retry_after_s: float | None) -> None:
         """A pass's end; `Pass.end` calls it."""
         known = self._find(permission.target)
         known.running -= 1
-        happening: Happening = "failed" if failed else "left" if permission.first_event_us is None else "worked"
+        happening: Happening = "failed" if failed else "worked"
+        if not failed and (failed is None or permission.first_event_us is None):
+            happening = "left"
         if happening != "left":
             known.rates.age(self._clock.monotonic_ns(), self._rules.half_life_s)
             known.rates.requests += 1.0
-            known.rates.failures += failed
+            known.rates.failures += happening == "failed"
         if happening != "left" and known.standing == "working":
             known.failures_in_row = known.failures_in_row + 1 if failed else 0
             if failed and (retry_after_s is not None or self._trips(known)):
