@@ -294,8 +294,9 @@ def test_four_cache_breakpoints_at_most():
     tool = {**TOOL, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     user = {"role": "user", "content": [cached, cached]}
     decode(system=[cached], tools=[tool], messages=[user])
-    assert refused(system=[cached, cached], tools=[tool], messages=[user]).path == "cache_control"
-    assert refused(system=[cached], tools=[tool], messages=[user], cache_control={"type": "ephemeral"})
+    assert refused(system=[cached, cached], tools=[tool], messages=[user]).path == "messages.0.content.1.cache_control"
+    automatic = {"type": "ephemeral"}
+    assert refused(system=[cached], tools=[tool], messages=[user], cache_control=automatic).path == "cache_control"
     assert refused(cache_control={"type": "ephemeral", "ttl": "2h"}).path == "cache_control.ttl"
 
 

@@ -126,11 +126,12 @@ def _decode(body: bytes, version: ApiVersion, *, counting: bool) -> MessageReque
         decoded = _decode_without_nulls(body, error, counting=counting)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(body, error) from None
-    demands = check_fields(decoded, version, counting=counting)
+    findings = check_fields(decoded, version, counting=counting)
+    demands = findings.demands
     for name, raw in zip(DEMANDING, _demanding(decoded), strict=True):
         if raw is not UNSET and _is_demand(name, raw):
             demands = sorted_demands((*demands, name))
-    request = MessageRequest(*_implemented(decoded), demands=demands)
+    request = MessageRequest(*_implemented(decoded), demands=demands, breakpoints=findings.breakpoints)
     return request if decoded.output_format is None else _with_output_format(request, decoded.output_format)
 
 

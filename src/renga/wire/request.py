@@ -99,6 +99,20 @@ class Metadata(Struct, frozen=True):
     user_id: str | None = None
 
 
+class Breakpoint(Struct, frozen=True):
+    """A block up to which a prompt's prefix is to be cached."""
+
+    index: int
+    """Of the block, counted over tools, system and messages."""
+    section: Literal["tools", "system", "messages"]
+    outer: int
+    """Index of the tool, the system block or the turn."""
+    inner: int
+    """Index of the block in its turn; 0 elsewhere."""
+    hour: bool = False
+    """For an hour, not five minutes."""
+
+
 class RequestFields(Struct, frozen=True):
     """The fields of a `POST /v1/messages` body that Renga implements."""
 
@@ -125,3 +139,5 @@ class MessageRequest(RequestFields, frozen=True):
 
     demands: tuple[str, ...] = ()
     """Names of the meaning-changing fields in the body that only some targets honour, as `thread`, `mcp_servers`."""
+    breakpoints: tuple[Breakpoint, ...] = ()
+    """Where its prefix is to be cached, in order (`wire/breakpoints.py`)."""

@@ -16,9 +16,11 @@ from msgspec import Struct
 
 from renga.errors import InvalidRequest
 from renga.wire.blocks import TextBlock
+from renga.wire.breakpoints import find_breakpoints
 from renga.wire.fields import sorted_demands
 from renga.wire.request import (
     ApiVersion,
+    Breakpoint,
     RequestFields,
     ThinkingAdaptive,
     ThinkingEnabled,
@@ -28,9 +30,8 @@ from renga.wire.request import (
 )
 from renga.wire.turns import TurnCheck, check_object, is_given
 
-MAX_CACHE_BREAKPOINTS = 4
 MIN_THINKING_TOKENS = 1024
-"""Source of both: messages-api notes, section 1.4."""
+"""Source: messages-api notes, section 1.4."""
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}").fullmatch
 """Source: public documentation "Define tools", pattern of `name`."""
@@ -49,25 +50,29 @@ class _SchemaHead(Struct):
 _decode_schema_head = msgspec.json.Decoder(_SchemaHead).decode
 
 
-def check_fields(request: RequestFields, version: ApiVersion, *, counting: bool) -> tuple[str, ...]:
-    """Walk the rules once, and return the demands found inside fields and messages.
+class Findings(Struct, frozen=True):
+    """What the walk over a request's rules found."""
+
+    demands: tuple[str, ...]
+    breakpoints: tuple[Breakpoint, ...]
+
+
+def check_fields(request: RequestFields, version: ApiVersion, *, counting: bool) -> Findings:
+    """Walk the rules once, and return the demands found inside fields and messages, and the breakpoints.
 
     Raises: InvalidRequest that names the first thing wrong.
     """
     walk = TurnCheck(version)
     walk.check(request.messages)
     demands = walk.demands
-    breakpoints = walk.breakpoints + (request.cache_control is not None)
+    is_marked = walk.is_marked or request.cache_control is not None
     if not request.model:
         raise InvalidRequest("The name of a model must not be empty.", path="model")
     if isinstance(request.system, tuple):
-        breakpoints += _check_system(request.system)
+        is_marked |= _check_system(request.system)
     if request.tools:
-        breakpoints += _check_tools(request.tools, demands)
-    if breakpoints > MAX_CACHE_BREAKPOINTS:
-        raise InvalidRequest(
-            f"At most {MAX_CACHE_BREAKPOINTS} blocks may have cache_control, not {breakpoints}.", path="cache_control"
-        )
+        is_marked |= _check_tools(request.tools, demands)
+    breakpoints = find_breakpoints(request) if is_marked else ()
     if request.tool_choice is not None:
         _check_tool_choice(request)
     if request.stop_sequences and not all(request.stop_sequences):
@@ -80,22 +85,24 @@ def check_fields(request: RequestFields, version: ApiVersion, *, counting: bool)
         _check_max_tokens(request)
     if request.thinking is not None:
         _check_thinking(request, demands, counting=counting)
-    return sorted_demands(demands) if demands else ()
+    return Findings(sorted_demands(demands) if demands else (), breakpoints)
 
 
-def _check_system(blocks: Sequence[TextBlock]) -> int:
-    breakpoints = 0
+def _check_system(blocks: Sequence[TextBlock]) -> bool:
+    """Returns whether one of them has a breakpoint."""
+    is_marked = False
     for index, block in enumerate(blocks):
         if not block.text:
             raise InvalidRequest("Text content blocks must not be empty.", path=f"system.{index}.text")
         if block.cache_control:
-            breakpoints += 1
-    return breakpoints
+            is_marked = True
+    return is_marked
 
 
-def _check_tools(tools: Sequence[Tool], demands: list[str]) -> int:
+def _check_tools(tools: Sequence[Tool], demands: list[str]) -> bool:
+    """Returns whether one of them has a breakpoint."""
     names: set[str] = set()
-    breakpoints = 0
+    is_marked = False
     for index, tool in enumerate(tools):
         if tool.type is None or tool.type == "custom":
             _check_custom_tool(tool, f"tools.{index}")
@@ -108,12 +115,12 @@ def _check_tools(tools: Sequence[Tool], demands: list[str]) -> int:
                 )
             names.add(tool.name)
         if tool.cache_control:
-            breakpoints += 1
+            is_marked = True
         if tool.defer_loading:
             demands.append("tools.defer_loading")
         if tool.allowed_callers and any(caller != "direct" for caller in tool.allowed_callers):
             demands.append("tools.allowed_callers")
-    return breakpoints
+    return is_marked
 
 
 def _check_custom_tool(tool: Tool, path: str) -> None:

@@ -56,11 +56,12 @@ _DEMANDS: dict[type, str] = {
 
 
 class TurnCheck:
-    """One walk over `messages`. What it found stands in `demands` and `breakpoints` afterwards."""
+    """One walk over `messages`. What it found stands in `demands` and `is_marked` afterwards."""
 
     def __init__(self, version: ApiVersion) -> None:
         self.demands: list[str] = []
-        self.breakpoints = 0
+        self.is_marked = False
+        """Whether a block has cache_control."""
         self._newer = version != "2023-06-01"
         self._role = ""
         """Of the run of turns with one role that the walk is in."""
@@ -129,7 +130,7 @@ class TurnCheck:
             if _ONLY_IN.get(kind, role) != role or (role == "system" and kind not in _IN_SYSTEM):
                 raise InvalidRequest(f"A {_tag(block)} block cannot stand in a {role} message.", path=path)
             if getattr(block, "cache_control", None):
-                self.breakpoints += 1
+                self.is_marked = True
             if kind in _DEMANDS:
                 self.demands.append(_DEMANDS[kind])
             if isinstance(block, ToolResultBlock):
@@ -148,7 +149,7 @@ class TurnCheck:
         if not block.text:
             raise InvalidRequest("Text content blocks must not be empty.", path=f"{path}.text")
         if block.cache_control:
-            self.breakpoints += 1
+            self.is_marked = True
         if self._newer and role == "user" and is_given(block.citations):
             raise InvalidRequest(
                 "Citations on text in user messages ended with API version 2026-10-21.", path=f"{path}.citations"
@@ -181,7 +182,7 @@ class TurnCheck:
                 if isinstance(part, TextBlock) and not part.text:
                     raise InvalidRequest("Text content blocks must not be empty.", path=f"{path}.content.{index}.text")
                 if getattr(part, "cache_control", None):
-                    self.breakpoints += 1
+                    self.is_marked = True
 
 
 def merge_turns(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
