@@ -1,7 +1,8 @@
-"""Request bodies: read whole, within a size and a time, and decoded where the client compressed them.
+"""Request bodies: read within a size and a time, whole or in pieces, and decoded where the client compressed them.
 
 Owns: the limits. Must never know: what the body says.
-Invariant: no more than `max_body_bytes` of a body is ever held, before and after decoding.
+Invariants: no more than `max_body_bytes` of a body is ever taken, before and after decoding; `read_pieces` holds one
+piece of it at a time.
 
 Source: messages-api notes, sections 1.1 and 1.10 (error codes `request_body_*`, `unsupported_charset`).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator
 
 from renga.errors import InvalidRequest, RequestTooLarge
 from renga.http.exchange import Exchange
@@ -17,6 +19,9 @@ from renga.http.vigil import ClientLeft
 
 _INLINE_BYTES = 256 * 1024
 """Compressed bodies up to this are decoded where they are; larger ones would hold up the loop for milliseconds."""
+
+_PROGRESS_BYTES = 1024 * 1024
+"""A client that sends a long body gets `server.body_timeout_s` for each of these."""
 
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
@@ -31,18 +36,103 @@ async def read_body(exchange: Exchange, max_body_bytes: int) -> bytes:
     if declared is not None and declared.isdigit() and int(declared) > max_body_bytes:
         raise _too_large(max_body_bytes)
     body = await _receive_whole(exchange, max_body_bytes)
+    encoding = _encoding(exchange)
+    if not encoding:
+        return body
+    if len(body) <= _INLINE_BYTES:
+        return _decompress(body, encoding, max_body_bytes)
+    return await asyncio.to_thread(_decompress, body, encoding, max_body_bytes)
+
+
+async def read_pieces(exchange: Exchange, max_body_bytes: int) -> AsyncIterator[bytes]:
+    """A body too long to be held, decoded, piece by piece as it comes.
+
+    Raises: RequestTooLarge, InvalidRequest; the rest of the body may still be on its way then.
+    """
+    _check_charset(exchange)
+    encoding = _encoding(exchange)
+    decoder = _PieceDecoder(encoding, max_body_bytes) if encoding else None
+    size = progress = 0
+    exchange.vigil.body_expected()
+    more = True
+    while more:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        piece: bytes = message.get("body", b"")
+        more = bool(message.get("more_body"))
+        size += len(piece)
+        if size > max_body_bytes:
+            raise _too_large(max_body_bytes)
+        if size - progress >= _PROGRESS_BYTES:
+            progress = size
+            exchange.vigil.body_progress()
+        if decoder is None:
+            yield piece
+            continue
+        for decoded in decoder.feed(piece):
+            yield decoded
+    if decoder is not None:
+        decoder.close()
+    exchange.vigil.body_read()
+
+
+class _PieceDecoder:
+    """Decompresses a body piece by piece, a bounded amount at a time."""
+
+    def __init__(self, encoding: bytes, max_body_bytes: int) -> None:
+        self._encoding = encoding
+        self._max_body_bytes = max_body_bytes
+        self._head: bytes | None = b""
+        """Of a deflate body, until there is enough of it to tell which kind it is."""
+        self._decoder = zlib.decompressobj(_WINDOWS[encoding])
+        self._size = 0
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """What this piece brings; one compressed piece of the network may hold a thousand times its size."""
+        if self._head is not None:
+            self._head += piece
+            if len(self._head) < 2:
+                return []
+            piece, self._head = self._head, None
+            if self._encoding == b"deflate" and not _has_zlib_header(piece):
+                self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+        decoded: list[bytes] = []
+        while piece:
+            try:
+                part = self._decoder.decompress(piece, _PROGRESS_BYTES)
+            except zlib.error:
+                raise _not_valid(self._encoding) from None
+            self._size += len(part)
+            if self._size > self._max_body_bytes:
+                raise _too_large_decoded(self._max_body_bytes)
+            decoded.append(part)
+            piece = self._decoder.unconsumed_tail
+            if self._decoder.unused_data:
+                raise _not_valid(self._encoding)
+        return decoded
+
+    def close(self) -> None:
+        """Raises: InvalidRequest if the body ended too early."""
+        if not self._decoder.eof:
+            raise _not_valid(self._encoding)
+
+
+def _encoding(exchange: Exchange) -> bytes:
+    """How the client compressed the body; empty where it did not.
+
+    Raises: InvalidRequest.
+    """
     encoding = exchange.headers.get(b"content-encoding", b"").strip().lower()
     if not encoding or encoding == b"identity":
-        return body
+        return b""
     if encoding not in _WINDOWS:
         raise InvalidRequest(
             f"Content-Encoding {encoding[:40].decode('latin-1')!r} is not supported.",
             hint="send gzip, deflate, or plain JSON",
             error_code="request_body_encoding_unsupported",
         )
-    if len(body) <= _INLINE_BYTES:
-        return _decompress(body, encoding, max_body_bytes)
-    return await asyncio.to_thread(_decompress, body, encoding, max_body_bytes)
+    return encoding
 
 
 async def _receive_whole(exchange: Exchange, max_body_bytes: int) -> bytes:
@@ -77,13 +167,21 @@ def _decompress(body: bytes, encoding: bytes, max_body_bytes: int) -> bytes:
     except zlib.error:
         decoded = b""
     if len(decoded) > max_body_bytes:
-        raise RequestTooLarge(
-            f"The body is larger than {max_body_bytes} bytes after decoding.",
-            error_code="request_body_too_large_after_decoding",
-        )
+        raise _too_large_decoded(max_body_bytes)
     if not decoder.eof or decoder.unused_data:
-        raise InvalidRequest(f"The body is not valid {encoding.decode()}.", error_code="request_body_encoding_invalid")
+        raise _not_valid(encoding)
     return decoded
+
+
+def _not_valid(encoding: bytes) -> InvalidRequest:
+    return InvalidRequest(f"The body is not valid {encoding.decode()}.", error_code="request_body_encoding_invalid")
+
+
+def _too_large_decoded(max_body_bytes: int) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"The body is larger than {max_body_bytes} bytes after decoding.",
+        error_code="request_body_too_large_after_decoding",
+    )
 
 
 def _has_zlib_header(body: bytes) -> bool:

@@ -54,6 +54,12 @@ class Vigil:
         """The handler begins to read: until it is done, the client is timed and not watched."""
         self._is_reading = True
 
+    def body_progress(self) -> None:
+        """Enough of a long body has come that its client gets the whole time again for what follows."""
+        if self._is_late and self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(self._body_timeout_s, self._give_up)
+
     def body_read(self) -> None:
         """The handler has read the body: from here on nothing but a disconnect can come."""
         self._is_reading = False
