@@ -103,5 +103,6 @@ class Passage:
             first_event_us=self._first_event_us,
             total_us=self.elapsed_us(),
             mean_logprob=tally.evidence.mean_logprob if tally.evidence else None,
+            message_id=tally.message_id,
         )
         self.cost_nano_usd = self._parts.ledger.settle(self.lease, self.outcome)

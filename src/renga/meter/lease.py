@@ -90,3 +90,5 @@ class Outcome(Struct, frozen=True):
     """The reason that the check gave, as `structural:not_empty`; None where the answer was kept."""
     agreement: float | None = None
     """The share of agreement with second answers; None where there were none."""
+    message_id: str | None = None
+    """As the client got it; None where nothing came."""

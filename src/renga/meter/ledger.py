@@ -207,6 +207,9 @@ class Ledger:
             triage_score=outcome.triage_score,
             confidence=outcome.confidence,
             check_cost_nano_usd=None if outcome.policy is None else checks_cost,
+            kept=outcome.kept,
+            escalated_because=outcome.escalated_because,
+            message_id=outcome.message_id,
         )
 
     def _price(self, outcome: Outcome, tokens: Tokens, time_us: int) -> tuple[int | None, str | None]:

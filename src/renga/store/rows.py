@@ -77,6 +77,12 @@ class LedgerRow(Struct, frozen=True):
     """That the small tier's answer was good enough, as its check found; None where nothing was checked."""
     check_cost_nano_usd: int | None = None
     """Part of the cost: second answers, judgements and answers that were not accepted."""
+    kept: bool | None = None
+    """Whether the small tier's answer was accepted; None where no policy decided or nothing came of it."""
+    escalated_because: str | None = None
+    """The check's reason, as `structural:not_empty`; None where the answer was kept."""
+    message_id: str | None = None
+    """Of the answer, so that whoever got it can judge it (`POST /v1/feedback`)."""
 
 
 class KeyLimits(Struct, frozen=True, omit_defaults=True):

@@ -109,7 +109,11 @@ ledger = Table(
     Column("triage_score", Float),
     Column("confidence", Float),
     Column("check_cost_nano_usd", BigInteger),
+    Column("kept", Boolean),
+    Column("escalated_because", String),
+    Column("message_id", String),
     Index("ix_ledger_time_us", "time_us"),
+    Index("ix_ledger_message_id", "message_id"),
 )
 """Append-only: no statement of this package updates or deletes in it. `key_id` is no foreign key on purpose: a row
 outlives its key, and keys of other origins (an in-process command) have none."""
@@ -126,6 +130,7 @@ outcomes = Table(
     Column("label", String),
     Column("scores", JSON, nullable=False),
     Column("costs_nano_usd", JSON, nullable=False),
+    Column("check_nano_usd", BigInteger),
     Column("evidence", JSON, nullable=False),
     Column("propensity", Float),
     Index("ix_outcomes_time_us", "time_us"),

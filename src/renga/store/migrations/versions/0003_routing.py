@@ -14,6 +14,10 @@ def upgrade() -> None:
     op.add_column("ledger", sa.Column("triage_score", sa.Float()))
     op.add_column("ledger", sa.Column("confidence", sa.Float()))
     op.add_column("ledger", sa.Column("check_cost_nano_usd", sa.BigInteger()))
+    op.add_column("ledger", sa.Column("kept", sa.Boolean()))
+    op.add_column("ledger", sa.Column("escalated_because", sa.String()))
+    op.add_column("ledger", sa.Column("message_id", sa.String()))
+    op.create_index("ix_ledger_message_id", "ledger", ["message_id"])
     op.create_table(
         "outcomes",
         sa.Column(
@@ -27,6 +31,7 @@ def upgrade() -> None:
         sa.Column("label", sa.String()),
         sa.Column("scores", sa.JSON(), nullable=False),
         sa.Column("costs_nano_usd", sa.JSON(), nullable=False),
+        sa.Column("check_nano_usd", sa.BigInteger()),
         sa.Column("evidence", sa.JSON(), nullable=False),
         sa.Column("propensity", sa.Float()),
         sa.PrimaryKeyConstraint("row_number", name="pk_outcomes"),
