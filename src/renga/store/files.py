@@ -162,5 +162,4 @@ def _lock(connection: Connection, *names: str) -> None:
 
 
 def _to_row(row: Row[Any]) -> FileRow:
-    values = row._asdict()
-    return FileRow(**{**values, "content_sha256": bytes(values["content_sha256"])})
+    return FileRow(*row)
