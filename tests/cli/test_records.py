@@ -35,9 +35,11 @@ def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
     listed = shell.run("keys", "list")
     assert secret not in listed.out
     head, line = listed.out.splitlines()
-    assert head.split() == ["id", "name", "ends", "in", "created", "last", "used", "limits", "state"]
+    assert head.split() == [
+        "id", "name", "ends", "in", "workspace", "created", "last", "used", "limits", "terms", "state",
+    ]  # fmt: skip
     assert line.split()[:3] == [row.key_id, "laptop", secret[-4:]]
-    assert line.rstrip().endswith("never      default  active")
+    assert line.rstrip().endswith("never      default  default  active")
     assert shell.run("keys", "revoke", "laptop").out == f'Revoked {row.key_id} "laptop".\n'
     assert "revoked 20" in shell.call("keys", "list").out
     again = shell.call("keys", "revoke", "laptop")

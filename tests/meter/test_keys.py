@@ -7,17 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.meter.conftest import FakeClock
 
-from renga.meter.keys import KeyIdentity, KeyRing, digest_secret, make_key
+from renga.errors import Unauthenticated
+from renga.meter.keys import KeyIdentity, KeyRing, digest_secret, make_key, make_secret
 from renga.store.database import Database, open_database
-from renga.store.rows import Author
+from renga.store.rows import SCOPES, Author, KeyChange, KeyScope, KeyTerms, WorkspaceRow
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Database]:
     with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
         yield database
+
+
+def now_us(clock: FakeClock) -> int:
+    return int(clock.now().timestamp() * 1_000_000)
 
 
 def test_only_the_hash_is_kept() -> None:
@@ -51,6 +57,69 @@ def test_changes_of_another_process_are_seen_at_the_next_run(clock: FakeClock, f
     assert ring.identify(key.secret) is None
 
 
+def test_a_key_works_until_it_expires(clock: FakeClock) -> None:
+    key = make_key("laptop", 1000)
+    ring = KeyRing(clock)
+    ring.load([replace(key.row, expires_us=now_us(clock) + 5_000_000)])
+    assert ring.identify(key.secret) is not None
+    clock.advance(5)
+    with pytest.raises(Unauthenticated, match="expired"):
+        ring.identify(key.secret)
+
+
+def test_both_secrets_work_until_the_overlap_ends(clock: FakeClock, fresh: Database) -> None:
+    key = make_key("laptop", 1000)
+    fresh.keys.create(key.row)
+    ring = KeyRing(clock)
+    ring.opened(fresh)
+    new = make_secret(now_us(clock) + 60_000_000)
+    assert fresh.keys.rotate(key.row.key_id, new.rotation)
+    ring.run(fresh)
+    both = [ring.identify(key.secret), ring.identify(new.secret)]
+    assert [identity and identity.key_id for identity in both] == [key.row.key_id] * 2
+    clock.advance(60)
+    assert ring.identify(new.secret) is not None
+    with pytest.raises(Unauthenticated, match="expired"):
+        ring.identify(key.secret)
+    again = make_secret(now_us(clock))
+    assert fresh.keys.rotate(key.row.key_id, again.rotation)
+    ring.run(fresh)
+    assert ring.identify(key.secret) is None
+    with pytest.raises(Unauthenticated):
+        ring.identify(new.secret)
+    assert ring.identify(again.secret) is not None
+
+
+def test_a_disabled_key_works_again_when_it_is_enabled(clock: FakeClock, fresh: Database) -> None:
+    key = make_key("laptop", 1000)
+    fresh.keys.create(key.row)
+    ring = KeyRing(clock)
+    for disabled_us, works in ((5000, False), (None, True)):
+        fresh.keys.change(key.row.key_id, KeyChange(disabled_us=disabled_us))
+        ring.run(fresh)
+        assert (ring.identify(key.secret) is not None) == works
+
+
+def test_an_archived_workspace_takes_its_keys_with_it(clock: FakeClock, fresh: Database) -> None:
+    key = make_key("laptop", 1000)
+    fresh.workspaces.create(WorkspaceRow("wrkspc_1", "team", 1000))
+    fresh.keys.create(replace(key.row, workspace_id="wrkspc_1", terms=KeyTerms(tiers=("haiku",))))
+    ring = KeyRing(clock)
+    ring.run(fresh)
+    identity = ring.identify(key.secret)
+    assert identity == KeyIdentity(key.row.key_id, "laptop", "wrkspc_1", KeyTerms(tiers=("haiku",)))
+    fresh.workspaces.archive("wrkspc_1", Author("test", 2000))
+    ring.run(fresh)
+    assert ring.identify(key.secret) is None
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_what_a_key_without_terms_is_good_for(scope: KeyScope) -> None:
+    assert KeyTerms().allows(scope) == (scope in ("messages", "batches", "files"))
+    assert KeyTerms(scopes=(scope,)).allows(scope)
+    assert not KeyTerms(scopes=tuple(other for other in SCOPES if other != scope)).allows(scope)
+
+
 def test_the_first_key_of_all(clock: FakeClock, fresh: Database) -> None:
     plain = KeyRing(clock)
     plain.opened(fresh)
@@ -76,12 +145,9 @@ def test_use_is_stamped_once_a_minute(clock: FakeClock, fresh: Database) -> None
     def stamps() -> dict[str, int | None]:
         return {row.name: row.last_used_us for row in fresh.keys.read()}
 
-    def now_us() -> int:
-        return int(clock.now().timestamp() * 1_000_000)
-
     ring.identify(key.secret)
     ring.run(fresh)
-    first = now_us()
+    first = now_us(clock)
     assert stamps() == {"laptop": first, "idle": None}
     clock.advance(30)
     ring.identify(key.secret)
@@ -90,7 +156,7 @@ def test_use_is_stamped_once_a_minute(clock: FakeClock, fresh: Database) -> None
     clock.advance(31)
     ring.identify(key.secret)
     ring.run(fresh)
-    assert stamps()["laptop"] == now_us() > first
+    assert stamps()["laptop"] == now_us(clock) > first
 
 
 def test_an_admitted_key_stays_when_keys_are_loaded(clock: FakeClock, fresh: Database) -> None:

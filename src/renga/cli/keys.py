@@ -1,4 +1,4 @@
-"""`renga keys create|list|limit|revoke`."""
+"""`renga keys create|list|limit|update|rotate|disable|enable|revoke`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.terms import (
+    ExpiresOption,
+    ResponseCacheOption,
+    ScopeOption,
+    StoreContentOption,
+    TermOptions,
+    TierOption,
+    WorkspaceOption,
+    change_terms,
+    render_terms,
+)
 
 if TYPE_CHECKING:
     from renga.store.database import Database
-    from renga.store.rows import KeyRow
+    from renga.store.rows import KeyChange, KeyRow
 
-keys = typer.Typer(help="Make, list, limit and revoke API keys.", no_args_is_help=True)
+keys = typer.Typer(help="Make, list, limit, change, rotate and revoke API keys.", no_args_is_help=True)
 
 KeyArgument = Annotated[
     str, typer.Argument(metavar="KEY", help="The key's id, or its name if only one working key has it.")
@@ -32,6 +43,12 @@ def create(
             "are those of [limits] in renga.toml, which counts for what is not named here.",
         ),
     ] = None,
+    scope: ScopeOption = None,
+    tier: TierOption = None,
+    workspace: WorkspaceOption = None,
+    expires: ExpiresOption = None,
+    response_cache: ResponseCacheOption = None,
+    store_content: StoreContentOption = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -40,11 +57,20 @@ def create(
 
     from renga.cli.limits import change_limits
     from renga.cli.records import author, now_us, open_records
+    from renga.cli.times import parse_end_us
+    from renga.cli.workspaces import find_workspace
     from renga.meter.keys import make_key
 
     key = make_key(name, now_us())
-    row = replace(key.row, limits=change_limits(key.row.limits, limit or ()))
+    row = replace(
+        key.row,
+        limits=change_limits(key.row.limits, limit or ()),
+        terms=change_terms(key.row.terms, TermOptions(scope, tier, response_cache, store_content)),
+        expires_us=None if expires is None else parse_end_us(expires, now_us()),
+    )
     with open_records(read_config(config, data_dir)) as database:
+        if workspace not in (None, "none"):
+            row = replace(row, workspace_id=find_workspace(database, workspace).workspace_id)
         database.keys.create(row, author())
     print(f'Made {key.row.key_id} "{name}". Its secret, shown this once only:', file=sys.stderr)
     print(key.secret)
@@ -54,20 +80,23 @@ def create(
 def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     """List all keys, revoked ones too."""
     from renga.cli.limits import render_limits
-    from renga.cli.records import open_records, render_time
+    from renga.cli.records import now_us, open_records, render_time
     from renga.cli.table import Column, print_json, print_table
 
     with open_records(read_config(config, data_dir)) as database:
         rows = database.keys.read()
+        workspaces = {workspace.workspace_id: workspace.name for workspace in database.workspaces.read()}
     records = [
         {
             "id": row.key_id,
             "name": row.name,
             "ends in": row.hint,
+            "workspace": workspaces.get(row.workspace_id or "", "-"),
             "created": render_time(row.created_us),
             "last used": render_time(row.last_used_us),
             "limits": " ".join(render_limits(row.limits)) or "default",
-            "state": "active" if row.revoked_us is None else f"revoked {render_time(row.revoked_us)}",
+            "terms": render_terms(row.terms),
+            "state": _render_state(row, now_us()),
         }
         for row in rows
     ]
@@ -107,9 +136,97 @@ def limit(
     print("\n".join(render_limits(limits)) or "No limits of its own: [limits] in renga.toml counts.")
 
 
+@keys.command("update")
+def update(
+    key: KeyArgument,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="A new name.")] = None,
+    scope: ScopeOption = None,
+    tier: TierOption = None,
+    workspace: WorkspaceOption = None,
+    expires: ExpiresOption = None,
+    response_cache: ResponseCacheOption = None,
+    store_content: StoreContentOption = None,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Change what a key may do. What is not named stays; a running server follows within a second."""
+    from msgspec import UNSET
+
+    from renga.cli.records import now_us, open_records
+    from renga.cli.times import parse_end_us
+    from renga.cli.workspaces import find_workspace
+    from renga.store.rows import KeyChange
+
+    with open_records(read_config(config, data_dir)) as database:
+        row = _find_working(database, key)
+        terms = change_terms(row.terms, TermOptions(scope, tier, response_cache, store_content))
+        workspace_id = row.workspace_id
+        if workspace is not None:
+            workspace_id = None if workspace == "none" else find_workspace(database, workspace).workspace_id
+        change = KeyChange(
+            name=name or UNSET,
+            terms=UNSET if terms == row.terms else terms,
+            workspace_id=UNSET if workspace_id == row.workspace_id else workspace_id,
+            expires_us=UNSET if expires is None else parse_end_us(expires, now_us()),
+        )
+        _apply(database, row, change)
+    print(f"{row.key_id}: {render_terms(terms)}")
+
+
+@keys.command("rotate")
+def rotate(
+    key: KeyArgument,
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old secret works beside the new one; 0s: not at all.")
+    ] = "24h",
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Give a key a new secret, printed to stdout this once only. Both work until the overlap ends."""
+    from renga.cli.records import author, now_us, open_records, render_time
+    from renga.cli.times import parse_duration_us
+    from renga.meter.keys import make_secret
+
+    until_us = now_us() + parse_duration_us(overlap)
+    with open_records(read_config(config, data_dir)) as database:
+        row = _find_working(database, key)
+        new = make_secret(until_us)
+        database.keys.rotate(row.key_id, new.rotation, author())
+    print(
+        f'Rotated {row.key_id} "{row.name}". The old secret works until {render_time(until_us)} UTC. '
+        "The new one, shown this once only:",
+        file=sys.stderr,
+    )
+    print(new.secret)
+
+
+@keys.command("disable")
+def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Refuse a key for the time being. A running server follows within a second."""
+    from renga.cli.records import now_us, open_records
+    from renga.store.rows import KeyChange
+
+    with open_records(read_config(config, data_dir)) as database:
+        row = _find_working(database, key)
+        _apply(database, row, KeyChange(disabled_us=now_us()))
+    print(f'Disabled {row.key_id} "{row.name}".')
+
+
+@keys.command("enable")
+def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Let a disabled key work again."""
+    from renga.cli.records import open_records
+    from renga.store.rows import KeyChange
+
+    with open_records(read_config(config, data_dir)) as database:
+        row = _find_working(database, key)
+        _apply(database, row, KeyChange(disabled_us=None))
+    print(f'Enabled {row.key_id} "{row.name}".')
+
+
 @keys.command("revoke")
 def revoke(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Revoke a key. A running server refuses it within a second; its usage stays in the ledger."""
+    """Revoke a key for good. A running server refuses it within a second; its usage stays in the ledger."""
     from renga.cli.records import author, open_records
 
     with open_records(read_config(config, data_dir)) as database:
@@ -118,8 +235,31 @@ def revoke(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption =
     print(f'Revoked {row.key_id} "{row.name}".')
 
 
+def _apply(database: Database, row: KeyRow, change: KeyChange) -> None:
+    """Write a change, unless it is none: the audit tells of changes only."""
+    from msgspec import UNSET
+    from msgspec.structs import astuple
+
+    from renga.cli.records import author
+
+    if any(value is not UNSET for value in astuple(change)):
+        database.keys.change(row.key_id, change, author())
+
+
+def _render_state(row: KeyRow, now_us: int) -> str:
+    from renga.cli.records import render_time
+
+    if row.revoked_us is not None:
+        return f"revoked {render_time(row.revoked_us)}"
+    if row.disabled_us is not None:
+        return f"disabled {render_time(row.disabled_us)}"
+    if row.expires_us is None:
+        return "active"
+    return f"{'expired' if row.expires_us <= now_us else 'active until'} {render_time(row.expires_us)}"
+
+
 def _find_working(database: Database, key: str) -> KeyRow:
-    """The working key of this id or name.
+    """The key of this id or name that is not revoked.
 
     Raises: NotFound if there is none, or more than one.
     """

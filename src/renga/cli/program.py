@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from renga import __version__
 from renga.cli.ask import ask
+from renga.cli.audit import audit
 from renga.cli.doctor import doctor
 from renga.cli.evaluate import evaluate
 from renga.cli.get import get
@@ -18,6 +19,7 @@ from renga.cli.outcome import run_command
 from renga.cli.route import route
 from renga.cli.serve import serve
 from renga.cli.usage import usage
+from renga.cli.workspaces import workspaces
 
 
 def build_program() -> typer.Typer:
@@ -31,10 +33,11 @@ def build_program() -> typer.Typer:
         rich_markup_mode=None,
     )
     program.callback()(_options)
-    for command in (serve, ask, models, usage, doctor, get):
+    for command in (serve, ask, models, usage, audit, doctor, get):
         program.command()(command)
     program.command("eval")(evaluate)
     program.add_typer(keys, name="keys")
+    program.add_typer(workspaces, name="workspaces")
     program.add_typer(route, name="route")
     return program
 

@@ -15,7 +15,21 @@ from msgspec.structs import replace
 from renga.store import schema
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseFailed, DatabaseTooNew
-from renga.store.rows import AttemptRow, Author, KeyChange, KeyLimits, KeyRow, LedgerRow, UsageQuery, UsageRow
+from renga.store.rows import (
+    AttemptRow,
+    AuditQuery,
+    Author,
+    KeyChange,
+    KeyLimits,
+    KeyRow,
+    KeyTerms,
+    LedgerRow,
+    Rotation,
+    UsageQuery,
+    UsageRow,
+    WorkspaceChange,
+    WorkspaceRow,
+)
 
 _DAY_US = 86_400_000_000
 
@@ -179,6 +193,74 @@ class StoreSuite:
         database.keys.revoke("key_1", Author("test", 5000))
         generations.append(database.keys.read_generation())
         assert generations == sorted(set(generations))
+
+    def test_a_key_gets_a_new_secret(self, database: Database) -> None:
+        database.keys.create(make_key(1))
+        rotation = Rotation(b"n" * 32, "wxyz", 9000)
+        assert database.keys.rotate("key_1", rotation, Author("cli:eve", 6000))
+        assert not database.keys.rotate("key_9", rotation, Author("cli:eve", 6000))
+        (row,) = database.keys.read()
+        assert row == replace(
+            make_key(1), secret_sha256=b"n" * 32, hint="wxyz", previous_sha256=bytes([1]) * 32, previous_until_us=9000
+        )
+
+    def test_a_key_may_be_changed_until_it_is_revoked(self, database: Database) -> None:
+        database.keys.create(make_key(1))
+        terms = KeyTerms(scopes=("messages", "usage"), tiers=("haiku",), store_content=True)
+        change = KeyChange(name="new", terms=terms, workspace_id="wrkspc_1", expires_us=7000, disabled_us=6000)
+        assert database.keys.change("key_1", change)
+        assert database.keys.read() == [
+            replace(make_key(1), name="new", terms=terms, workspace_id="wrkspc_1", expires_us=7000, disabled_us=6000)
+        ]
+        assert database.keys.change("key_1", KeyChange(disabled_us=None, expires_us=None))
+        assert database.keys.revoke("key_1", Author("test", 8000))
+        assert not database.keys.change("key_1", KeyChange(name="newer"))
+        assert (database.keys.read()[0].name, database.keys.read()[0].disabled_us) == ("new", None)
+
+    def test_a_workspace_is_archived_with_its_keys(self, database: Database) -> None:
+        inside = replace(make_key(1), workspace_id="wrkspc_1")
+        database.workspaces.create(WorkspaceRow("wrkspc_1", "team", 1000))
+        with pytest.raises(DatabaseFailed):
+            database.workspaces.create(WorkspaceRow("wrkspc_2", "team", 1000))
+        database.keys.create(inside)
+        database.keys.create(make_key(2))
+        generation = database.keys.read_generation()
+        limits = KeyLimits(budget_nano_usd_per_month=5)
+        assert database.workspaces.change("wrkspc_1", WorkspaceChange(limits=limits))
+        assert database.workspaces.read() == [WorkspaceRow("wrkspc_1", "team", 1000, limits=limits)]
+        assert database.keys.read_generation() > generation
+        assert database.workspaces.archive("wrkspc_1", Author("test", 5000))
+        assert not database.workspaces.archive("wrkspc_1", Author("test", 6000))
+        assert not database.workspaces.change("wrkspc_1", WorkspaceChange(name="other"))
+        assert [key.revoked_us for key in database.keys.read()] == [5000, None]
+
+    def test_every_change_is_in_the_audit_and_no_secret_is(self, database: Database) -> None:
+        by = Author("cli:eve", 5000)
+        database.workspaces.create(WorkspaceRow("wrkspc_1", "team", 1000), by)
+        database.keys.create(make_key(1), by)
+        database.keys.change("key_1", KeyChange(limits=KeyLimits(requests_per_minute=7)), by)
+        database.keys.rotate("key_1", Rotation(b"n" * 32, "wxyz", 9000), by)
+        database.keys.change("key_9", KeyChange(name="nobody"), by)
+        database.workspaces.change("wrkspc_1", WorkspaceChange(name="crew"), by)
+        database.workspaces.archive("wrkspc_1", by)
+        database.keys.revoke("key_1", by)
+        with pytest.raises(DatabaseFailed):
+            database.keys.create(make_key(1), by)
+        database.audit.write(by, "GET /v1/organizations/me", "")
+        entries = database.audit.read(AuditQuery())
+        assert [entry.action for entry in reversed(entries)] == [
+            "workspace.create", "key.create", "key.change", "key.rotate", "workspace.change", "workspace.archive",
+            "key.revoke", "GET /v1/organizations/me",
+        ]  # fmt: skip
+        assert {(entry.actor, entry.time_us) for entry in entries} == {("cli:eve", 5000)}
+        change = next(entry for entry in entries if entry.action == "key.change")
+        assert (change.subject, change.detail) == ("key_1", {"limits": {"requests_per_minute": 7}})
+        assert "sha256" not in repr(entries)
+        (newest,) = database.audit.read(AuditQuery(limit=1, subject="key_1"))
+        assert newest.action == "key.revoke"
+        assert database.audit.read(AuditQuery(before_row=entries[-1].row_number)) == []
+        assert database.audit.read(AuditQuery(since_us=5001)) == []
+        assert database.audit.read(AuditQuery(actor="system")) == []
 
     def test_the_first_key_is_made_once(self, database: Database) -> None:
         assert database.keys.create_first(make_key(1))

@@ -1,0 +1,62 @@
+"""`renga audit`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+
+
+def audit(
+    subject: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only what was done to this key or workspace.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="ACTOR", help="Only what this key or user did.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day, in UTC.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many entries, the newest.")] = 100,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who changed keys, workspaces and limits, and what administrators asked for. The newest first."""
+    import msgspec
+
+    from renga.cli.records import open_records, render_time
+    from renga.cli.table import Column, print_json, print_table
+    from renga.store.rows import AuditQuery
+
+    since_us = None if since is None else int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000
+    query = AuditQuery(limit=limit, since_us=since_us, subject=subject, actor=actor)
+    with open_records(read_config(config, data_dir)) as database:
+        rows = database.audit.read(query)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        headings = ("time", "actor", "action", "subject", "detail")
+        body = [
+            [
+                render_time(row.time_us),
+                row.actor,
+                row.action,
+                row.subject,
+                _render_detail(msgspec.to_builtins(row.detail)),
+            ]
+            for row in rows
+        ]
+        print_table([Column(name) for name in headings], body)
+    else:
+        print("No entries.")
+
+
+def _render_detail(detail: dict[str, object]) -> str:
+    import msgspec
+
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for name, value in detail.items()
+    )
