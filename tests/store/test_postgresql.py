@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from renga.testing.outcome_suite import OutcomeSuite
 from renga.testing.store_suite import StoreSuite
 
 pytest.importorskip("psycopg")
@@ -43,12 +44,20 @@ def server() -> Iterator[str]:
         run(PG_CTL, "-D", data, "-m", "immediate", "stop")
 
 
-class TestPostgresql(StoreSuite):
-    @pytest.fixture
-    def url(self, server: str) -> str:
-        import psycopg
+@pytest.fixture
+def url(server: str) -> str:
+    """A fresh database."""
+    import psycopg
 
-        name = f"renga_{next(NUMBERS)}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return server.replace("/postgres?", f"/{name}?")
+    name = f"renga_{next(NUMBERS)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
+
+
+class TestPostgresql(StoreSuite):
+    pass
+
+
+class TestOutcomes(OutcomeSuite):
+    pass

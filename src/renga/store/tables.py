@@ -133,6 +133,7 @@ outcomes = Table(
     Column("check_nano_usd", BigInteger),
     Column("evidence", JSON, nullable=False),
     Column("propensity", Float),
+    Column("certificate", String),
     Index("ix_outcomes_time_us", "time_us"),
     Index("uq_outcomes_request_id_source", "request_id", "source", unique=True),
 )

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("check_nano_usd", sa.BigInteger()),
         sa.Column("evidence", sa.JSON(), nullable=False),
         sa.Column("propensity", sa.Float()),
+        sa.Column("certificate", sa.String()),
         sa.PrimaryKeyConstraint("row_number", name="pk_outcomes"),
     )
     op.create_index("ix_outcomes_time_us", "outcomes", ["time_us"])

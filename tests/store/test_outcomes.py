@@ -1,0 +1,15 @@
+"""Outcomes in SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from renga.testing.outcome_suite import OutcomeSuite
+
+
+class TestSqlite(OutcomeSuite):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path / 'renga.db'}"
