@@ -21,6 +21,8 @@ from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
 from renga.engine.models import name_model
 from renga.errors import ConfigError
+from renga.files import open_shelf
+from renga.files.inline import Inliner
 from renga.http.app import Guard, HttpParts
 from renga.meter.keys import KeyRing, NewKey
 from renga.meter.ledger import Ledger
@@ -64,6 +66,8 @@ class App:
         """Start everything. Returns before providers are ready; `/ready` says when they are."""
         for provider in self._providers.values():
             await provider.start()
+        if self.parts.files is not None:
+            await self.parts.files.start()
         self._store.start()
 
     async def wait_store(self) -> None:
@@ -75,6 +79,8 @@ class App:
 
     async def stop(self) -> None:
         """Stop everything, newest first; the ledger's last rows are written. Idempotent."""
+        if self.parts.files is not None:
+            await self.parts.files.stop()
         for provider in reversed(list(self._providers.values())):
             await provider.stop()
         await asyncio.to_thread(self._store.stop)
@@ -93,20 +99,21 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     quotas = Quotas(config.limits, prices, metrics, clock)
     keys = KeyRing(clock, create_first=create_first_key, quotas=quotas)
     ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
-    store = StoreThread(
-        lambda: _open_database(config), (ledger, keys, signature_secret), interval_s=config.ledger.flush_interval_s
-    )
+    files = open_shelf(config.files, data_dir(config.store) / "files", clock) if config.files.enabled else None
+    jobs = (ledger, keys, signature_secret, *((files,) if files else ()))
+    store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
         providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine), **providers}
     local = name_model(config.engine.model) if config.engine.enabled else ""
     catalog = Catalog(plan_tiers(config, local), providers, local)
     parts = HttpParts(
-        answering=Parts(providers, Router(catalog, providers), ledger, clock),
+        answering=Parts(providers, Router(catalog, providers), ledger, clock, files=Inliner(files) if files else None),
         keys=keys,
         catalog=catalog,
         settings=config.server,
         metrics=_build_registry(metrics, providers.get(LOCAL)),
+        files=files,
     )
     return App(providers, store, keys, parts)
 

@@ -8,6 +8,7 @@ variable of the environment), never written in the file, and never repeated in a
 """
 
 from renga.config.health import HealthSettings, TargetSettings
+from renga.config.files import FileSettings
 from renga.config.load import find_config_file, load_config
 from renga.config.routing import PolicySettings
 from renga.config.settings import (
@@ -32,6 +33,7 @@ __all__ = [
     "VARIABLES",
     "Config",
     "EngineSettings",
+    "FileSettings",
     "HealthSettings",
     "LedgerSettings",
     "LimitSettings",

@@ -27,6 +27,5 @@ class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
     quota_files: Annotated[Positive | None, Meta(description="Files that a key or workspace may keep.")] = 10_000
     max_inline_bytes: Annotated[int, Meta(description="Files named in one request, together.", ge=1)] = 24_000_000
     max_uploads: Annotated[int, Meta(description="Uploads at the same time; beyond it clients get 529.", ge=1)] = 16
-    upload_timeout_s: Annotated[float, Meta(description="Longest that an upload may take.", gt=0)] = 900.0
     expire_after_s: Annotated[Positive | None, Meta(description="Life of a file whose client names none.")] = None
     downloadable: Annotated[bool, Meta(description="Whether uploads may be downloaded; the API says no.")] = False

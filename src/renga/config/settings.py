@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct, inspect
 
 from renga.config.health import HealthSettings, TargetSettings
+from renga.config.files import FileSettings
 from renga.config.kinds import NonNegative, Positive
 from renga.config.routing import PolicySettings
 
@@ -114,6 +115,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerSettings = LedgerSettings()
     limits: LimitSettings = LimitSettings()
     tiers: TierSettings = TierSettings()
+    files: FileSettings = FileSettings()
     health: HealthSettings = HealthSettings()
     targets: dict[str, TargetSettings] = {}
     providers: dict[str, ProviderSettings] = {}
@@ -128,6 +130,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "ledger": LedgerSettings,
     "limits": LimitSettings,
     "tiers": TierSettings,
+    "files": FileSettings,
     "health": HealthSettings,
 }
 NAMED_SECTIONS: dict[str, type[Struct]] = {

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from renga.answer import Parts
 from renga.config import ServerSettings
+from renga.files import FileShelf
 from renga.meter.keys import KeyIdentity
 from renga.route.tiers import CatalogEntry
 
@@ -53,3 +54,5 @@ class HttpParts(Struct, frozen=True):
     """Awaited before the first request."""
     shutdown: Callable[[], Awaitable[None]] = _nothing
     """Awaited after the last."""
+    files: FileShelf | None = None
+    """Uploaded files; None where the server keeps none."""

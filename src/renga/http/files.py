@@ -1,0 +1,242 @@
+"""The Files resource: `/v1/files` and what is below it.
+
+Owns: forms, queries, pages, and the headers of a download. Must never know: where files are kept.
+Invariant: a download is never taken for a page of this server: it is an attachment, and of no other type than it says.
+
+Source: messages-api notes, section 1.11; RFC 6266 for the name of a download.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from renga.errors import InvalidRequest, NotFound, PermissionDenied, RequestTooLarge
+from renga.files.intake import Intake
+from renga.files.kinds import clean_filename, find_mime_type
+from renga.files.shelf import FileShelf, NewFile
+from renga.http.body import read_pieces
+from renga.http.exchange import Exchange
+from renga.http.multipart import FORM_BYTES, find_boundary, read_form
+from renga.http.parts import HttpParts
+from renga.http.routes import Route
+from renga.store.file_rows import FileOwner, FileQuery, FileRow
+from renga.wire.files import DeletedFile, FileMetadata, FilePage, decode_cursor, encode_cursor
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 1000
+MAX_IDS: Final = 100
+EXPIRY_S: Final = (3_600, 7_776_000)
+"""Source of all four: messages-api notes, sections 1.10 and 1.11."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def upload_file(exchange: Exchange, parts: HttpParts) -> None:
+    """Take a file in."""
+    shelf, owner = _shelf(parts), _owner(exchange)
+    boundary = find_boundary(exchange.headers.get(b"content-type", b""))
+    declared = exchange.headers.get(b"content-length", b"")
+    size_bytes = int(declared) if declared.isdigit() and len(declared) < 19 else 0
+    max_bytes = shelf.settings.max_file_bytes
+    if size_bytes > max_bytes + FORM_BYTES:
+        raise _too_large(max_bytes)
+    async with shelf.receive(owner, max(0, size_bytes - FORM_BYTES)) as intake:
+
+        async def write(data: bytes | bytearray) -> None:
+            if intake.size_bytes + len(data) > max_bytes:
+                raise _too_large(max_bytes)
+            await intake.write(data)
+
+        pieces = read_pieces(exchange, max_bytes + FORM_BYTES)
+        form = await read_form(pieces, boundary, ("expires_in_seconds",), write)
+        mime_type = find_mime_type(intake.head, form.file.content_type, form.file.filename)
+        _refuse_empty(intake)
+        new = NewFile(
+            filename=clean_filename(form.file.filename, mime_type),
+            mime_type=mime_type,
+            expires_in_s=_expiry(form.fields.get("expires_in_seconds")),
+        )
+        row = await shelf.add(owner, intake, new)
+    await exchange.respond(200, msgspec.json.encode(describe_file(row)))
+
+
+async def list_files(exchange: Exchange, parts: HttpParts) -> None:
+    """A page of the files that the key may see, newest first."""
+    shelf, owner = _shelf(parts), _owner(exchange)
+    given = exchange.query()
+    ids = tuple(dict.fromkeys([*given.get("ids[]", []), *given.get("ids", [])]))
+    pages = [name for name in ("page", "after_id", "before_id") if given.get(name)]
+    if ids and (pages or "limit" in given):
+        raise InvalidRequest("Cannot be given together with `page` or `limit`.", path="ids")
+    if len(pages) > 1:
+        raise InvalidRequest(f"Cannot be given together with `{pages[0]}`.", path=pages[1])
+    if len(ids) > MAX_IDS:
+        raise InvalidRequest(f"At most {MAX_IDS} ids.", path="ids")
+    limit = MAX_IDS if ids else _limit(given.get("limit"))
+    query = FileQuery(owner, shelf.now_us(), limit + 1, file_ids=ids or None)
+    if "page" in pages:
+        place = decode_cursor(given["page"][-1])
+        if place is None:
+            raise InvalidRequest("This is not a cursor of a page.", path="page", hint="use `next_page` as it came")
+        query = msgspec.structs.replace(query, older_than=place)
+    elif "after_id" in pages:
+        query = msgspec.structs.replace(query, older_than=await _place(shelf, owner, given, "after_id"))
+    elif "before_id" in pages:
+        query = msgspec.structs.replace(query, newer_than=await _place(shelf, owner, given, "before_id"))
+    # No file has a scope: sessions, the only scopes that there are, do not exist here.
+    rows = [] if given.get("scope_id") else list(await shelf.list_page(query))
+    await exchange.respond(200, msgspec.json.encode(_render_page(rows, query, limit)))
+
+
+async def get_file(exchange: Exchange, parts: HttpParts) -> None:
+    """What is known of a file."""
+    row = await _find(exchange, parts)
+    await exchange.respond(200, msgspec.json.encode(describe_file(row)))
+
+
+async def delete_file(exchange: Exchange, parts: HttpParts) -> None:
+    """Delete a file."""
+    file_id = _file_id(exchange)
+    await _shelf(parts).delete(_owner(exchange), file_id)
+    await exchange.respond(200, msgspec.json.encode(DeletedFile(file_id)))
+
+
+async def download_file(exchange: Exchange, parts: HttpParts) -> None:
+    """The bytes of a file, where they may be had."""
+    row = await _find(exchange, parts)
+    if not row.downloadable:
+        raise InvalidRequest(
+            f"The file {row.file_id} was uploaded, and cannot be downloaded.",
+            hint="an operator may allow it: files.downloadable",
+            error_code="file_not_downloadable",
+        )
+    chunks = _shelf(parts).read(row)
+    # The first is read before 200 is promised.
+    first = await anext(chunks, b"")
+    await exchange.start_stream(
+        (
+            (b"content-type", row.mime_type.encode("latin-1")),
+            (b"content-length", b"%d" % row.size_bytes),
+            (b"content-disposition", b"attachment; filename*=UTF-8''" + quote(row.filename, safe="").encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"cache-control", b"private, no-store"),
+        )
+    )
+    if exchange.method == "HEAD":
+        await exchange.end()
+        return
+    await exchange.write(first)
+    async for chunk in chunks:
+        await exchange.write(chunk)
+    await exchange.end()
+
+
+def describe_file(row: FileRow) -> FileMetadata:
+    """A file as the API shows it."""
+    return FileMetadata(
+        id=row.file_id,
+        filename=row.filename,
+        mime_type=row.mime_type,
+        size_bytes=row.size_bytes,
+        created_at=_time(row.created_us),
+        downloadable=row.downloadable,
+        expires_at=None if row.expires_us is None else _time(row.expires_us),
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/files", upload_file, scope="files"),
+    Route("GET", "/v1/files", list_files, scope="files"),
+    Route("GET", "/v1/files/{}", get_file, scope="files"),
+    Route("DELETE", "/v1/files/{}", delete_file, scope="files"),
+    Route("GET", "/v1/files/{}/content", download_file, scope="files"),
+)
+
+
+def _shelf(parts: HttpParts) -> FileShelf:
+    if parts.files is None:
+        raise NotFound("This server keeps no files.", hint="files.enabled turns them on")
+    return parts.files
+
+
+def _owner(exchange: Exchange) -> FileOwner:
+    """Whose files the request is about.
+
+    Raises: PermissionDenied if it asks for another workspace than its key's.
+    """
+    identity = exchange.identity
+    asked = exchange.headers.get(b"anthropic-workspace-id")
+    if asked and identity.workspace_id is not None and asked.decode("latin-1") != identity.workspace_id:
+        raise PermissionDenied("The key belongs to another workspace than anthropic-workspace-id says.")
+    return FileOwner(identity.key_id, identity.workspace_id)
+
+
+def _file_id(exchange: Exchange) -> str:
+    if not _ID.fullmatch(exchange.parameter):
+        raise NotFound("There is no such file.", hint="GET /v1/files lists those of your key")
+    return exchange.parameter
+
+
+async def _find(exchange: Exchange, parts: HttpParts) -> FileRow:
+    return await _shelf(parts).find(_owner(exchange), _file_id(exchange))
+
+
+async def _place(shelf: FileShelf, owner: FileOwner, given: dict[str, list[str]], name: str) -> tuple[int, str]:
+    file_id = given[name][-1]
+    try:
+        row = await shelf.find(owner, file_id if _ID.fullmatch(file_id) else "-")
+    except NotFound as error:
+        raise InvalidRequest("There is no such file.", path=name) from error
+    return row.created_us, row.file_id
+
+
+def _render_page(rows: list[FileRow], query: FileQuery, limit: int) -> FilePage:
+    """A page of at most `limit`; `rows` has one more where there are more."""
+    has_more = len(rows) > limit
+    rows = rows[:limit] if query.newer_than is None else rows[-limit:]
+    last = rows[-1] if rows else None
+    follows = has_more and query.newer_than is None and last is not None
+    return FilePage(
+        data=tuple(map(describe_file, rows)),
+        next_page=encode_cursor(last.created_us, last.file_id) if follows and last is not None else None,
+        has_more=has_more,
+        first_id=rows[0].file_id if rows else None,
+        last_id=last.file_id if last is not None else None,
+    )
+
+
+def _limit(given: list[str] | None) -> int:
+    if not given:
+        return DEFAULT_LIMIT
+    text = given[-1]
+    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= MAX_LIMIT:
+        raise InvalidRequest(f"Must be a number from 1 to {MAX_LIMIT}.", path="limit")
+    return int(text)
+
+
+def _expiry(given: str | None) -> int | None:
+    if given is None:
+        return None
+    shortest, longest = EXPIRY_S
+    if not given.isdecimal() or len(given) > 9 or not shortest <= int(given) <= longest:
+        raise InvalidRequest(f"Must be a number from {shortest} to {longest}.", path="expires_in_seconds")
+    return int(given)
+
+
+def _refuse_empty(intake: Intake) -> None:
+    if intake.size_bytes == 0:
+        raise InvalidRequest("The file is empty.", path="file")
+
+
+def _too_large(max_bytes: int) -> RequestTooLarge:
+    return RequestTooLarge(f"A file has at most {max_bytes} bytes.", path="file")
+
+
+def _time(time_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_us)
