@@ -122,7 +122,7 @@ def test_the_wait_is_exact(clock: FakeClock, limits: dict[str, int], terms: dict
         meter.reserve(**terms)
     clock.advance(0.1)
     meter.reserve(**terms)
-    assert meter.count("renga_limited_requests_total", limit=next(iter(limits))) == 2
+    assert meter.count("renga_limited_requests_total", limit=next(iter(limits)), owner="key") == 2
     assert meter.ledger.open_leases == 4
 
 
@@ -215,7 +215,7 @@ def test_a_spent_budget_refuses_until_the_day_ends(clock: FakeClock) -> None:
         meter.reserve()
     clock.advance(1)
     meter.ask(DEAR)
-    assert meter.count("renga_limited_requests_total", limit="budget_day") == 2
+    assert meter.count("renga_limited_requests_total", limit="budget_day", owner="key") == 2
 
 
 def test_the_month_outlasts_the_day(clock: FakeClock) -> None:

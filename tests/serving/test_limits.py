@@ -123,7 +123,7 @@ def test_the_sdk_waits_and_succeeds(client: Anthropic, server: Served) -> None:
     assert all(name in headers for name in NAMES)
     assert 0 < int(headers["anthropic-ratelimit-output-tokens-remaining"]) < 3_000
     assert ask(2) == 1
-    assert b'renga_limited_requests_total{limit="output_tokens_per_minute"}' in server.get("/metrics")[1]
+    assert b'renga_limited_requests_total{limit="output_tokens_per_minute",owner="key"}' in server.get("/metrics")[1]
 
 
 def test_budgets_hold_across_kill_9(client: Anthropic, server: Served) -> None:

@@ -12,11 +12,10 @@ import typer
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from renga.config import LimitSettings
 from renga.store.rows import KeyLimits
 
 _NANO = 1_000_000_000
-NAMES = LimitSettings.__struct_fields__
+NAMES = tuple(name.replace("_nano_usd_", "_usd_") for name in KeyLimits.__struct_fields__)
 
 
 def change_limits(limits: KeyLimits, changes: Iterable[str]) -> KeyLimits:

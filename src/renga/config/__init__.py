@@ -9,6 +9,7 @@ variable of the environment), never written in the file, and never repeated in a
 
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.files import FileSettings
+from renga.config.limits import LimitSettings, WhenAway
 from renga.config.load import find_config_file, load_config
 from renga.config.routing import PolicySettings
 from renga.config.settings import (
@@ -16,7 +17,6 @@ from renga.config.settings import (
     Config,
     EngineSettings,
     LedgerSettings,
-    LimitSettings,
     PriceSettings,
     ProviderKind,
     ProviderSettings,
@@ -46,6 +46,7 @@ __all__ = [
     "StoreSettings",
     "TargetSettings",
     "TierSettings",
+    "WhenAway",
     "data_dir",
     "database_url",
     "find_config_file",

@@ -13,7 +13,8 @@ from msgspec import Meta, Struct, inspect
 
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.files import FileSettings
-from renga.config.kinds import NonNegative, Positive
+from renga.config.kinds import NonNegative
+from renga.config.limits import LimitSettings
 from renga.config.routing import PolicySettings
 
 ProviderKind: TypeAlias = Literal["anthropic", "openai_compatible"]
@@ -71,19 +72,6 @@ class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(description="Longest a row waits before it is written; the most that kill -9 loses.", gt=0, le=1)
     ] = 0.25
     queue_rows: Annotated[int, Meta(description="Rows kept in memory while the database is away.", ge=100)] = 100_000
-
-
-class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What each key may do, unless it has limits of its own (`renga keys limit`). None: no limit."""
-
-    requests_per_minute: Annotated[Positive | None, Meta(description="Requests.")] = None
-    input_tokens_per_minute: Annotated[Positive | None, Meta(description="Input, without cache reads.")] = None
-    output_tokens_per_minute: Annotated[Positive | None, Meta(description="Output, thinking included.")] = None
-    concurrent_requests: Annotated[Positive | None, Meta(description="Requests that run at the same time.")] = None
-    budget_usd_per_day: Annotated[NonNegative | None, Meta(description="Beyond it requests are refused.")] = None
-    budget_usd_per_month: Annotated[NonNegative | None, Meta(description="Beyond it requests are refused.")] = None
-    warn_usd_per_day: Annotated[NonNegative | None, Meta(description="Beyond it a header and the log warn.")] = None
-    warn_usd_per_month: Annotated[NonNegative | None, Meta(description="Beyond it a header and the log warn.")] = None
 
 
 class TierSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,35 +1,28 @@
-"""One key's limits and budgets, as its requests come and go.
+"""One key's or one workspace's limits and budgets in this process, as requests come and go.
 
 Owns: what is taken on arrival, held while a request runs, and corrected when it has ended.
-Must never know: where limits are set, HTTP, SQL.
-Invariants: a request takes from every bucket or from none; when all holds are settled, nothing runs and nothing is
-held; a key's dollars are over its budget by at most the last request that was let in, as long as a prompt has at least
-`_BYTES_A_TOKEN_MIN` bytes a token. Everything runs on the event loop's thread.
+Must never know: where limits are set, HTTP, SQL, other processes.
+Invariants: when all holds are settled, nothing runs and nothing is held; dollars are over a budget by at most the last
+request that was let in, as long as a prompt has at least `BYTES_A_TOKEN_MIN` bytes a token. Everything runs on the
+event loop's thread.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from renga.clock import Clock
-from renga.errors import PermissionDenied
-from renga.meter.limits import SECOND_NS, Bucket, BudgetSpent, LimitReached, Limits, LimitState
+from renga.meter.claim import Claim, Used
+from renga.meter.limits import RETRY_S, Bucket, LimitName, Limits, LimitState, Owner, Refusal, tightest
 from renga.meter.metrics import Metrics
-from renga.meter.prices import Price
+from renga.meter.refusals import render_usd
 from renga.meter.spending import Spending, Spent
 
 _log = logging.getLogger("renga.limits")
 
-_BYTES_A_TOKEN = 4
-"""For the limits: about what English text has. Corrected to the truth when the request has ended."""
-_BYTES_A_TOKEN_MIN = 2
-"""For the budgets, which must rather hold too much: what dense code, digits and most other languages have."""
-_CONCURRENCY_RETRY_S = 1.0
-"""Nobody knows when another request ends."""
-_NANO = 1_000_000_000
+_RETRY_US = int(RETRY_S * 1_000_000)
 
 
 class Desk(Struct, frozen=True):
@@ -41,43 +34,48 @@ class Desk(Struct, frozen=True):
 
 
 class Hold(Struct, eq=False):
-    """What a running request has taken of its key's limits. Part of its lease."""
+    """What a running request has taken of one account, and of the other that it takes from. Part of its lease."""
 
     account: Account
-    input_bytes: int
-    max_tokens: int
+    claim: Claim
     input_tokens: int
     output_tokens: int
-    at_us: int
     turn: int
     """Of the account's dollars: still the same, nobody has held or spent any since."""
+    beside: Hold | None
+    """Of the workspace, where the key has limits too."""
+    at_us: int = 0
+    """When the budgets were looked at; 0 where there is none."""
     nano_usd: int = 0
     input_nano_usd: int = 0
 
     def read(self) -> LimitState:
-        """The key's limits as they are now."""
-        return self.account.read()
+        """The limits as they are now; of two accounts, the tighter."""
+        state = self.account.read()
+        return state if self.beside is None else tightest(state, self.beside.account.read())
 
 
 class Account:
-    """A key with limits."""
+    """A key or a workspace with limits."""
 
     __slots__ = (
         "_desk",
-        "_has_budget",
         "_held_nano_usd",
         "_input",
-        "_key_id",
         "_output",
+        "_owner",
         "_requests",
         "_running",
         "_turn",
         "_warned",
+        "has_budget",
         "limits",
+        "name",
     )
 
-    def __init__(self, key_id: str, limits: Limits, desk: Desk) -> None:
-        self._key_id = key_id
+    def __init__(self, owner: Owner, name: str, limits: Limits, desk: Desk) -> None:
+        self.name = name
+        self._owner: Owner = owner
         self._desk = desk
         self._requests: Bucket | None = None
         self._input: Bucket | None = None
@@ -102,81 +100,78 @@ class Account:
         """Change the limits; what was taken stays taken."""
         now_ns = self._desk.clock.monotonic_ns()
         self.limits = limits
-        self._has_budget = limits.has_budget
+        self.has_budget = limits.has_budget
         self._requests = _resize(self._requests, limits.requests_per_minute, now_ns)
         self._input = _resize(self._input, limits.input_tokens_per_minute, now_ns)
         self._output = _resize(self._output, limits.output_tokens_per_minute, now_ns)
         # What was spent before may be past them already.
         self._warn()
 
-    def reserve(self, input_bytes: int, max_tokens: int) -> Hold:
-        """Take what a request is expected to need.
+    def find_refusal(self, claim: Claim, now_ns: int, now_us: int) -> Refusal | None:
+        """What keeps a request out now; None where it fits. `now_us` is read where there is a budget.
 
-        Raises: LimitReached, BudgetSpent; nothing is taken then.
-        Cost: about 2 us with every limit set.
+        Cost: about 1.5 us with every limit set.
         """
-        limits = self.limits
-        if limits.concurrent_requests is not None and self._running >= limits.concurrent_requests:
-            named = f"{limits.concurrent_requests} concurrent requests"
-            raise self._refuse("concurrent_requests", named, _CONCURRENCY_RETRY_S)
-        at_us = self._check_budgets() if self._has_budget else 0
-        now_ns = self._desk.clock.monotonic_ns()
-        requests, entering, leaving = self._requests, self._input, self._output
-        input_tokens = 1 + input_bytes // _BYTES_A_TOKEN
-        taken_in = 0 if entering is None else entering.fit(input_tokens)
-        taken_out = 0 if leaving is None else leaving.fit(max_tokens)
-        request_ns = 0 if requests is None else requests.wait_ns(1, now_ns)
-        input_ns = 0 if entering is None else entering.wait_ns(taken_in, now_ns)
-        output_ns = 0 if leaving is None else leaving.wait_ns(taken_out, now_ns)
-        if request_ns or input_ns or output_ns:
-            raise self._refuse_rate(request_ns, input_ns, output_ns)
-        if requests is not None:
-            requests.take(1)
-        if entering is not None:
-            entering.take(taken_in)
-        if leaving is not None:
-            leaving.take(taken_out)
+        limit: LimitName = "requests_per_minute"
+        wait_ns = 0
+        if not claim.is_batch:
+            if self._requests is not None:
+                wait_ns = self._requests.wait_ns(1, now_ns)
+            bucket = self._input
+            if bucket is not None:
+                input_ns = bucket.wait_ns(bucket.fit(claim.input_tokens), now_ns)
+                if input_ns > wait_ns:
+                    limit, wait_ns = "input_tokens_per_minute", input_ns
+            bucket = self._output
+            if bucket is not None:
+                output_ns = bucket.wait_ns(bucket.fit(claim.max_tokens), now_ns)
+                if output_ns > wait_ns:
+                    limit, wait_ns = "output_tokens_per_minute", output_ns
+        # Rounded up: a client that waits as long as it was told must find room.
+        found = Refusal(self._owner, limit, -(-wait_ns // 1000)) if wait_ns else None
+        running = self.limits.concurrent_requests
+        if running is not None and self._running >= running and not claim.is_batch:
+            found = self._longer(found, "concurrent_requests", _RETRY_US)
+        return self._check_budgets(found, now_us) if self.has_budget else found
+
+    def take(self, claim: Claim, beside: Hold | None) -> Hold:
+        """Take what a request is expected to need. `find_refusal` has just found nothing."""
         self._running += 1
-        return Hold(self, input_bytes, max_tokens, taken_in, taken_out, at_us, self._turn)
+        if claim.is_batch:
+            return Hold(self, claim, 0, 0, self._turn, beside)
+        input_tokens = output_tokens = 0
+        if self._requests is not None:
+            self._requests.take(1)
+        if self._input is not None:
+            input_tokens = self._input.fit(claim.input_tokens)
+            self._input.take(input_tokens)
+        if self._output is not None:
+            output_tokens = self._output.fit(claim.max_tokens)
+            self._output.take(output_tokens)
+        return Hold(self, claim, input_tokens, output_tokens, self._turn, beside)
 
-    def hold_price(self, hold: Hold, prices: dict[str, Price | None]) -> None:
-        """Set aside what a request may cost at most, whichever of its targets answers.
+    def find_spent(self, hold: Hold, now_us: int) -> Refusal | None:
+        """Whether requests that came in since leave nothing of the budgets."""
+        if not self.has_budget or hold.turn == self._turn:
+            return None
+        return self._check_budgets(None, now_us)
 
-        Raises: BudgetSpent, LimitReached if requests that came in between leave nothing; PermissionDenied if a budget
-                is set and a price is not known. The hold is as it was, and still to be settled.
-        """
-        limits = self.limits
-        if hold.turn != self._turn:
-            self._check_budgets()
-        input_tokens = 1 + hold.input_bytes // _BYTES_A_TOKEN_MIN
-        most, most_input = 0, 0
-        for target, price in prices.items():
-            if price is None:
-                if limits.budget_nano_usd_per_day is None and limits.budget_nano_usd_per_month is None:
-                    continue
-                raise PermissionDenied(
-                    f"This key has a budget in dollars, and {target} has no known price.",
-                    hint=f'set [prices."{target}"] in renga.toml, 0 if it costs nothing',
-                )
-            most_input = max(most_input, price.most_nano_usd(input_tokens, 0))
-            most = max(most, price.most_nano_usd(input_tokens, hold.max_tokens))
-        hold.nano_usd, hold.input_nano_usd = most, most_input
-        self._held_nano_usd += most
+    def hold_dollars(self, hold: Hold, nano_usd: int) -> None:
+        """Set dollars aside until the hold is settled."""
+        hold.nano_usd = nano_usd
+        self._held_nano_usd += nano_usd
         self._turn += 1
 
-    def settle(self, hold: Hold, input_tokens: int, output_tokens: int) -> None:
-        """Correct what a request took to what it used. Its dollars have been added to the spending by now.
-
-        Cache reads are no input here. Source: Messages API documentation, rate limits.
-        """
-        now_ns = self._desk.clock.monotonic_ns()
+    def settle(self, hold: Hold, used: Used, now_ns: int) -> None:
+        """Correct what a request took to what it used. Its dollars have been added to the spending by now."""
         self._running -= 1
         self._held_nano_usd -= hold.nano_usd
-        if self._input is not None:
-            self._input.settle(input_tokens - hold.input_tokens, now_ns)
-        if self._output is not None:
-            self._output.settle(output_tokens - hold.output_tokens, now_ns)
-        if self._has_budget:
+        if not hold.claim.is_batch:
+            if self._input is not None:
+                self._input.settle(used.input_tokens - hold.input_tokens, now_ns)
+            if self._output is not None:
+                self._output.settle(used.output_tokens - hold.output_tokens, now_ns)
+        if self.has_budget:
             self._turn += 1
             self._warn()
 
@@ -185,9 +180,9 @@ class Account:
         desk = self._desk
         now_ns, now_us = desk.clock.monotonic_ns(), desk.spending.now_us()
         left, warnings = None, ()
-        if self._has_budget:
-            spent = desk.spending.read(self._key_id, now_us)
-            left, warnings = self._left_nano_usd(spent), self._passed(spent)
+        if self.has_budget:
+            spent = desk.spending.read(self.name, now_us)
+            left, warnings = left_nano_usd(self.limits, spent), name_warnings(self._owner, self.limits, spent)
         return LimitState(
             None if self._requests is None else self._requests.read(now_ns, now_us),
             None if self._input is None else self._input.read(now_ns, now_us),
@@ -196,92 +191,66 @@ class Account:
             warnings,
         )
 
-    def _check_budgets(self) -> int:
-        """The time of day at which there was something left.
-
-        Raises: BudgetSpent; LimitReached if running requests may spend what is left.
-        """
-        limits = self.limits
-        spending = self._desk.spending
-        now_us = spending.now_us()
-        spent = spending.read(self._key_id, now_us)
-        left = self._left_nano_usd(spent)
+    def _check_budgets(self, found: Refusal | None, now_us: int) -> Refusal | None:
+        """What was found so far, or a budget that keeps the request out for longer."""
+        limits, spending = self.limits, self._desk.spending
+        spent = spending.read(self.name, now_us)
+        left = left_nano_usd(limits, spent)
         if left is None or left > self._held_nano_usd:
-            return now_us
+            return found
         if left > 0:
-            named = "the budget that is left, which running requests may spend"
-            raise self._refuse("budget_held", named, _CONCURRENCY_RETRY_S)
-        periods = spending.roll(now_us)
-        month = limits.budget_nano_usd_per_month
-        day = limits.budget_nano_usd_per_day
+            return self._longer(found, "budget_held", _RETRY_US)
+        periods, month = spending.roll(now_us), limits.budget_nano_usd_per_month
         if month is not None and spent.month >= month:
-            name, budget, end_us = "month", month, periods.month_end_us
-        else:
-            name, budget, end_us = "day", day or 0, periods.day_end_us
-        self._desk.metrics.count_refusal(f"budget_{name}")
-        raise BudgetSpent(
-            f"This key has spent its budget of {render_usd(budget)} a {name}.",
-            self.read(),
-            retry_after_s=(end_us - now_us) / 1_000_000,
-            hint=f"the next {name} begins at {_render_time(end_us)}",
-        )
+            return self._longer(found, "budget_month", periods.month_end_us - now_us)
+        return self._longer(found, "budget_day", periods.day_end_us - now_us)
 
-    def _left_nano_usd(self, spent: Spent) -> int | None:
-        """Until the nearest budget is spent; None without one."""
-        day, month = self.limits.budget_nano_usd_per_day, self.limits.budget_nano_usd_per_month
-        left = None if day is None else day - spent.day
-        if month is not None and (left is None or month - spent.month < left):
-            left = month - spent.month
-        return left
-
-    def _passed(self, spent: Spent) -> tuple[str, ...]:
-        """The periods whose soft budget is spent."""
-        day, month = self.limits.warn_nano_usd_per_day, self.limits.warn_nano_usd_per_month
-        passed_day = ("day",) if day is not None and spent.day >= day else ()
-        return (*passed_day, "month") if month is not None and spent.month >= month else passed_day
+    def _longer(self, found: Refusal | None, limit: LimitName, wait_us: int) -> Refusal:
+        return Refusal(self._owner, limit, wait_us) if found is None or wait_us > found.wait_us else found
 
     def _warn(self) -> None:
         """Log each soft budget once a period."""
-        if self.limits.warn_nano_usd_per_day is None and self.limits.warn_nano_usd_per_month is None:
+        limits = self.limits
+        if limits.warn_nano_usd_per_day is None and limits.warn_nano_usd_per_month is None:
             return
         spending = self._desk.spending
         now_us = spending.now_us()
-        spent = spending.read(self._key_id, now_us)
+        spent = spending.read(self.name, now_us)
         periods = spending.roll(now_us)
-        for name in self._passed(spent):
+        for name in passed_periods(limits, spent):
             start_us = periods.day_start_us if name == "day" else periods.month_start_us
-            if self._warned.get(name) == start_us:
-                continue
-            self._warned[name] = start_us
-            self._desk.metrics.count_warning(name)
-            amount = spent.day if name == "day" else spent.month
-            _log.warning("key %s has spent %s this %s, past its soft budget", self._key_id, render_usd(amount), name)
-
-    def _refuse_rate(self, request_ns: int, input_ns: int, output_ns: int) -> LimitReached:
-        """The refusal of the limit that takes longest."""
-        limits, wait_ns = self.limits, max(request_ns, input_ns, output_ns)
-        if request_ns == wait_ns:
-            name, limit = "requests_per_minute", limits.requests_per_minute
-        elif input_ns == wait_ns:
-            name, limit = "input_tokens_per_minute", limits.input_tokens_per_minute
-        else:
-            name, limit = "output_tokens_per_minute", limits.output_tokens_per_minute
-        return self._refuse(name, f"{limit:,} {name.replace('_', ' ')}", wait_ns / SECOND_NS)
-
-    def _refuse(self, name: str, named: str, retry_after_s: float) -> LimitReached:
-        self._desk.metrics.count_refusal(name)
-        return LimitReached(f"This key has reached its limit: {named}.", self.read(), retry_after_s=retry_after_s)
+            if self._warned.get(name) != start_us:
+                self._warned[name] = start_us
+                self._desk.metrics.count_warning(name)
+                log_warning(self._owner, self.name, name, spent)
 
 
-def render_usd(nano_usd: int) -> str:
-    """Dollars for people: `$5.00`, `$0.0225`."""
-    whole, nano = divmod(nano_usd, _NANO)
-    digits = f"{nano:09d}".rstrip("0")
-    return f"${whole:,}.{digits:0<2}"
+def left_nano_usd(limits: Limits, spent: Spent) -> int | None:
+    """Until the nearest budget is spent; None without one."""
+    day, month = limits.budget_nano_usd_per_day, limits.budget_nano_usd_per_month
+    left = None if day is None else day - spent.day
+    if month is not None and (left is None or month - spent.month < left):
+        left = month - spent.month
+    return left
 
 
-def _render_time(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def passed_periods(limits: Limits, spent: Spent) -> tuple[str, ...]:
+    """The periods whose soft budget is spent."""
+    day, month = limits.warn_nano_usd_per_day, limits.warn_nano_usd_per_month
+    passed_day = ("day",) if day is not None and spent.day >= day else ()
+    return (*passed_day, "month") if month is not None and spent.month >= month else passed_day
+
+
+def name_warnings(owner: Owner, limits: Limits, spent: Spent) -> tuple[str, ...]:
+    """The same as a client is told."""
+    passed = passed_periods(limits, spent)
+    return passed if owner == "key" or not passed else tuple([f"workspace {name}" for name in passed])
+
+
+def log_warning(owner: Owner, name: str, period: str, spent: Spent) -> None:
+    """Say that a soft budget is spent."""
+    amount = spent.day if period == "day" else spent.month
+    _log.warning("%s %s has spent %s this %s, past its soft budget", owner, name, render_usd(amount), period)
 
 
 def _resize(bucket: Bucket | None, limit: int | None, now_ns: int) -> Bucket | None:

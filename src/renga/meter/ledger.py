@@ -25,7 +25,7 @@ from renga.store.errors import DatabaseAway, DatabaseFailed
 from renga.store.rows import AttemptRow, LedgerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from renga.store.database import Database
 
@@ -101,13 +101,25 @@ class Ledger:
         self._open.add(lease)
         return lease
 
-    def hold_price(self, lease: Lease, targets: Sequence[str]) -> None:
-        """Set aside what the request may cost at most at these targets, where its key has a budget.
+    def hold_price(self, lease: Lease, targets: Sequence[str], beside: Sequence[str] = ()) -> Awaitable[None] | None:
+        """Set aside what the request may cost at most, where it has a budget: one of `targets` answers, and each
+        `beside` it is asked too. Call it once the plan is known, with none where a stored answer is given. Returns
+        what must be waited for, if anything: limits that servers share are taken here.
 
         Raises: BudgetSpent, LimitReached, PermissionDenied (a price is not known). The lease stays open.
         """
-        if lease.hold is not None and self._quotas is not None:
-            self._quotas.hold_price(lease.hold, targets)
+        if lease.hold is None or self._quotas is None:
+            return None
+        return self._quotas.hold_price(lease.hold, lease.terms, targets, beside)
+
+    def drop(self, lease: Lease) -> None:
+        """Close a lease of a request that a limit kept out after all: it leaves no row.
+
+        Raises: LeaseSettledTwice if it is not open.
+        """
+        self._close(lease)
+        if self._quotas is not None:
+            self._quotas.drop(lease.hold)
 
     def settle(self, lease: Lease, outcome: Outcome) -> int | None:
         """Close a lease with what happened. Returns the cost in nano-dollars, None if the price is not known.
@@ -115,10 +127,7 @@ class Ledger:
         Raises: LeaseSettledTwice if it is not open; nothing is written then.
         Cost: about 8 us.
         """
-        try:
-            self._open.remove(lease)
-        except KeyError:
-            raise LeaseSettledTwice(f"{lease.terms.request_id} is not open") from None
+        self._close(lease)
         row = self._make_row(lease.terms, outcome)
         if lease.terms.service_tier == "batch":
             self._kept[row.request_id] = row
@@ -138,6 +147,12 @@ class Ledger:
         when. A request that is tried again has one row, that of the try whose result counts.
         """
         return self._kept.pop(request_id, None)
+
+    def _close(self, lease: Lease) -> None:
+        try:
+            self._open.remove(lease)
+        except KeyError:
+            raise LeaseSettledTwice(f"{lease.terms.request_id} is not open") from None
 
     def opened(self, database: Database) -> None:
         """Write what an earlier process kept on disk, so that sums over the ledger are whole from the start."""

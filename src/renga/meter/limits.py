@@ -10,6 +10,8 @@ Source: Messages API documentation, rate limits: token buckets that fill continu
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from msgspec import Struct
 
 from renga.errors import RateLimited
@@ -18,8 +20,37 @@ MINUTE_NS = 60_000_000_000
 SECOND_NS = 1_000_000_000
 
 
+Owner: TypeAlias = Literal["key", "workspace"]
+"""Whose limit it is."""
+
+LimitName: TypeAlias = Literal[
+    "requests_per_minute",
+    "input_tokens_per_minute",
+    "output_tokens_per_minute",
+    "concurrent_requests",
+    "budget_held",
+    "budget_day",
+    "budget_month",
+]
+"""What may keep a request out. `budget_held`: running requests may spend what is left."""
+
+LIMIT_NAMES: tuple[LimitName, ...] = (
+    "requests_per_minute",
+    "input_tokens_per_minute",
+    "output_tokens_per_minute",
+    "concurrent_requests",
+    "budget_held",
+    "budget_day",
+    "budget_month",
+)
+"""Of two that take equally long, the first is told."""
+
+RETRY_S = 1.0
+"""After a limit that ends when another request does: nobody knows when that will be."""
+
+
 class Limits(Struct, frozen=True):
-    """What one key may do. None: no limit."""
+    """What one key or one workspace may do. None: no limit."""
 
     requests_per_minute: int | None = None
     input_tokens_per_minute: int | None = None
@@ -40,6 +71,11 @@ class Limits(Struct, frozen=True):
             or self.warn_nano_usd_per_month is not None
         )
 
+    @property
+    def has_hard_budget(self) -> bool:
+        """Whether dollars may keep a request out."""
+        return self.budget_nano_usd_per_day is not None or self.budget_nano_usd_per_month is not None
+
 
 class Reading(Struct, frozen=True, gc=False):
     """One limit at one moment."""
@@ -59,7 +95,7 @@ class LimitState(Struct, frozen=True):
     budget_left_nano_usd: int | None = None
     """Until the nearest budget is spent, without what runs at the moment."""
     warnings: tuple[str, ...] = ()
-    """The periods whose soft budget is spent: `day`, `month`."""
+    """The periods whose soft budget is spent: `day`, `month`; a workspace's are `workspace day`, `workspace month`."""
 
     @property
     def tokens(self) -> Reading | None:
@@ -70,8 +106,44 @@ class LimitState(Struct, frozen=True):
         return Reading(first.limit + second.limit, first.remaining + second.remaining, max(first.full_s, second.full_s))
 
 
+class Refusal(Struct, frozen=True, gc=False):
+    """Why a request is kept out: of all limits that have no room, the one that takes longest."""
+
+    owner: Owner
+    limit: LimitName
+    wait_us: int
+    """Until there is room; for a spent budget, until its day or month ends."""
+
+
+def longer(first: Refusal | None, second: Refusal | None) -> Refusal | None:
+    """The one that takes longer; the first of two that take equally long."""
+    if first is None or second is None:
+        return first or second
+    return second if second.wait_us > first.wait_us else first
+
+
+def tightest(first: LimitState, second: LimitState) -> LimitState:
+    """What a client is told that two accounts hold: of each limit the one with less left."""
+    left, other = first.budget_left_nano_usd, second.budget_left_nano_usd
+    if left is None or (other is not None and other < left):
+        left = other
+    return LimitState(
+        _less(first.requests, second.requests),
+        _less(first.input_tokens, second.input_tokens),
+        _less(first.output_tokens, second.output_tokens),
+        left,
+        first.warnings + second.warnings,
+    )
+
+
+def _less(first: Reading | None, second: Reading | None) -> Reading | None:
+    if first is None or second is None:
+        return first or second
+    return second if second.remaining < first.remaining else first
+
+
 class LimitReached(RateLimited):
-    """A key is at one of its own limits; `state` is what the response's headers say of them."""
+    """A key or its workspace is at a limit; `state` is what the response's headers say of them."""
 
     def __init__(self, message: str, state: LimitState, *, retry_after_s: float, hint: str | None = None) -> None:
         super().__init__(message, hint=hint, retry_after_s=retry_after_s)
@@ -79,7 +151,9 @@ class LimitReached(RateLimited):
 
 
 class BudgetSpent(LimitReached):
-    """A key has spent its budget. Nothing is gained by trying again before the period ends, hours or weeks away."""
+    """A key or its workspace has spent its budget. Nothing is gained by trying again before the period ends, which may
+    be weeks away.
+    """
 
     def __init__(self, message: str, state: LimitState, *, retry_after_s: float, hint: str | None = None) -> None:
         super().__init__(message, state, retry_after_s=retry_after_s, hint=hint)

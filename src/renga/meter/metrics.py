@@ -75,7 +75,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[_Labels, _Series] = {}
-        self._refusals: dict[str, int] = {}
+        self._refusals: dict[tuple[str, str], int] = {}
         self._warnings: dict[str, int] = {}
         self._gauges: list[tuple[str, str, Literal["gauge", "counter"], Callable[[], float]]] = []
 
@@ -102,9 +102,9 @@ class Metrics:
         tokens[4] += row.output_tokens
         tokens[5] += row.thinking_tokens
 
-    def count_refusal(self, limit: str) -> None:
-        """Count a request that a key's own limit or budget kept out."""
-        self._refusals[limit] = self._refusals.get(limit, 0) + 1
+    def count_refusal(self, limit: str, owner: str) -> None:
+        """Count a request that a limit or budget of a key or a workspace kept out."""
+        self._refusals[limit, owner] = self._refusals.get((limit, owner), 0) + 1
 
     def count_warning(self, period: str) -> None:
         """Count a soft budget that was passed."""
@@ -176,14 +176,17 @@ class Metrics:
     def _collect_limits(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily
 
-        for name, help_text, label, counts in (
-            ("renga_limited_requests", "Requests that a key's limit kept out.", "limit", self._refusals),
-            ("renga_budget_warnings", "Soft budgets passed, once a key and period.", "period", self._warnings),
-        ):
-            family = CounterMetricFamily(name, help_text, labels=(label,))
-            for value, count in counts.items():
-                family.add_metric((value,), count)
-            yield family
+        refused = CounterMetricFamily(
+            "renga_limited_requests", "Requests that a limit kept out.", labels=("limit", "owner")
+        )
+        for labels, count in self._refusals.items():
+            refused.add_metric(labels, count)
+        warned = CounterMetricFamily(
+            "renga_budget_warnings", "Soft budgets passed, once a key or workspace and period.", labels=("period",)
+        )
+        for period, count in self._warnings.items():
+            warned.add_metric((period,), count)
+        yield from (refused, warned)
 
     def _collect_watched(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily

@@ -1,21 +1,24 @@
-"""Which key has which limits, and the one place where a lease meets them.
+"""Which key and workspace has which limits, and the one place where a lease meets them.
 
-Owns: the limits of every key (its own over `[limits]`), and the accounts of keys that have some.
-Must never know: HTTP, SQL, which provider answers.
-Invariants: `reserve`, `hold_price` and `settle` run on the event loop's thread and never wait; without any limit they
-cost a look into a dictionary; `load` runs on the store thread and replaces what it made by one assignment.
+Owns: the limits of every key (its own over `[limits]`) and every workspace, and what is counted for them.
+Must never know: HTTP, SQL, which provider answers, where accounts are kept.
+Invariants: `reserve` and `settle` run on the event loop's thread and never wait; without any limit they cost a look
+into two dictionaries; `load` and `run` run on the store thread and replace what they made by one assignment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from renga.clock import Clock
 from renga.config import LimitSettings
-from renga.meter.account import Account, Desk, Hold
+from renga.errors import PermissionDenied
+from renga.meter.account import Desk, Hold
+from renga.meter.accounts import Accounts
+from renga.meter.claim import BYTES_A_TOKEN, BYTES_A_TOKEN_MIN, Claim, Cost, Used
 from renga.meter.lease import Terms
 from renga.meter.limits import Limits
 from renga.meter.metrics import Metrics
@@ -28,65 +31,119 @@ if TYPE_CHECKING:
 
 _NANO = 1_000_000_000
 _UNLIMITED = Limits()
+_NOTHING = Used(0, 0)
+
+
+class _Table(Struct, frozen=True):
+    """Whose limits are not the default. None: has none."""
+
+    keys: dict[str, Limits | None] = {}
+    workspaces: dict[str, Limits] = {}
 
 
 class Quotas:
-    """The limits of all keys."""
+    """The limits of all keys and workspaces."""
 
     def __init__(self, settings: LimitSettings, prices: PriceBook, metrics: Metrics, clock: Clock) -> None:
         self._prices = prices
-        self._clock = clock
         self._desk = Desk(clock, Spending(clock), metrics)
+        self._accounts = Accounts(self._desk)
         self._default = _or_none(limits_of_settings(settings))
-        self._limits: dict[str, Limits | None] = {}
-        self._accounts: dict[str, Account] = {}
+        self._table = _Table()
 
     def load(self, rows: Sequence[KeyRow], database: Database) -> None:
-        """Take the limits of these keys. Where a budget is among them, the ledger is asked once what was spent.
+        """Take the limits of these keys, and of the workspaces. Where a budget is among them, the ledger is asked once
+        what was spent.
 
         Raises: DatabaseAway, DatabaseFailed; nothing has changed then.
         """
-        limits = {row.key_id: _resolve(row.limits, self._default) for row in rows if row.limits != KeyLimits()}
-        wanted = [self._default, *limits.values()]
-        if not self._desk.spending.is_loaded and any(each is not None and each.has_budget for each in wanted):
+        keys = {row.key_id: _resolve(row.limits, self._default) for row in rows if row.limits != KeyLimits()}
+        common = {row.workspace_id: _resolve(row.limits, None) for row in database.workspaces.read()}
+        workspaces = {name: limits for name, limits in common.items() if limits is not None}
+        wanted = [self._default, *keys.values(), *workspaces.values()]
+        if any(each is not None and each.has_budget for each in wanted) and not self._desk.spending.is_loaded:
             self._desk.spending.load(database)
-        self._limits = limits
+        self._table = _Table(keys, workspaces)
 
     def reserve(self, terms: Terms) -> Hold | None:
-        """Take what a request is expected to need of its key's limits; None where the key has none.
+        """Take what a request is expected to need of its key's and its workspace's limits; None where neither has any.
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         """
-        key_id = terms.key_id
-        limits = self._limits.get(key_id, self._default)
-        if limits is None:
+        table = self._table
+        limits = table.keys.get(terms.key_id, self._default)
+        common = None if terms.workspace_id is None else table.workspaces.get(terms.workspace_id)
+        if limits is None and common is None:
             return None
-        account = self._accounts.get(key_id)
-        if account is None:
-            account = self._accounts[key_id] = Account(key_id, limits, self._desk)
-        elif account.limits is not limits:
-            account.apply(limits)
-        return account.reserve(terms.input_bytes, terms.max_tokens)
+        claim = Claim(
+            terms.key_id,
+            limits,
+            terms.workspace_id or "",
+            common,
+            1 + terms.input_bytes // BYTES_A_TOKEN,
+            terms.max_tokens,
+            terms.service_tier == "batch",
+        )
+        return self._accounts.reserve(claim)
 
-    def hold_price(self, hold: Hold, targets: Sequence[str]) -> None:
-        """Set aside what a request may cost at most at these targets. Called with no wait after `reserve`.
+    def hold_price(
+        self, hold: Hold, terms: Terms, targets: Sequence[str], beside: Sequence[str] = ()
+    ) -> Awaitable[None] | None:
+        """Set aside what a request may cost at most if one of these targets answers, and those `beside` it are asked
+        too. Returns what must be waited for, if anything.
 
-        Raises: as `Account.hold_price`; the lease is still to be settled.
+        Raises: LimitReached, BudgetSpent, PermissionDenied (a price is not known); the lease is still to be settled.
         """
-        if hold.account.limits.has_budget:
-            hold.account.hold_price(hold, {target: self._prices.find(target, hold.at_us) for target in targets})
+        if hold.at_us:
+            self._accounts.hold_dollars(hold, self._find_most(hold, terms, targets, beside))
+        return None
 
     def settle(self, hold: Hold | None, row: LedgerRow) -> None:
-        """Count what a request cost, and correct what it took of its key's limits."""
+        """Count what a request cost, and correct what it took."""
         cost = row.cost_nano_usd
         if cost is None and hold is not None and row.status in ("canceled", "partial"):
             # It ran, and nobody counted: its input was read at least.
             cost = hold.input_nano_usd
         if cost:
             self._desk.spending.add(row.key_id, cost, row.time_us)
+            if row.workspace_id is not None:
+                self._desk.spending.add(row.workspace_id, cost, row.time_us)
         if hold is not None:
             written = row.cache_creation_5m_tokens + row.cache_creation_1h_tokens
-            hold.account.settle(hold, row.input_tokens + written, row.output_tokens)
+            self._accounts.settle(hold, Used(row.input_tokens + written, row.output_tokens))
+
+    def drop(self, hold: Hold | None) -> None:
+        """Give back what a request took that is kept out after all. It stays a request."""
+        if hold is not None:
+            self._accounts.settle(hold, _NOTHING)
+
+    def _find_most(self, hold: Hold, terms: Terms, targets: Sequence[str], beside: Sequence[str]) -> Cost:
+        """The most that a request can cost.
+
+        Raises: PermissionDenied if a hard budget is set and a price is not known.
+        """
+        input_tokens = 1 + terms.input_bytes // BYTES_A_TOKEN_MIN
+        most = most_input = 0
+        for target in targets:
+            cost = self._price(hold, target, input_tokens)
+            most, most_input = max(most, cost.most_nano_usd), max(most_input, cost.input_nano_usd)
+        for target in beside:
+            most += self._price(hold, target, input_tokens).most_nano_usd
+        return Cost(-(-most // 2), -(-most_input // 2)) if hold.claim.is_batch else Cost(most, most_input)
+
+    def _price(self, hold: Hold, target: str, input_tokens: int) -> Cost:
+        claim = hold.claim
+        price = self._prices.find(target, hold.at_us)
+        if price is not None:
+            most = price.most_nano_usd(input_tokens, claim.max_tokens)
+            return Cost(most, price.most_nano_usd(input_tokens, 0))
+        for whose, limits in (("This key", claim.limits), ("This key's workspace", claim.workspace_limits)):
+            if limits is not None and limits.has_hard_budget:
+                raise PermissionDenied(
+                    f"{whose} has a budget in dollars, and {target} has no known price.",
+                    hint=f'set [prices."{target}"] in renga.toml, 0 if it costs nothing',
+                )
+        return Cost()
 
 
 def limits_of_settings(settings: LimitSettings) -> Limits:
@@ -104,7 +161,7 @@ def limits_of_settings(settings: LimitSettings) -> Limits:
 
 
 def _resolve(own: KeyLimits, default: Limits | None) -> Limits | None:
-    """A key's limits: its own, and the default where it has none of its own."""
+    """Limits of a key's or a workspace's own, and the default where it has none of its own."""
     base = default or _UNLIMITED
 
     def choose(name: str) -> int | None:

@@ -1,10 +1,10 @@
-"""What every key has spent in the running day and month, in UTC.
+"""What every key and workspace has spent in the running day and month, in UTC.
 
 Owns: the sums since this process started, and what the ledger says of the time before.
 Must never know: budgets, requests, prices.
 Invariants: the sums are those of the ledger, because both are made of the same settled rows; `add` and `read` run on
 the event loop's thread and never wait. A process counts what it settled itself: several processes on one database
-see each other's spending only when they start.
+see each other's spending only when they start, unless they share their limits (`shared.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from renga.clock import Clock
-from renga.store.rows import UsageQuery
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -37,16 +36,28 @@ class Spent(Struct, frozen=True, gc=False):
     month: int
 
 
-class _Before(Struct, frozen=True):
-    """What the ledger held of the time before this process."""
+NOTHING = Spent(0, 0)
 
+
+class Before(Struct, frozen=True):
+    """What the ledger holds of the day and the month up to a moment in them."""
+
+    until_us: int
     periods: Periods
     day: dict[str, int]
     month: dict[str, int]
 
+    def read(self, name: str, periods: Periods) -> Spent:
+        """The part of it that belongs to these periods."""
+        own = self.periods
+        return Spent(
+            self.day.get(name, 0) if own.day_start_us == periods.day_start_us else 0,
+            self.month.get(name, 0) if own.month_start_us == periods.month_start_us else 0,
+        )
+
 
 class Spending:
-    """Sums by key."""
+    """Sums by key and workspace; their ids do not meet."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -54,7 +65,7 @@ class Spending:
         self._periods = find_periods(self._started_us)
         self._day: dict[str, int] = {}
         self._month: dict[str, int] = {}
-        self._before: _Before | None = None
+        self._before: Before | None = None
 
     @property
     def is_loaded(self) -> bool:
@@ -65,34 +76,28 @@ class Spending:
         """The time of day, as the ledger stamps its rows."""
         return int(self._clock.now().timestamp() * 1_000_000)
 
-    def add(self, key_id: str, nano_usd: int, at_us: int) -> None:
+    def add(self, name: str, nano_usd: int, at_us: int) -> None:
         """Count what a request cost."""
         self.roll(at_us)
-        self._day[key_id] = self._day.get(key_id, 0) + nano_usd
-        self._month[key_id] = self._month.get(key_id, 0) + nano_usd
+        self._day[name] = self._day.get(name, 0) + nano_usd
+        self._month[name] = self._month.get(name, 0) + nano_usd
 
-    def read(self, key_id: str, at_us: int) -> Spent:
-        """What a key has spent in the periods that hold a moment, this one."""
+    def read(self, name: str, at_us: int) -> Spent:
+        """What a key or workspace has spent in the periods that hold a moment, this one."""
         periods = self.roll(at_us)
-        day, month = self._day.get(key_id, 0), self._month.get(key_id, 0)
+        day, month = self._day.get(name, 0), self._month.get(name, 0)
         before = self._before
         if before is not None:
             if before.periods.day_start_us == periods.day_start_us:
-                day += before.day.get(key_id, 0)
+                day += before.day.get(name, 0)
             if before.periods.month_start_us == periods.month_start_us:
-                month += before.month.get(key_id, 0)
+                month += before.month.get(name, 0)
         return Spent(day, month)
 
     def load(self, database: Database) -> None:
         """Read what the ledger holds of the time before this process. Two queries; runs on the store thread."""
-        periods = find_periods(self._started_us)
-
-        def read_since(start_us: int) -> dict[str, int]:
-            query = UsageQuery(by=("key",), since_us=start_us, until_us=self._started_us)
-            return {row.group[0] or "": row.cost_nano_usd for row in database.usage.read(query)}
-
         # One assignment, as the other thread may read meanwhile.
-        self._before = _Before(periods, read_since(periods.day_start_us), read_since(periods.month_start_us))
+        self._before = read_before(database, self._started_us)
 
     def roll(self, at_us: int) -> Periods:
         """The periods that hold a moment; what is over is forgotten. A clock set back changes nothing."""
@@ -103,6 +108,22 @@ class Spending:
             self._day.clear()
             periods = self._periods = find_periods(at_us)
         return periods
+
+
+def read_before(database: Database, until_us: int) -> Before:
+    """Ask the ledger for the day and the month up to a moment. Two queries.
+
+    Raises: DatabaseAway, DatabaseFailed.
+    """
+    from renga.store.spending import read_spending
+
+    periods = find_periods(until_us)
+    return Before(
+        until_us,
+        periods,
+        read_spending(database, periods.day_start_us, until_us),
+        read_spending(database, periods.month_start_us, until_us),
+    )
 
 
 def find_periods(at_us: int) -> Periods:
