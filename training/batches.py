@@ -28,6 +28,13 @@ class Batch:
     documents: Tensor | None
     "Which document of its row a token belongs to; None if every row is one document."
 
+    def to(self, device: str) -> "Batch":
+        """The same batch on a device; itself if it is there."""
+        if device == self.tokens.device.type:
+            return self
+        moved = [value.to(device) for value in (self.tokens, self.targets, self.learned, self.positions)]
+        return Batch(*moved, None if self.documents is None else self.documents.to(device))
+
     def mask(self) -> Tensor | None:
         """Shapes: (B, 1, T, T) bool: earlier tokens of the same document."""
         if self.documents is None:

@@ -15,58 +15,64 @@ import numpy
 from tqdm import tqdm
 
 from training.documents import Document, Encoder
-from training.generators import copying, extraction, fresh, grounded, labels, support, tools
+from training.generators import copying, extraction, fresh, grounded, keywords, labels, support, tools
 from training.sources import prose
 from training.tokenizer import load_tokenizer
 
 Generator = Callable[[Random], Document]
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 27.0),
-    (labels.topic, 7.0),
-    (labels.moderate, 9.0),
+    (labels.classify, 17.0),
+    (keywords.keyword_classes, 6.0),
+    (keywords.keyword_passages, 4.0),
+    (labels.topic, 4.0),
+    (fresh.mention, 5.0),
+    (labels.moderate, 7.0),
     (labels.toxicity, 0.3),
-    (extraction.slots, 15.0),
-    (extraction.records, 4.0),
-    (tools.invented, 11.0),
-    (tools.from_slots, 5.0),
-    (tools.api_dialogue, 0.5),
-    (support.desk, 7.0),
-    (support.macros, 2.0),
-    (support.hand_over, 1.5),
+    (extraction.slots, 16.0),
+    (extraction.records, 8.0),
+    (tools.invented, 9.0),
+    (tools.from_slots, 2.5),
+    (tools.api_dialogue, 0.3),
+    (support.desk, 4.0),
+    (support.macros, 1.0),
+    (support.hand_over, 1.0),
     (support.refusal, 0.3),
     (support.small_talk, 0.5),
-    (support.arithmetic, 0.5),
-    (support.recall, 3.0),
+    (support.arithmetic, 0.4),
+    (support.recall, 2.0),
     (copying.copying, 3.0),
-    (grounded.desk_passage, 4.0),
-    (grounded.prose_passage, 4.0),
-    (fresh.mention, 6.0),
+    (grounded.desk_passage, 3.0),
+    (grounded.prose_passage, 2.0),
     (fresh.facts, 4.0),
 )
 """Generator and its share of the documents, in per cent."""
 
 
 COPIES: tuple[tuple[Generator, float], ...] = ((copying.copying, 65.0), (support.recall, 35.0))
-"""The second mixture, for the part of the run in which copying is learned."""
+"""The second mixture, for the start of the run: heads that are born copying learn there what to copy."""
 FOCUS: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 30.0),
-    (labels.topic, 9.0),
-    (fresh.mention, 11.0),
-    (labels.moderate, 6.0),
-    (extraction.slots, 16.0),
-    (extraction.records, 6.0),
-    (tools.invented, 11.0),
+    (labels.classify, 19.0),
+    (keywords.keyword_classes, 7.0),
+    (keywords.keyword_passages, 3.0),
+    (labels.topic, 3.0),
+    (fresh.mention, 4.0),
+    (labels.moderate, 8.0),
+    (extraction.slots, 20.0),
+    (extraction.records, 8.0),
+    (tools.invented, 10.0),
     (tools.from_slots, 1.5),
     (support.desk, 4.0),
-    (support.hand_over, 1.0),
+    (support.hand_over, 0.8),
     (support.refusal, 0.2),
     (support.small_talk, 0.5),
     (support.arithmetic, 0.3),
-    (grounded.desk_passage, 2.0),
-    (fresh.facts, 5.0),
-    (grounded.prose_passage, 1.0),
+    (support.recall, 0.5),
+    (copying.copying, 1.0),
+    (grounded.desk_passage, 3.0),
+    (grounded.prose_passage, 1.5),
+    (fresh.facts, 4.0),
 )
-"""The third mixture, for the second half of the run: less of what only prepares, more of what a desk is asked."""
+"""The third mixture: less of what only prepares, more of what a desk is asked."""
 MIXTURES = {"main": MIXTURE, "copies": COPIES, "focus": FOCUS}
 
 

@@ -51,8 +51,9 @@ def rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def normalize(values: Tensor, gain: Tensor) -> Tensor:
     """RMSNorm over the last axis, in the dtype that the next product wants: one cast for all of them."""
-    if torch.is_autocast_enabled("cpu"):
-        values = values.to(torch.get_autocast_dtype("cpu"))
+    kind = values.device.type
+    if torch.is_autocast_enabled(kind):
+        values = values.to(torch.get_autocast_dtype(kind))
     return functional.rms_norm(values, gain.shape, gain.to(values.dtype), eps=1e-6)
 
 
@@ -84,9 +85,8 @@ class Attention(nn.Module):
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
         if query.device.type == "cpu":
             value = value.float()  # PyTorch's CPU kernel takes 0.07 s in float32 where bfloat16 takes 0.23 (log.md)
-        mixed = functional.scaled_dot_product_attention(
-            query.to(value.dtype), key.to(value.dtype), value, attn_mask=mask, is_causal=mask is None
-        )
+        query, key, value = (part.to(value.dtype).contiguous() for part in (query, key, value))
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
         return self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
 
 

@@ -7,10 +7,8 @@ Owns:   the loop, the schedule, the checkpoint and the loss plot. Phase 1 learns
 
 import argparse
 import datetime
-import os
 import pathlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +20,8 @@ from tqdm import tqdm
 
 from training.batches import Batch, Batches
 from training.corpus import ensure_tokenizer
+from training.helper import Gradients, Helper, Job, compute_parts
+from training.induction import teach_copying
 from training.mixture import Corpus, load_corpus, load_prose
 from training.model import Hokku, Shape, count_parameters
 from training.optimizer import Optimizer
@@ -29,16 +29,16 @@ from training.plot import plot_history
 from training.sizes import SIZES, Size
 from training.tokenizer import load_tokenizer, piece_groups
 
-PHASE_1_SHARE = 0.12
+PHASE_1_SHARE = 0.08
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
-COPYING_SHARE = 0.4
+COPYING_SHARE = 0.1
 """Share of the run in which every third batch is nothing but copying; see training/generators/copying.py."""
-FOCUS_SHARE = 0.5
+FOCUS_SHARE = 0.4
 """Where the third mixture takes over."""
-PART_TOKENS = 2048
-"""A batch is cut into parts of this size, which the workers take one by one: 2,048 tokens stay in the cache, and a core
-that others use does not hold the other one up (training/log.md)."""
-WORKERS = int(os.environ.get("RENGA_TRAINING_THREADS", "2"))
+ROW_TOKENS = 1024
+"""On an accelerator documents are packed into rows of this length: one shape, compiled once."""
+PART_TOKENS = 1536
+"""On a CPU a batch is cut into parts of this size: they stay in the cache, and a helper can take some of them."""
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ def rate_scale(share: float) -> float:
     return min(share / 0.02 + 0.02, 1.0, (1.0 - share) / 0.55)
 
 
-def batch_loss(model: Hokku, batch: Batch, *, every_token: bool) -> tuple[Tensor, int]:
+def batch_loss(model: Any, batch: Batch, *, every_token: bool) -> tuple[Tensor, int]:
     """Summed cross-entropy and the number of counted tokens; logits are computed for those alone."""
     positions = batch.positions if batch.documents is not None else batch.positions[:1]
     hidden, table = model(batch.tokens, positions, batch.mask())
@@ -96,13 +96,29 @@ def batch_loss(model: Hokku, batch: Batch, *, every_token: bool) -> tuple[Tensor
     return functional.cross_entropy(logits.float(), batch.targets[counted], reduction="sum"), int(counted.sum())
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a run computes on."""
+
+    device: str = "cpu"
+    "cpu or cuda"
+    dtype: torch.dtype = torch.float32
+    helper: bool = False
+    "Whether a second process takes parts of a batch; see training/helper.py."
+    compiled: bool = False
+    "Whether torch.compile writes the network's code: a tenth faster on a CPU, after two minutes (training/log.md)."
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+
 @torch.no_grad()
-def validation_loss(model: Hokku, batches: Batches, *, count: int, dtype: torch.dtype) -> float:
+def validation_loss(model: Hokku, batches: Batches, *, count: int, machine: Machine) -> float:
     """Mean loss of the assistant's tokens over the first batches of a corpus with another seed."""
     total, tokens = 0.0, 0
     for number in range(count):
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
-            loss, counted = batch_loss(model, batches.batch(number), every_token=False)
+        with machine.autocast():
+            loss, counted = batch_loss(model, batches.batch(number).to(machine.device), every_token=False)
         total, tokens = total + loss.item(), tokens + counted
     return total / tokens
 
@@ -140,29 +156,26 @@ class Corpora:
     focus: Corpus
     prose: Corpus
 
-
-@dataclass(frozen=True, slots=True)
-class Gradients:
-    """What one part of a batch gives."""
-
-    loss: float
-    counted: int
-    gradients: tuple[Tensor, ...]
+    def by_name(self) -> dict[str, Corpus]:
+        return {"main": self.main, "copies": self.copies, "focus": self.focus, "prose": self.prose}
 
 
 class Run:
     """A model, its optimizer and its place in the data."""
 
-    def __init__(self, folder: pathlib.Path, size: Size, corpora: Corpora, *, seed: int) -> None:
+    def __init__(
+        self, folder: pathlib.Path, size: Size, corpora: Corpora, *, seed: int, machine: Machine | None = None
+    ) -> None:
         torch.manual_seed(seed)
         self.path = folder / "checkpoint.pt"
-        self.parts = max(1, size.batch_tokens // PART_TOKENS)
-        self.workers = ThreadPoolExecutor(WORKERS)
+        self.machine = machine or Machine()
+        on_cpu = self.machine.device == "cpu"
+        self.parts = max(1, size.batch_tokens // PART_TOKENS) if on_cpu else 1
         part_tokens = size.batch_tokens // self.parts
-        self.batches = Batches(corpora.main, batch_tokens=part_tokens, seed=seed)
-        self.copies = Batches(corpora.copies, batch_tokens=part_tokens, seed=seed)
-        self.focus = Batches(corpora.focus, batch_tokens=part_tokens, seed=seed)
-        self.prose = Batches(corpora.prose, batch_tokens=part_tokens, seed=seed)
+        self.sources = {
+            name: Batches(corpus, batch_tokens=part_tokens, seed=seed, row_tokens=0 if on_cpu else ROW_TOKENS)
+            for name, corpus in corpora.by_name().items()
+        }
         self.progress = Progress()
         if self.path.exists():
             self.model, state = load_model(self.path)
@@ -170,48 +183,66 @@ class Run:
             tokenizer = load_tokenizer(folder / "tokenizer.json")
             groups, flags = piece_groups(tokenizer)
             self.model, state = Hokku(size.shape(len(groups)), groups, flags), None
+            teach_copying(self.model)
+        self.model.to(self.machine.device)
         self.optimizer = Optimizer(self.model, matrix_rate=size.matrix_rate, rest_rate=size.rest_rate, weight_decay=0.1)
         if state is not None:
             self.optimizer.load(state["optimizer"])
             torch.set_rng_state(state["random"])
             self.progress = Progress(**state["progress"])
+        self.network: Any = torch.compile(self.model, dynamic=on_cpu) if self.machine.compiled else self.model
+        self.helper = (
+            Helper(list(self.model.share_memory().parameters()), self.compute) if self.machine.helper else None
+        )
 
-    def step(self, share: float, dtype: torch.dtype) -> float:
+    def source(self, job: Job) -> str:
+        """Which corpus a step reads."""
+        turn = job.step % 3
+        if job.share < COPYING_SHARE and turn == 2:
+            return "copies"
+        if job.share < PHASE_1_SHARE and turn == 1:
+            return "prose"
+        return "main" if job.share < FOCUS_SHARE else "focus"
+
+    def compute(self, job: Job) -> Gradients:
+        """The gradients of one part, summed over its counted tokens; pure, so that any process may do it."""
+        batch = self.sources[self.source(job)].batch(job.step * self.parts + job.part)
+        with self.machine.autocast():
+            loss, counted = batch_loss(
+                self.network, batch.to(self.machine.device), every_token=job.share < PHASE_1_SHARE
+            )
+        gradients = torch.autograd.grad(loss, list(self.model.parameters()))
+        return Gradients(loss.item(), counted, gradients, batch.tokens.numel())
+
+    def step(self, share: float) -> float:
         """One update; returns the mean loss of the counted tokens."""
-        every_token = share < PHASE_1_SHARE
-        turn = self.progress.step % 3
-        source = self.batches if share < FOCUS_SHARE else self.focus
-        source = self.prose if every_token and turn == 1 else source
-        source = self.copies if share < COPYING_SHARE and turn == 2 else source
-        first = self.progress.step * self.parts
-        batches = [source.batch(first + part) for part in range(self.parts)]
-        results = list(self.workers.map(lambda batch: self._gradients(batch, dtype, every_token=every_token), batches))
+        jobs = [Job(self.progress.step, part, share) for part in range(self.parts)]
+        results = compute_parts(self.compute, jobs, self.helper)
         counted = max(1, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
             parameter.grad = sum(result.gradients[index] for result in results) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)
         self.optimizer.step(scale=rate_scale(share))
         self.progress.step += 1
-        self.progress.tokens += sum(batch.tokens.numel() for batch in batches)
+        self.progress.tokens += sum(result.tokens for result in results)
         return sum(result.loss for result in results) / counted
-
-    def _gradients(self, batch: Batch, dtype: torch.dtype, *, every_token: bool) -> Gradients:
-        """Runs in a worker; the sums are added in the batches' order, so that the order of arrival changes nothing."""
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
-            loss, counted = batch_loss(self.model, batch, every_token=every_token)
-        return Gradients(loss.item(), counted, torch.autograd.grad(loss, list(self.model.parameters())))
 
     def save(self) -> None:
         save_checkpoint(self.path, self.model, self.optimizer, self.progress)
 
+    def close(self) -> None:
+        """End the helper; the run itself needs no closing."""
+        if self.helper is not None:
+            self.helper.close()
 
-def train(run: Run, limits: Limits, *, dtype: torch.dtype, validation: Batches | None, save_every_s: float) -> None:
+
+def train(run: Run, limits: Limits, *, validation: Batches | None, save_every_s: float) -> None:
     """Step until the limits say stop; checkpoint, validate and plot on the way."""
     progress, saved_s, smoothed = run.progress, time.monotonic(), 0.0
     bar = tqdm(total=1000, initial=int(1000 * limits.share(progress)), desc="train", mininterval=10, maxinterval=30)
     while (share := limits.share(progress)) < 1.0:
         began_s = time.monotonic()
-        loss = run.step(share, dtype)
+        loss = run.step(share)
         step_s = time.monotonic() - began_s
         usual_s = float(numpy.median([row["step_s"] for row in progress.history[-50:]] or [step_s]))
         progress.work_s += min(step_s, 3 * usual_s)
@@ -222,8 +253,8 @@ def train(run: Run, limits: Limits, *, dtype: torch.dtype, validation: Batches |
             loss=f"{smoothed:.3f}", step=progress.step, tokens=f"{progress.tokens / 1e6:.1f}M", refresh=False
         )
         bar.update(0)
-        if validation is not None and progress.step % 100 == 0:
-            progress.history[-1]["validation"] = validation_loss(run.model, validation, count=12, dtype=dtype)
+        if validation is not None and progress.step % 200 == 0:
+            progress.history[-1]["validation"] = validation_loss(run.model, validation, count=6, machine=run.machine)
         if time.monotonic() - saved_s > save_every_s:
             run.save()
             plot_history(progress.history, run.path.with_name("loss.png"))
@@ -251,6 +282,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=0, help="size of the corpus; default: the size's budget")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network; always on an accelerator")
+    parser.add_argument("--no-helper", action="store_true", help="on a CPU: do not use a second core when it is idle")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     size = SIZES[arguments.size]
@@ -258,21 +292,26 @@ def main() -> None:
     ensure_tokenizer(folder, inner_tokens=4600, spaced_tokens=3580)
     tokens = arguments.tokens or size.budget_tokens
     corpora = Corpora(
-        load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640),
-        load_corpus(folder, seed=seed, token_budget=tokens // 6, longest_tokens=400, mixture="copies"),
-        load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640, mixture="focus"),
-        load_prose(folder, token_budget=tokens // 8),
+        load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640),
+        load_corpus(folder, seed=seed, token_budget=tokens // 16, longest_tokens=400, mixture="copies"),
+        load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640, mixture="focus"),
+        load_prose(folder, token_budget=tokens // 16),
     )
     held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)
-    run = Run(folder, size, corpora, seed=seed)
+    dtype = torch.bfloat16 if arguments.dtype == "bfloat16" else torch.float32
+    on_cpu = arguments.device == "cpu"
+    machine = Machine(
+        arguments.device, dtype, helper=on_cpu and not arguments.no_helper, compiled=arguments.compile or not on_cpu
+    )
+    run = Run(folder, size, corpora, seed=seed, machine=machine)
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(
         f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpora.main.tokens) / 1e6:.1f} M tokens, "
         f"step {run.progress.step}"
     )
-    validation = Batches(held_back, batch_tokens=size.batch_tokens, seed=0)
-    dtype = torch.bfloat16 if arguments.dtype == "bfloat16" else torch.float32
-    train(run, limits, dtype=dtype, validation=validation, save_every_s=120.0)
+    validation = Batches(held_back, batch_tokens=min(size.batch_tokens, 8192), seed=0)
+    train(run, limits, validation=validation, save_every_s=120.0)
+    run.close()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def checkpoint(tmp_path: pathlib.Path) -> pathlib.Path:
     torch.set_num_threads(1)
     run = Run(tmp_path, SIZES["test"], make_corpora(make_tokenizer(tmp_path)), seed=1)
     for _ in range(30):
-        run.step(0.5, torch.float32)
+        run.step(0.5)
     run.save()
     return run.path
 

@@ -20,7 +20,6 @@ def run_steps(folder: pathlib.Path, name: str, stops: tuple[int, ...], total: in
     """Train with a stop at each of `stops`, in a folder of its own."""
     import shutil
 
-    import torch
     from training.sizes import SIZES
     from training.train import Run, rate_scale
 
@@ -35,7 +34,7 @@ def run_steps(folder: pathlib.Path, name: str, stops: tuple[int, ...], total: in
         if step in stops:
             run.save()
             run = Run(own, SIZES["test"], corpora, seed=3)
-        run.step(step / total, torch.float32)
+        run.step(step / total)
     assert rate_scale(1.0) == 0.0
     return {key: value.clone() for key, value in run.model.state_dict().items()}
 
@@ -49,14 +48,13 @@ def test_resume_is_exact(folder: pathlib.Path) -> None:
 
 
 def test_loss_falls(folder: pathlib.Path) -> None:
-    import torch
     from training.sizes import SIZES
     from training.train import Run
 
     from .tiny import make_corpora
 
     run = Run(folder, SIZES["test"], make_corpora(folder / "tokenizer.json"), seed=1)
-    losses = [run.step(0.5, torch.float32) for _ in range(25)]
+    losses = [run.step(0.5) for _ in range(25)]
     assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
 
 

@@ -48,10 +48,24 @@ def _key(slot: str, random: Random, *, rename: bool) -> str:
     return slot
 
 
+PLAIN_SHARE = 0.55
+"""Share of the SNIPS documents with every slot of the intent, in order and under its own name."""
+
+
 def slots(random: Random) -> Document:
-    """One to five messages of one intent, with a field list that also names absent fields."""
+    """One to eight messages of one intent, with a field list that also names absent fields."""
     name, intent, text, found = _draw_row(random)
     known = slot_names().get((name, intent), list(found))
+    if name == "snips" and random.random() < PLAIN_SHARE:
+        items = [(text, found), *random.choices(slots_by_intent()[name, intent], k=random.choice((0, 1, 3, 5, 7)))]
+        head = _instruction(sorted(known), random, nulls=False)
+        return _document(
+            head,
+            [one for one, _ in items],
+            [_object({slot: values.get(slot) for slot in sorted(known)}, nulls=False) for _, values in items],
+            random,
+            "slots",
+        )
     rename = random.random() < 0.35
     keys = {slot: _key(slot, random, rename=rename) for slot in known}
     fields = [slot for slot in known if slot in found or name == "snips" or random.random() < 0.8]
@@ -80,7 +94,7 @@ def slots_by_intent() -> dict[tuple[str, str], list[tuple[str, dict[str, str]]]]
 def _draw_row(random: Random) -> tuple[str, str, str, dict[str, str]]:
     rows = slot_rows()
     row = random.choice(rows)
-    while row[0] != "snips" and random.random() < 0.5:
+    while row[0] != "snips" and random.random() < 0.85:
         row = random.choice(rows)
     return row
 
@@ -90,7 +104,7 @@ def _object(values: dict[str, Any], *, nulls: bool) -> str:
 
 
 def _instruction(fields: list[str], random: Random, *, nulls: bool) -> str:
-    form = INSTRUCTIONS[0] if random.random() < 0.3 else random.choice(INSTRUCTIONS)
+    form = INSTRUCTIONS[0] if random.random() < 0.45 else random.choice(INSTRUCTIONS)
     properties = {field: {"type": "string"} for field in fields}
     head = form.format(
         fields=", ".join(fields),

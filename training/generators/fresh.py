@@ -50,11 +50,90 @@ def draw_name(random: Random) -> str:
     return " ".join(random.sample(known, random.choice((1, 1, 2))))
 
 
+KIND_WORDS: dict[str, tuple[str, ...]] = {
+    "person": (
+        "owner",
+        "guest",
+        "driver",
+        "patient",
+        "author",
+        "agent",
+        "client",
+        "member",
+        "sender",
+        "host",
+        "teacher",
+    ),
+    "place": (
+        "location",
+        "village",
+        "region",
+        "airport",
+        "station",
+        "site",
+        "district",
+        "venue",
+        "country",
+        "address",
+        "street",
+    ),
+    "date": ("day", "start_date", "end_date", "deadline", "since", "expiry", "birthday", "week", "until_date"),
+    "time": ("hour", "start", "moment", "pickup_time", "begin", "finish", "arrival"),
+    "code": ("id", "key", "serial", "identifier", "tracking", "case_number", "number", "pin", "file_number"),
+    "money": ("price", "cost", "budget", "payment", "charge", "rate", "sum", "deposit", "total"),
+    "thing": ("article", "goods", "device", "gift", "tool", "equipment", "subject", "piece"),
+    "title": ("caption", "subject", "headline", "label", "theme", "topic", "name"),
+    "email": ("address", "contact", "inbox", "sender", "mail", "reply_to"),
+    "phone": ("telephone", "mobile", "hotline", "contact", "number"),
+    "count": ("number", "total", "persons", "copies", "places", "units", "rows", "people"),
+    "colour": ("hue", "tint", "paint", "tone", "finish"),
+    "level": ("importance", "severity", "rank", "grade", "status"),
+    "size": ("format", "dimension", "fit"),
+}
+"""What fields of a kind are called; a kind's values can be told by their form."""
+KIND_PHRASES: dict[str, tuple[str, ...]] = {
+    "person": ("by {}", "from {}", "owned by {}", "signed {}", "of {}", "that {} has", "with {}"),
+    "place": ("at {}", "close to {}", "around {}", "over in {}", "towards {}", "by {}"),
+    "date": ("before {}", "after {}", "not later than {}", "from {} on", "since {}", "it ends {}"),
+    "time": ("from {}", "at about {}", "after {}", "not before {}", "beginning {}"),
+    "code": ("number {}", "see {}", "no. {}", "under {}", "known as {}"),
+    "money": ("costing {}", "at {}", "paying {}", "it costs {}", "for no less than {}"),
+    "thing": ("regarding the {}", "on the {}", "this is for a {}", "along with the {}"),
+    "title": ("which says {}", 'with "{}" on top', "under {}", "on {}"),
+    "email": ("reach me at {}", "copy {}", "mail goes to {}", "contact {}"),
+    "phone": ("ring {}", "dial {}", "reach us on {}"),
+    "count": ("with {} in all", "a total of {}", "for {}", "{} altogether"),
+    "colour": ("painted {}", "all {}", "it is {}"),
+    "level": ("this is {}", "rated {}", "it counts as {}"),
+    "size": ("a {} one", "it is {}", "the {} one"),
+}
+
+
+def _kind_parameter(random: Random) -> Parameter:
+    """A field named after its kind, which phrases need not name."""
+    kind = random.choice(list(KIND_WORDS))
+    word = random.choice(KIND_WORDS[kind])
+    other = random.choice(words())
+    name = random.choice((word, word, f"{word}_of_{other}", f"{other}_{word}"))
+    spoken = name.replace("_", " ")
+    description = random.choice(("{name}", "the {word} of the {other}", "{word}", "{word} to use")).format(
+        name=spoken, word=word.replace("_", " "), other=other
+    )
+    phrases = (
+        *random.sample(KIND_PHRASES[kind], min(3, len(KIND_PHRASES[kind]))),
+        *(phrase.format(name=random.choice((spoken, word.replace("_", " ")))) for phrase in random.sample(PHRASES, 2)),
+    )
+    return Parameter(name, kind, description, phrases)
+
+
 def draw_vocabulary(random: Random) -> Vocabulary:
     """Verbs, nouns and parameters of fresh names, with TRAINING's frames."""
     known = words()
     parameters: list[Parameter] = []
-    for _ in range(7):
+    for _ in range(8):
+        if random.random() < 0.5:
+            parameters.append(_kind_parameter(random))
+            continue
         name = draw_name(random)
         phrases = tuple(phrase.format(name=name) for phrase in random.sample(PHRASES, 3))
         description = random.choice(DESCRIPTIONS).format(name=name)
@@ -96,17 +175,31 @@ MENTIONS = (
 )
 
 
+ENDINGS = ("", "", "", "", "s", "ed", "ing", "er")
+
+
+def _inflected(word: str, random: Random) -> str:
+    ending = random.choice(ENDINGS)
+    return (word[:-1] if word.endswith("e") and ending[:1] in "aei" and ending else word) + ending
+
+
 def mention(random: Random) -> Document:
-    """Fresh labels; the message has a label's words, in another order or among others."""
+    """Fresh labels; the message has a label's words, inflected, in another order or among others."""
     from training.generators.labels import lay_out
 
     names = list(dict.fromkeys(draw_name(random) for _ in range(random.choice((3, 4, 5, 5, 6, 8, 10)))))
-    mark = random.choice(("_", "_", " ", "-"))
+    if random.random() < 0.3:
+        first = random.choice(words())
+        names = [f"{first} {name}" for name in names]
+    mark = random.choice(("_", "_", " ", "-", ""))
+    spelled = {name: name.title() if mark == " " and random.random() < 0.5 else name for name in names}
+    names = list(spelled.values())
     items: list[tuple[str, str]] = []
-    for name in random.sample(names, min(len(names), random.choice((1, 2, 4, 6)))):
-        parts = name.split()
+    for name in random.sample(names, min(len(names), random.choice((2, 4, 6, 8)))):
+        parts = name.lower().split()
+        parts = parts[1:] if len(parts) > 1 and all(other.lower().startswith(parts[0]) for other in names) else parts
         kept = [random.choice(parts)] if random.random() < 0.4 else random.sample(parts, len(parts))
-        shown = random.choice((" ", " of ", " for the ")).join(part + random.choice(("", "", "s")) for part in kept)
+        shown = random.choice((" ", " of ", " for the ")).join(_inflected(part, random) for part in kept)
         filler = " ".join(random.sample(words(), random.randint(2, 6)))
         items.append((random.choice(MENTIONS).format(shown, filler=filler), name.replace(" ", mark)))
     return lay_out(items, [name.replace(" ", mark) for name in names], random, "mention")
@@ -133,7 +226,7 @@ def facts(random: Random) -> Document:
     subjects = [draw_word(random, syllables=2).title() for _ in range(random.choice((1, 1, 2)))]
     lines: list[str] = []
     asked: list[tuple[str, str]] = []
-    for _ in range(random.choice((3, 4, 6, 8))):
+    for _ in range(random.choice((3, 6, 8, 10, 12))):
         parts = {"a": draw_name(random), "b": random.choice(words()), "s": random.choice(subjects)}
         value = draw_value(random, random.choice(KINDS)).text
         sentence, question = random.choice(FACTS)
@@ -143,7 +236,7 @@ def facts(random: Random) -> Document:
     random.shuffle(asked)
     turns: list[Turn] = []
     passage = " ".join(lines)
-    for question, value in asked[: random.choice((1, 2, 4))]:
+    for question, value in asked[: random.choice((2, 4, 6))]:
         shown = question if turns else f"{passage}\n\n{question}"
         turns += [Turn("user", shown), Turn("assistant", value)]
     return Document(tuple(turns), "Answer from the passage, as briefly as possible.", family="facts")

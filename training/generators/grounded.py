@@ -19,11 +19,11 @@ ABSENT = "The passage does not say."
 
 def desk_passage(random: Random) -> Document:
     """Invented facts; one to six questions about one passage; sometimes the answer is not there."""
-    passage = draw_passage(random, TRAINING_FACTS, sentences=random.randint(3, 11))
+    passage = draw_passage(random, TRAINING_FACTS, sentences=random.choice((4, 6, 8, 10, 12, 13, 14)))
     if random.random() < 0.08:
         other = draw_passage(random, TRAINING_FACTS, sentences=3)
         return _document(passage.text, [(other.asked[0][0], ABSENT)], random, "desk_passage")
-    return _document(passage.text, list(passage.asked[: random.choice((1, 2, 4, 6))]), random, "desk_passage")
+    return _document(passage.text, list(passage.asked[: random.choice((2, 3, 4, 6))]), random, "desk_passage")
 
 
 def _document(text: str, pairs: list[tuple[str, str]], random: Random, family: str) -> Document:

@@ -30,8 +30,10 @@ INSTRUCTIONS = (
 NUMBERED = ("Reply with the number only.", "Answer with the option's number.", "Give only the number.")
 LETTERED = ("Reply with the letter only.", "Answer with the option's letter.", "Give only the letter.")
 NONE_NAMES = ("none of these", "other", "out_of_scope", "something else", "none", "unknown", "not listed")
-FRESH_SHARE = 0.5
+FRESH_SHARE = 0.35
 """Share of the documents whose labels have to be read, because no two documents spell them alike."""
+LONG_SHARE = 0.03
+"""Share of the documents with the longest lists: all 77 labels of Banking77, or 40 of another set."""
 MODERATION_NAMES = (
     ("hate", "offensive", "neither"),
     ("hate_speech", "offensive_language", "neither"),
@@ -46,11 +48,14 @@ def classify(random: Random) -> Document:
     name = random.choices(list(sets), weights=[8, 9, 4, 1, 3, 1])[0]
     labels = sets[name]
     count = min(random.choice((2, 3, 4, 5, 5, 6, 8, 10, 10, 10, 10, 12, 15, 20)), len(labels))
-    if random.random() < 0.04:
-        count = len(labels) if name == "banking77" else min(40, len(labels))
+    long = random.random() < LONG_SHARE
+    if long:
+        name = random.choice(("banking77", "banking77", "banking77", "clinc150"))
+        labels = sets[name]
+        count = len(labels) if name == "banking77" else 40
     chosen = random.sample(sorted(labels), count)
-    spelled = decorate(chosen, random) if random.random() < FRESH_SHARE else _spell(chosen, random)
-    turns = min(1 + int(random.expovariate(0.25)), 10)
+    spelled = decorate(chosen, random) if random.random() < FRESH_SHARE and not long else _spell(chosen, random)
+    turns = random.randint(10, 14) if long else min(2 + int(random.expovariate(0.25)), 12)
     items = [(random.choice(labels[label]), spelled[label]) for label in random.choices(chosen, k=turns)]
     options = list(spelled.values())
     if random.random() < 0.1:
@@ -74,11 +79,13 @@ def _stranger(labels: dict[str, list[str]], chosen: list[str], random: Random) -
 def _spell(chosen: list[str], random: Random) -> dict[str, str]:
     words = {label: re.sub(r"([a-z])([A-Z])", r"\1 \2", label.replace("_", " ").rstrip("?")) for label in chosen}
     style = random.random()
-    if style < 0.5:
+    if style < 0.6:
         return {label: label for label in chosen}
-    if style < 0.7:
+    if style < 0.65:
+        return {label: text.title() for label, text in words.items()}
+    if style < 0.75:
         return {label: text.lower() for label, text in words.items()}
-    if style < 0.8:
+    if style < 0.82:
         return {label: text.lower().replace(" ", "-") for label, text in words.items()}
     if style < 0.9:
         return {label: text[0].upper() + text[1:].lower() for label, text in words.items()}
@@ -89,7 +96,9 @@ def lay_out(items: list[tuple[str, str]], options: list[str], random: Random, fa
     """Lay the options out, and put the instruction in the system text or before the first message."""
     random.shuffle(options)
     instruction = random.choice(INSTRUCTIONS)
-    style = random.choices(("dash", "plain", "comma", "json", "number", "letter", "object"), (8, 3, 3, 1, 1, 1, 1))[0]
+    style = random.choices(("dash", "plain", "comma", "json", "number", "letter", "object"), (9, 2, 2, 1, 0.5, 0.5, 4))[
+        0
+    ]
     if style == "letter" and len(options) > 20:
         style = "number"
     answers = {option: option for option in options}
@@ -102,7 +111,7 @@ def lay_out(items: list[tuple[str, str]], options: list[str], random: Random, fa
         answers = {option: chr(ord("A") + index) for index, option in enumerate(options)}
         listing = "\n".join(f"{answers[option]}) {option}" for option in options)
     elif style == "object":
-        key = random.choice(("label", "intent", "category", "topic"))
+        key = random.choice(("label", "label", "label", "intent", "category", "topic"))
         instruction += f' Reply as JSON: {{"{key}": ...}}'
         answers = {option: render_json({key: option}) for option in options}
         listing = "\n".join(f"- {option}" for option in options)
@@ -173,10 +182,15 @@ def moderate(random: Random) -> Document:
     random.shuffle(order)
     options = ", ".join(order[:-1]) + " or " + order[-1] if random.random() < 0.5 else ", ".join(order)
     system = random.choice(MODERATION_INSTRUCTIONS).format(options=options, lines="\n".join(order))
+    key = random.choice(("label", "label", "label", "class", "verdict")) if random.random() < 0.3 else ""
+    if key:
+        first, _, rest = system.partition("\n")
+        system = f'{first} Reply as JSON: {{"{key}": ...}}' + (f"\n{rest}" if rest else "")
     turns: list[Turn] = []
-    for _ in range(random.choice((1, 1, 4, 6, 8))):
+    for _ in range(random.choice((1, 2, 4, 6, 8, 10))):
         label = random.choices((0, 1, 2), weights=(14, 62, 24))[0]
-        turns += [Turn("user", random.choice(classes[label])), Turn("assistant", names[label])]
+        answer = render_json({key: names[label]}) if key else names[label]
+        turns += [Turn("user", random.choice(classes[label])), Turn("assistant", answer)]
     return Document(tuple(turns), system=system, family="moderate")
 
 

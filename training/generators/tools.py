@@ -33,7 +33,7 @@ def invented(random: Random) -> Document:
     """One to five invented tools and up to five requests; the right tool may be missing, a result may come back."""
     vocabulary = draw_vocabulary(random) if random.random() < FRESH_SHARE else TRAINING
     call = draw_call(random, vocabulary, tool_count=random.choice((1, 2, 3, 3, 4, 4, 5)))
-    shape = random.choice(("full", "bare", "bare", "open"))
+    shape = random.choice(("full", "full", "bare", "open"))
     tools = [Tool(tool.name, tool.description, _shape(tool.schema(), shape)) for tool in call.tools]
     turns = [Turn("user", call.message)]
     if random.random() < 0.06 and len(tools) > 1:
