@@ -21,6 +21,7 @@ from renga.meter.lease import Lease, Outcome, Terms
 from renga.providers.base import Call, Capabilities, Health, Target
 from renga.route.router import Router
 from renga.route.tiers import Catalog
+from renga.store.rows import KeyTerms
 from renga.testing.http_client import Connection, Response
 from renga.wire.blocks import TextBlock
 from renga.wire.fold import split
@@ -85,11 +86,13 @@ class LedgerBook:
     def __init__(self) -> None:
         self.open: list[Lease] = []
         self.outcomes: list[Outcome] = []
+        self.terms: list[Terms] = []
         self.refusal: Exception | None = None
 
     def reserve(self, terms: Terms) -> Lease:
         if self.refusal is not None:
             raise self.refusal
+        self.terms.append(terms)
         lease = Lease(terms, 0)
         self.open.append(lease)
         return lease
@@ -100,9 +103,17 @@ class LedgerBook:
         return 1_234_000_042
 
 
-class OneKey:
+KEYS = {
+    SECRET: KeyIdentity("key_test", "test"),
+    "sk-renga-usage": KeyIdentity("key_usage", "usage", terms=KeyTerms(scopes=("usage",))),
+    "sk-renga-sonnet": KeyIdentity("key_sonnet", "sonnet", terms=KeyTerms(tiers=("sonnet",))),
+    "sk-renga-team": KeyIdentity("key_team", "team", "wrkspc_1", KeyTerms(tiers=("haiku",))),
+}
+
+
+class KnownKeys:
     def identify(self, secret: str) -> KeyIdentity | None:
-        return KeyIdentity("key_test", "test") if secret == SECRET else None
+        return KEYS.get(secret)
 
 
 @dataclass
@@ -150,7 +161,7 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
     providers = {"local": provider}
     catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
     parts = Parts(providers, Router(catalog, providers), ledger, SystemClock())
-    guard = Guard(HttpParts(parts, OneKey(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown))
+    guard = Guard(HttpParts(parts, KnownKeys(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown))
     config = uvicorn.Config(
         guard,
         http=HttpProtocol,

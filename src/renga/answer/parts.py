@@ -38,6 +38,8 @@ class Ask(Struct, frozen=True):
     service_tier: ServiceTier = "standard"
     workspace_id: str | None = None
     """Of its key; None where the key is in none."""
+    tiers: tuple[str, ...] = ()
+    """That its key may use; empty: all."""
 
     def terms(self) -> Terms:
         """What the ledger needs to know before it runs."""

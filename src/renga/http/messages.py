@@ -106,6 +106,8 @@ def _ask(exchange: Exchange, request: MessageRequest, body: bytes, version: ApiV
         forwarded_headers=tuple(
             (name.decode("ascii"), headers[name].decode("latin-1")) for name in _FORWARDED if name in headers
         ),
+        workspace_id=exchange.identity.workspace_id,
+        tiers=exchange.identity.terms.tiers,
     )
 
 
