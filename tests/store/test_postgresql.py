@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from renga.testing.file_suite import FileTableSuite
 from renga.testing.outcome_suite import OutcomeSuite
 from renga.testing.store_suite import StoreSuite
 
@@ -60,4 +61,8 @@ class TestPostgresql(StoreSuite):
 
 
 class TestOutcomes(OutcomeSuite):
+    pass
+
+
+class TestFiles(FileTableSuite):
     pass
