@@ -79,6 +79,10 @@ class Split(Struct, frozen=True):
     written_5m_tokens: int = 0
     written_1h_tokens: int = 0
 
+    @property
+    def written_tokens(self) -> int:
+        return self.written_5m_tokens + self.written_1h_tokens
+
 
 class _Entry(Struct):
     tokens: int

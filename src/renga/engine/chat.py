@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -67,12 +68,22 @@ class ChatTool(msgspec.Struct, frozen=True):
     """A JSON schema of type object."""
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A place in a chat whose token position somebody wants to know."""
+
+    unit: int
+    """Index over the tools and then the messages; -1 is before all of them."""
+    offset: int | None = None
+    """Characters of the message's content before it; None: the unit's end."""
+
+
 class Chat(msgspec.Struct, frozen=True):
     """Everything that goes into a prompt. If the last message is the assistant's, the answer continues it."""
 
     messages: tuple[ChatMessage, ...]
     tools: tuple[ChatTool, ...] = ()
     thinking: bool = False
+    places: tuple[Place, ...] = ()
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -81,11 +92,18 @@ class Prompt(msgspec.Struct, frozen=True):
     token_ids: list[int]
     thinking_open: bool
     """Whether the prompt ends inside a thinking block, so that the answer begins with thinking."""
+    positions: tuple[int, ...] = ()
+    """Tokens before each of the chat's places. What a template writes later than its order, as tools behind the system
+    prompt, counts to whatever comes first there, so that positions never go back."""
 
 
 _NONCE = secrets.token_hex(8)
 _MARK = re.compile(f"\ue000{_NONCE}-([0-9]+)\ue001")
 """The same for a whole process: what a client writes is never searched for marks, so knowing one is no use."""
+
+
+_NOBODY = sys.maxsize
+"""Whose a slot is that holds nothing of a client's, as the JSON of a number: nobody's place is behind it."""
 
 
 class Slots:
@@ -94,12 +112,25 @@ class Slots:
     def __init__(self, control_tokens: tuple[str, ...]) -> None:
         self._control_tokens = control_tokens
         self._texts: list[str] = []
+        self.unit = -1
+        """The tool or message whose strings are being hidden."""
+        self.units: list[int] = []
+        """Whose each slot is."""
+        self.content_slots: dict[int, int] = {}
+        """The slot of each message's content, by unit."""
+
+    def hide_content(self, text: str) -> str:
+        """Hide the content of a message."""
+        if text:
+            self.content_slots[self.unit] = len(self._texts)
+        return self.hide(text)
 
     def hide(self, text: str) -> str:
         """Put a text into a slot and give its mark. The empty text stays, because templates ask whether it is."""
         if not text:
             return text
         self._texts.append(text)
+        self.units.append(self.unit)
         return f"\ue000{_NONCE}-{len(self._texts) - 1}\ue001"
 
     def hide_all(self, value: Any) -> Any:
@@ -117,19 +148,60 @@ class Slots:
 
     def hide_json(self, text: str) -> str:
         """Hide JSON that a template made of a value: the marks in it become strings again, escaped as JSON."""
+        self.unit = max((self.units[int(number)] for number in _MARK.findall(text)), default=_NOBODY)
         return self.hide(_MARK.sub(self._escaped, text))
 
     def _escaped(self, match: re.Match[str]) -> str:
         return json.dumps(self._texts[int(match[1])], ensure_ascii=False)[1:-1]
 
-    def split(self, rendered: str) -> list[tuple[str, bool]]:
-        """Cut a rendered text into (text, whether the template wrote it), in order."""
+    def split(self, rendered: str) -> list[tuple[str, int | None]]:
+        """Cut a rendered text into (text, its slot; None where the template wrote it), in order."""
         pieces = _MARK.split(rendered)
         return [
-            (self._texts[int(piece)], False) if index % 2 else (piece, True)
+            (self._texts[int(piece)], int(piece)) if index % 2 else (piece, None)
             for index, piece in enumerate(pieces)
             if piece
         ]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A text of the client and where its tokens stand."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Layout:
+    """Where the tools and messages of one rendering stand among its tokens."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, int] = {}
+        self._contents: dict[int, Span] = {}
+
+    def add(self, slots: Slots, slot: int, span: Span) -> None:
+        """Note where a slot came to stand."""
+        unit = slots.units[slot]
+        self._ends[unit] = span.end
+        if slots.content_slots.get(unit) == slot:
+            self._contents[unit] = span
+
+    def add_prefill(self, unit: int, span: Span) -> None:
+        """Note where the beginning of the answer stands, which is in no slot."""
+        self._ends[unit] = span.end
+        self._contents[unit] = span
+
+    def locate(self, place: Place, encode: Callable[[str], list[int]]) -> int:
+        """Tokens before a place. Cost: encodes what stands before it in its own text."""
+        before = max((end for unit, end in self._ends.items() if unit < place.unit), default=0)
+        content = self._contents.get(place.unit)
+        if place.offset is None or content is None:
+            here = self._ends.get(place.unit, 0)
+        elif place.offset >= len(content.text):
+            here = content.end
+        else:
+            here = content.start + len(encode(content.text[: place.offset]))
+        return max(before, here)
 
 
 class ChatTemplate:
@@ -159,8 +231,10 @@ class ChatTemplate:
         messages, prefill = _split_prefill(chat.messages)
         try:
             rendered = self._template.render(
-                messages=[_describe_message(message, slots) for message in messages],
-                tools=[_describe_tool(tool, slots) for tool in chat.tools] or None,
+                messages=[
+                    _describe_message(message, slots, unit) for unit, message in enumerate(messages, len(chat.tools))
+                ],
+                tools=[_describe_tool(tool, slots, unit) for unit, tool in enumerate(chat.tools)] or None,
                 add_generation_prompt=True,
                 enable_thinking=chat.thinking and not prefill,
                 renga_slots=slots,
@@ -168,11 +242,19 @@ class ChatTemplate:
         except TemplateError as error:
             raise InvalidRequest(f"the model's chat template refuses this: {error}", path="messages") from error
         token_ids: list[int] = []
-        for text, is_template in slots.split(rendered):
-            token_ids += self._encode_template(text) if is_template else self._encode_content(text)
+        layout = Layout()
+        for text, slot in slots.split(rendered):
+            start = len(token_ids)
+            token_ids += self._encode_template(text) if slot is None else self._encode_content(text)
+            if slot is not None:
+                layout.add(slots, slot, Span(text, start, len(token_ids)))
         opening = self.family.think_open
         thinking_open = bool(opening) and not prefill and rendered.rstrip().endswith(opening)
-        return Prompt(token_ids + self._encode_content(prefill), thinking_open)
+        start = len(token_ids)
+        token_ids += self._encode_content(prefill)
+        layout.add_prefill(len(chat.tools) + len(messages), Span(prefill, start, len(token_ids)))
+        positions = tuple(layout.locate(place, self._encode_content) for place in chat.places)
+        return Prompt(token_ids, thinking_open, positions)
 
     def _encode_content(self, text: str) -> list[int]:
         return self._vocabulary.encode(text, parse_special=False)
@@ -190,12 +272,13 @@ def _split_prefill(messages: tuple[ChatMessage, ...]) -> tuple[tuple[ChatMessage
     return messages, ""
 
 
-def _describe_message(message: ChatMessage, slots: Slots) -> dict[str, Any]:
+def _describe_message(message: ChatMessage, slots: Slots, unit: int) -> dict[str, Any]:
     """Write a message as templates expect it.
 
     Source: Hugging Face transformers, `apply_chat_template` and the tool-use guide.
     """
-    described: dict[str, Any] = {"role": message.role, "content": slots.hide(message.content)}
+    slots.unit = unit
+    described: dict[str, Any] = {"role": message.role, "content": slots.hide_content(message.content)}
     if message.thinking is not None:
         described["reasoning_content"] = slots.hide(message.thinking)
     if message.tool_calls:
@@ -214,8 +297,9 @@ def _describe_message(message: ChatMessage, slots: Slots) -> dict[str, Any]:
     return described
 
 
-def _describe_tool(tool: ChatTool, slots: Slots) -> dict[str, Any]:
+def _describe_tool(tool: ChatTool, slots: Slots, unit: int) -> dict[str, Any]:
     """Write a tool as templates expect it."""
+    slots.unit = unit
     function = {
         "name": slots.hide(tool.name),
         "description": slots.hide(tool.description),

@@ -178,6 +178,7 @@ class EngineClient:
         self._unusable: str | None = None
         self._info: ModelInfo | None = None
         self._stats = EngineStats()
+        self._deaths = 0
         self._service_s = 1.0
         """Running mean of how long a request takes, for `retry-after`."""
 
@@ -195,6 +196,11 @@ class EngineClient:
     def process_id(self) -> int | None:
         """The child's process id, while there is one."""
         return self._child.process.pid if self._child else None
+
+    @property
+    def deaths(self) -> int:
+        """Processes that ended, each with its key-value cache."""
+        return self._deaths
 
     @property
     def in_flight(self) -> int:
@@ -319,6 +325,7 @@ class EngineClient:
     def _bury(self, child: Child) -> None:
         """Reap a child and end the requests that it took along."""
         child.kill()
+        self._deaths += 1
         self._child = None
         self._stats = EngineStats()
         for inbox in self._inboxes.values():

@@ -30,7 +30,7 @@ from renga.errors import ConfigError
 
 HOKKU_PACKAGE = Path(__file__).parent.parent / "models" / "hokku" / "hokku.zip"
 
-_KV_BLOCK_TOKENS = 32
+KV_BLOCK_TOKENS = 32
 """Tokens of one key-value block on CPU (measured, openvino-genai 2026.4.1)."""
 _KV_BYTES_PER_VALUE = 2
 """At most: 8-bit caches take less, and `cache_bytes` is an upper bound."""
@@ -73,8 +73,8 @@ class Model(msgspec.Struct, frozen=True):
 
     def launch(self, *, cache_bytes: int = 1 << 30, threads: int = 0) -> Launch:
         """How its engine process is started; `msgspec.structs.replace` what else should differ."""
-        cache_blocks = cache_bytes // (self.kv_bytes_per_token * _KV_BLOCK_TOKENS) if self.kv_bytes_per_token else 0
-        cached_tokens = cache_blocks * _KV_BLOCK_TOKENS or self.context_tokens
+        cache_blocks = cache_bytes // (self.kv_bytes_per_token * KV_BLOCK_TOKENS) if self.kv_bytes_per_token else 0
+        cached_tokens = cache_blocks * KV_BLOCK_TOKENS or self.context_tokens
         weight_bytes = (self.folder / "openvino_model.bin").stat().st_size
         step_tokens = max(32, min(512, _STEP_WEIGHT_BYTES // weight_bytes))
         key = hashlib.sha256((self.folder / "tokenizer.json").read_bytes())

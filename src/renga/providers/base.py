@@ -71,6 +71,13 @@ class Call(Struct, frozen=True):
     """What `message.model` should say in an answer that is made here; empty: the target's model."""
     service_tier: ServiceTier = "standard"
     """`batch` lets live requests go first."""
+    workspace_id: str | None = None
+    """Of its key; its keys share a prompt cache, as they do at Anthropic."""
+
+    @property
+    def cache_owner(self) -> str:
+        """Whose prompt cache it reads and writes."""
+        return self.workspace_id or self.owner
 
     @property
     def answered_as(self) -> str:

@@ -3,24 +3,28 @@
 Owns: what each block becomes in a prompt, and which rules the answer must obey.
 Must never know: token ids, the engine process, events.
 Invariant: nothing that carries meaning is left out in silence; what a local model cannot read is refused by its path.
+(A client's billing line carries none, and would make every prompt new from its first token: `wire/billing.py`.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from renga.engine.chat import Chat, ChatMessage, ChatTool, ChatToolCall
+from renga.engine.chat import Chat, ChatMessage, ChatTool, ChatToolCall, Place
 from renga.engine.families import Family
 from renga.engine.grammar import AnswerRules, ToolRule
 from renga.errors import InvalidRequest
 from renga.providers.base import Call
 from renga.wire import blocks
+from renga.wire.billing import system_texts
 from renga.wire.builtin_tools import builtin_definition
 from renga.wire.reading import render_document, render_search_result
 from renga.wire.request import (
+    Breakpoint,
     MessageRequest,
     ThinkingAdaptive,
     ThinkingBetweenTools,
@@ -51,10 +55,11 @@ def build_conversation(call: Call, family: Family, signer: Signer) -> Conversati
     Raises: InvalidRequest naming the block that a local model cannot read, or whose signature is forged.
     """
     request = call.request
-    messages = _system_messages(request)
+    transcript = Transcript()
+    _add_system(transcript, request)
     for index, turn in enumerate(request.messages):
-        for message in _turn_messages(turn, f"messages.{index}", signer):
-            _append(messages, message)
+        _add_turn(transcript, turn, index, signer)
+    messages = transcript.messages
     tools, choice = _offered_tools(request)
     has_prefill = messages[-1].role == "assistant"
     may_think, must_think = _thinking_wanted(request, family)
@@ -67,7 +72,12 @@ def build_conversation(call: Call, family: Family, signer: Signer) -> Conversati
     )
     budget = request.thinking.budget_tokens if isinstance(request.thinking, ThinkingEnabled) else None
     return Conversation(
-        chat=Chat(tuple(messages), tuple(tool for tool, _, _ in tools), thinking=may_think and not has_prefill),
+        chat=Chat(
+            tuple(messages),
+            tuple(tool for tool, _, _ in tools),
+            thinking=may_think and not has_prefill,
+            places=tuple(_locate(mark, transcript, len(tools)) for mark in request.breakpoints),
+        ),
         rules=rules,
         must_think=must_think and not has_prefill,
         thinking_budget_tokens=budget,
@@ -75,45 +85,90 @@ def build_conversation(call: Call, family: Family, signer: Signer) -> Conversati
     )
 
 
-def _system_messages(request: MessageRequest) -> list[ChatMessage]:
-    if request.system is None:
-        return []
-    text = request.system if isinstance(request.system, str) else "\n".join(block.text for block in request.system)
-    return [ChatMessage("system", text)] if text else []
+_SYSTEM = -1
+"""Stands for the system prompt where turns are counted."""
 
 
-def _append(messages: list[ChatMessage], message: ChatMessage) -> None:
-    """Add a message, or join it to the last one if that has the same role; results of tools stay apart."""
-    last = messages[-1] if messages else None
-    if last is None or last.role != message.role or message.role == "tool":
-        messages.append(message)
-        return
-    separator = "" if message.role == "assistant" else "\n"
-    messages[-1] = ChatMessage(
-        last.role,
-        separator.join(text for text in (last.content, message.content) if text),
-        thinking="\n".join(thought for thought in (last.thinking, message.thinking) if thought) or None,
-        tool_calls=(*last.tool_calls, *message.tool_calls),
-    )
+class Transcript:
+    """Messages as they grow, and where each block of the request ends in them."""
 
+    def __init__(self) -> None:
+        self.messages: list[ChatMessage] = []
+        self.ends: dict[tuple[int, int], Place] = {}
+        """By turn and block; the unit is the message's index."""
 
-def _turn_messages(turn: Turn, path: str, signer: Signer) -> list[ChatMessage]:
-    if not turn.content:
-        return []  # an empty last turn of the assistant: a prefill of nothing
-    if isinstance(turn.content, str):
-        return [ChatMessage(turn.role, turn.content)]
-    if turn.role == "assistant":
-        return [_assistant_message(turn.content, path, signer)]
-    messages: list[ChatMessage] = []
-    texts: list[str] = []
-    for index, block in enumerate(turn.content):
-        if isinstance(block, blocks.ToolResultBlock):
-            messages.append(_tool_result(block, f"{path}.content.{index}"))
+    def add(self, message: ChatMessage, turn: int, ends: dict[int, int | None]) -> None:
+        """Add a message, or join it to the last one if that has the same role; results of tools stay apart.
+
+        `ends` are characters of its content before each block's end; None for what stands behind the content.
+        """
+        last = self.messages[-1] if self.messages else None
+        shift = 0
+        if last is None or last.role != message.role or message.role == "tool":
+            self.messages.append(message)
         else:
-            texts.append(_block_text(block, f"{path}.content.{index}"))
+            separator = "" if message.role == "assistant" else "\n"
+            shift = len(last.content) + len(separator) if last.content and message.content else len(last.content)
+            self.messages[-1] = ChatMessage(
+                last.role,
+                separator.join(text for text in (last.content, message.content) if text),
+                thinking="\n".join(thought for thought in (last.thinking, message.thinking) if thought) or None,
+                tool_calls=(*last.tool_calls, *message.tool_calls),
+            )
+        unit = len(self.messages) - 1
+        for block, end in ends.items():
+            self.ends[turn, block] = Place(unit, None if end is None else shift + end)
+
+
+def _locate(mark: Breakpoint, transcript: Transcript, tool_count: int) -> Place:
+    """A breakpoint's place in the chat. Tools that are not offered count to the one before them."""
+    if mark.section == "tools":
+        return Place(min(mark.outer, tool_count - 1))
+    turn = _SYSTEM if mark.section == "system" else mark.outer
+    end = transcript.ends.get((turn, mark.outer if turn == _SYSTEM else mark.inner))
+    if end is None:  # a system prompt that was nothing but a billing line
+        return Place(tool_count - 1)
+    return Place(tool_count + end.unit, end.offset)
+
+
+def _joined_ends(texts: Iterable[tuple[int, str]], separator: str) -> dict[int, int | None]:
+    """Where each text ends once all are joined, by its block's index."""
+    ends: dict[int, int | None] = {}
+    length = -len(separator)
+    for block, text in texts:
+        length += len(separator) + len(text)
+        ends[block] = max(0, length)
+    return ends
+
+
+def _add_system(transcript: Transcript, request: MessageRequest) -> None:
+    texts = [(index, text) for index, text in enumerate(system_texts(request.system)) if text]
     if texts:
-        messages.append(ChatMessage(turn.role, "\n".join(texts)))
-    return messages
+        content = "\n".join(text for _, text in texts)
+        transcript.add(ChatMessage("system", content), _SYSTEM, _joined_ends(texts, "\n"))
+
+
+def _add_turn(transcript: Transcript, turn: Turn, index: int, signer: Signer) -> None:
+    if not turn.content:
+        return  # an empty last turn of the assistant: a prefill of nothing
+    if isinstance(turn.content, str):
+        transcript.add(ChatMessage(turn.role, turn.content), index, {0: len(turn.content)})
+        return
+    path = f"messages.{index}"
+    if turn.role == "assistant":
+        texts = [(at, block.text) for at, block in enumerate(turn.content) if isinstance(block, blocks.TextBlock)]
+        ends: dict[int, int | None] = dict.fromkeys(range(len(turn.content)))
+        transcript.add(_assistant_message(turn.content, path, signer), index, ends | _joined_ends(texts, ""))
+        return
+    texts: list[tuple[int, str]] = []
+    for at, block in enumerate(turn.content):
+        if isinstance(block, blocks.ToolResultBlock):
+            transcript.add(_tool_result(block, f"{path}.content.{at}"), index, {at: None})
+        else:
+            texts.append((at, _block_text(block, f"{path}.content.{at}")))
+    if texts:
+        content = "\n".join(text for _, text in texts)
+        transcript.add(ChatMessage(turn.role, content), index, _joined_ends(texts, "\n"))
 
 
 def _assistant_message(content: tuple[blocks.InputBlock, ...], path: str, signer: Signer) -> ChatMessage:

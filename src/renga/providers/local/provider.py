@@ -2,7 +2,7 @@
 
 Owns: one model's life (load, start, stop) and the way from a call to its stream.
 Must never know: HTTP, other providers.
-Invariants: the input tokens of `message_start` are those of `count_tokens`, because both come from `_prepare`;
+Invariants: the three input counts of `message_start` add up to `count_tokens`, because both come from `_prepare`;
 leaving the stream cancels the engine's work; an engine that dies after the first batch ends the stream in an error
 event.
 """
@@ -15,7 +15,11 @@ from collections.abc import AsyncIterator, Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from renga.cache.chain import chain_prefixes
+from renga.cache.prefix import Mark, MarkedPrompt
+from renga.clock import Clock, SystemClock
 from renga.config import EngineSettings
+from renga.config.cache import CacheSettings
 from renga.engine.chat import Prompt
 from renga.engine.client import EngineClient, Spawned, spawn
 from renga.engine.grammar import build_answer_grammar
@@ -24,6 +28,7 @@ from renga.engine.protocol import EngineStats, Generation, Launch
 from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.local.generation import Answering, answer_tokens
+from renga.providers.local.prefixes import LocalPrefixes
 from renga.providers.local.prompt import Conversation, build_conversation
 from renga.wire.signature import Signer
 from renga.wire.stream import Batch
@@ -40,6 +45,8 @@ class Prepared(Struct, frozen=True):
     max_tokens: int
     """What the context leaves of what the client allows."""
     grammar: str | None
+    marked: MarkedPrompt | None
+    """The prompt as the prompt cache knows it; None where it has no breakpoint."""
 
 
 class StartedEngine(Struct, frozen=True):
@@ -66,16 +73,35 @@ def start_engine(settings: EngineSettings) -> StartedEngine:
     return StartedEngine(replace(model, context_tokens=launch.context_tokens), launch, spawn(launch))
 
 
+def build_prefixes(settings: CacheSettings, clock: Clock) -> LocalPrefixes:
+    """The prompt cache as it was set up in `[cache]`."""
+    return LocalPrefixes(clock, settings.minimum_tokens, hides=settings.hide_shared_prefixes)
+
+
+def _mark_prompt(call: Call, prompt: Prompt) -> MarkedPrompt:
+    """A prompt as the prompt cache knows it."""
+    request = call.request
+    marks = (
+        Mark(mark.index, tokens, mark.hour) for mark, tokens in zip(request.breakpoints, prompt.positions, strict=True)
+    )
+    return MarkedPrompt(chain_prefixes(request, call.target.model), tuple(marks), len(prompt.token_ids))
+
+
 class LocalProvider:
     """Serves one model from the engine process."""
 
     def __init__(
-        self, settings: EngineSettings, signature_secret: Callable[[], bytes], engine: StartedEngine | None = None
+        self,
+        settings: EngineSettings,
+        signature_secret: Callable[[], bytes],
+        engine: StartedEngine | None = None,
+        prefixes: LocalPrefixes | None = None,
     ) -> None:
         """`signature_secret` is asked when the first signature is needed: it may still be on its way from disk.
 
         `engine` is one that was started beforehand, see `start_engine`.
         """
+        self._prefixes = prefixes or build_prefixes(CacheSettings(), SystemClock())
         self._settings = settings
         self._engine = engine
         self._secret = signature_secret
@@ -167,6 +193,8 @@ class LocalProvider:
             grammar=prepared.grammar,
             owner=call.owner,
         )
+        self._prefixes.fit(client.launch.cache_blocks, client.deaths)
+        claim = await self._prefixes.claim(call.cache_owner, prepared.prompt.token_ids, prepared.marked)
         answering = Answering(
             model=model,
             conversation=prepared.conversation,
@@ -177,6 +205,7 @@ class LocalProvider:
             thinking_open=prepared.prompt.thinking_open,
             context_full=prepared.max_tokens < request.max_tokens,
             timeout_s=self._settings.request_timeout_s,
+            claim=claim,
         )
         batches = answer_tokens(client, answering)
         try:
@@ -211,7 +240,8 @@ class LocalProvider:
                 path="messages",
             )
         grammar = build_answer_grammar(replace(conversation.rules, thinking_open=prompt.thinking_open))
-        return Prepared(conversation, prompt, min(call.request.max_tokens, room_tokens), grammar)
+        marked = _mark_prompt(call, prompt) if call.request.breakpoints else None
+        return Prepared(conversation, prompt, min(call.request.max_tokens, room_tokens), grammar, marked)
 
     async def _loaded(self) -> tuple[Model, EngineClient]:
         """The model and its client, waiting for the first load.
