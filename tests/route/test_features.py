@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.route.conftest import WEATHER, ask, ask_for_json
 
-from renga.route.features import HEAD_BYTES, SHAPE, SURFACE, TAIL_BYTES, History, read_request, read_text
+from renga.route.features import HEAD_BYTES, SHAPE, SURFACE, TAIL_BYTES, read_request, read_text
+from renga.route.history import History
 from renga.wire.request import MessageRequest, Turn
 
 

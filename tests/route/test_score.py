@@ -3,7 +3,7 @@
 import numpy as np
 from tests.route.conftest import WEATHER, ask, ask_for_json
 
-from renga.route.features import History
+from renga.route.history import History
 from renga.route.score import Route, Scorer, Thresholds, load_prior
 
 HEAD = load_prior()

@@ -296,6 +296,8 @@ def _check_policy(origins: _Origins, name: str, policy: PolicySettings, known: s
         raise origins.error(keys, f"{' < '.join(order)} does not go up", f"the order is {' < '.join(_RANKS)}")
     if policy.certificate is not None and policy.floor_points is None:
         raise origins.error((*keys, "certificate"), "proves a floor that is not set", "add floor_points")
+    if policy.point_usd is not None and (policy.head is None or policy.floor_points is not None):
+        raise origins.error((*keys, "point_usd"), "needs `head`, and promises no floor", "choose one of the two")
 
 
 def _check_target(origins: _Origins, keys: tuple[str, ...], target: str, known: set[str]) -> None:

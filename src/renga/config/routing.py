@@ -57,7 +57,7 @@ class PolicySettings(Struct, frozen=True, forbid_unknown_fields=True):
     certificate: Annotated[str | None, Meta(description="File of `renga route calibrate` that proves the floor.")] = (
         None
     )
-    curves: Annotated[str | None, Meta(description="File of `renga route calibrate --curves`.")] = None
+    curves: Annotated[str | None, Meta(description="File of `renga route curves`, for the logprob check.")] = None
     head: Annotated[str | None, Meta(description="File of a triage head fitted on your own labels.")] = None
     point_usd: Annotated[
         NonNegative | None,

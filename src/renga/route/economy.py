@@ -21,6 +21,10 @@ PREFIXES_MAX = 50_000
 LENGTH_PRIOR_TOKENS = 256
 LENGTH_PRIOR_WEIGHT = 20.0
 """Until about 20 answers were seen, a target's length is drawn towards the prior."""
+ACCEPT_PRIOR = 0.6
+ACCEPT_PRIOR_WEIGHT = 20.0
+ACCEPT_MEMORY = 400.0
+"""A rung is tried until it has shown that its answers do not pass: at prices of 1 : 20 that takes long."""
 
 
 class PriceStep(Struct, frozen=True):
@@ -184,3 +188,23 @@ class Lengths:
         """The length to expect from a target, never above what was asked for."""
         total, count = self._sums.get(target, (float(LENGTH_PRIOR_TOKENS), 1.0))
         return min(max_tokens, round(total / count))
+
+
+class Acceptance:
+    """How often a rung's answers pass their check: a share that starts at the prior and follows the last hundreds."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def observe(self, policy: str, target: str, *, accepted: bool) -> None:
+        """Take one checked answer."""
+        key = (policy, target)
+        passed, count = self._counts.get(key, (ACCEPT_PRIOR * ACCEPT_PRIOR_WEIGHT, ACCEPT_PRIOR_WEIGHT))
+        if count >= ACCEPT_MEMORY:
+            passed, count = passed * (ACCEPT_MEMORY - 1.0) / count, ACCEPT_MEMORY - 1.0
+        self._counts[key] = (passed + accepted, count + 1.0)
+
+    def ratio(self, policy: str, target: str) -> float:
+        """The share to expect."""
+        passed, count = self._counts.get((policy, target), (ACCEPT_PRIOR, 1.0))
+        return passed / count

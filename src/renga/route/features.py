@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
+from renga.route.history import NEW_CONVERSATION, History
 from renga.wire.blocks import DocumentBlock, ImageBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from renga.wire.request import MessageRequest, ThinkingDisabled, ToolChoiceAny, ToolChoiceTool
 
@@ -115,15 +116,6 @@ SHAPE = (
 _EFFORT = {None: 0.0, "low": -1.0, "medium": 0.0, "high": 1.0, "xhigh": 1.5, "max": 2.0}
 
 
-class History(Struct, frozen=True):
-    """What the router remembers of the conversation."""
-
-    last_tier_rank: int = 0
-    """0: haiku or a new conversation, 1: sonnet, 2: opus."""
-    escalations: int = 0
-    """Turns whose haiku answer was not accepted."""
-
-
 class Features(Struct, frozen=True, eq=False):
     """One request's features."""
 
@@ -131,9 +123,6 @@ class Features(Struct, frozen=True, eq=False):
     """Hashed words and pairs, with repeats."""
     dense: NDArray[np.float64]
     """SURFACE, then SHAPE where the request is known."""
-
-
-NEW_CONVERSATION = History()
 
 
 def read_text(text: str) -> Features:

@@ -1,7 +1,6 @@
 """The router: which targets to try for a request, in which order, and why.
 
-Owns: the plan. Until a policy is set, a tier means its targets in order, and `auto` means every tier from the
-cheapest up.
+Owns: the plan. A tier means its targets in order; a name with a policy means what `route/decision.py` makes of it.
 Must never know: how a provider sends, SQL, HTTP.
 Invariant: every attempt of a plan can serve the request; a request that no target can serve is refused with the
 reason of the first target, before anything is sent.
@@ -9,36 +8,104 @@ reason of the first target, before anything is sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from renga.errors import InvalidRequest, NotFound
-from renga.providers.base import Provider
+from msgspec.structs import replace
+
+from renga.errors import InvalidRequest, NotFound, PermissionDenied
+from renga.providers.base import Provider, Target, Tier
+from renga.route.decision import Candidates, Decider, Settled
 from renga.route.fit import refuse
-from renga.route.plan import Attempt, Plan
+from renga.route.plan import ANYONE, Asker, Attempt, Plan
+from renga.route.policies import Policies
 from renga.route.tiers import TIERS, Catalog, Named
 from renga.wire.request import MessageRequest
+
+
+class TargetOrder(Protocol):
+    """Shares traffic among a tier's targets: weights and canaries (`route/shares.py`)."""
+
+    def arrange(self, tier: Tier, targets: tuple[Target, ...], key_id: str) -> tuple[Target, ...]:
+        """The same targets, in the order to try them for this request."""
+        ...
 
 
 class Router:
     """Plans attempts from a catalog."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        providers: Mapping[str, Provider],
+        decider: Decider | None = None,
+        order: TargetOrder | None = None,
+    ) -> None:
+        """Without a decider no name has a policy, and `auto` is every tier from the cheapest up."""
         self._catalog = catalog
         self._providers = providers
+        self._decider = decider
+        self._order = order
 
-    def plan(self, request: MessageRequest) -> Plan:
+    @property
+    def policies(self) -> Policies | None:
+        """For reports, and for whoever may have to suspend one."""
+        return None if self._decider is None else self._decider.policies
+
+    def plan(self, request: MessageRequest, asker: Asker = ANYONE) -> Plan:
         """The attempts for a request.
 
         Raises: NotFound if the model's name means nothing here or its tier has no target; InvalidRequest if no target
-                can serve the request.
+                can serve the request; PermissionDenied if its key may not use the tier.
         """
         named = self._catalog.resolve(request.model)
-        candidates = self._candidates(named)
+        candidates = self._candidates(named, asker)
         if not candidates:
             raise NotFound(
                 f"model: {request.model} has no target here",
                 hint="set ANTHROPIC_API_KEY, or write [tiers] in renga.toml; `renga doctor` says more",
             )
+        fitting = self._fitting(request, candidates)
+        attempts = self._ready_first(fitting)
+        if named.policy is None or self._decider is None:
+            return Plan(attempts, _why(named), _echo_model(named))
+        plan = self._decider.decide(named.policy, request, Candidates(attempts, self._fits), asker)
+        return replace(plan, attempts=self._ready_first(plan.attempts), echo_model=_echo_model(named))
+
+    def settled(self, plan: Plan, settled: Settled) -> None:
+        """Learn from a request that a policy decided."""
+        if self._decider is not None:
+            self._decider.learn(plan, settled)
+
+    def _candidates(self, named: Named, asker: Asker) -> list[Attempt]:
+        if named.target is not None:
+            self._check_target(named.target, asker)
+            return [Attempt(named.target, None)]
+        tiers: Sequence[Tier] = TIERS if named.tier is None or named.policy is not None else (named.tier,)
+        allowed: Sequence[Tier] = tiers if not asker.tiers else [tier for tier in tiers if tier in asker.tiers]
+        if not allowed:
+            raise PermissionDenied(
+                f"This key may not use {named.echo_model}.", hint=f"it may use {', '.join(asker.tiers)}"
+            )
+        found: list[Attempt] = []
+        for tier in allowed:
+            # The id that was asked for is one model of one tier; the others answer with their newest.
+            asked: str = named.echo_model if named.policy is None or tier == named.tier else tier
+            targets = self._catalog.tier_targets(tier, asked)
+            if self._order is not None and len(targets) > 1:
+                targets = self._order.arrange(tier, targets, asker.key_id)
+            found += [Attempt(target, tier) for target in targets]
+        return found
+
+    def _check_target(self, target: Target, asker: Asker) -> None:
+        """Raises: PermissionDenied for a target that is in none of the tiers that a key may use."""
+        if not asker.tiers:
+            return
+        allowed: list[Tier] = [tier for tier in TIERS if tier in asker.tiers]
+        if not any(target in self._catalog.tier_targets(tier, tier) for tier in allowed):
+            raise PermissionDenied(f"This key may not use {target.name}.", hint=f"it may use {', '.join(asker.tiers)}")
+
+    def _fitting(self, request: MessageRequest, candidates: Sequence[Attempt]) -> list[Attempt]:
         fitting: list[Attempt] = []
         refusal: InvalidRequest | None = None
         for attempt in candidates:
@@ -50,19 +117,22 @@ class Router:
                 fitting.append(attempt)
         if refusal is not None and not fitting:
             raise refusal
-        return Plan(tuple(self._ready_first(fitting)), _why(named), _echo_model(named))
+        return fitting
 
-    def _candidates(self, named: Named) -> list[Attempt]:
-        if named.target is not None:
-            return [Attempt(named.target, None)]
-        tiers = TIERS if named.is_auto or named.tier is None else (named.tier,)
-        return [
-            Attempt(target, tier) for tier in tiers for target in self._catalog.tier_targets(tier, named.echo_model)
-        ]
+    def _fits(self, request: MessageRequest, target: Target) -> bool:
+        """Whether a target can serve a request; one of a provider that is not there cannot."""
+        provider = self._providers.get(target.provider)
+        if provider is None:
+            return False
+        try:
+            refuse(request, provider.capabilities(target.model))
+        except InvalidRequest:
+            return False
+        return True
 
-    def _ready_first(self, attempts: list[Attempt]) -> list[Attempt]:
+    def _ready_first(self, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
         """Targets that cannot take work now go last: they are tried only when everything else failed."""
-        return sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready)
+        return tuple(sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready))
 
 
 def _why(named: Named) -> str:

@@ -16,8 +16,9 @@ from importlib.resources import files
 
 from msgspec import Struct
 
-from renga.route.features import NEW_CONVERSATION, History, read_request
+from renga.route.features import read_request
 from renga.route.head import Head, decode_head
+from renga.route.history import NEW_CONVERSATION, History
 from renga.wire.request import MessageRequest
 
 PRIOR_FILE = "triage/prior.npz"
@@ -38,6 +39,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the score's range is cut. The defaults keep nothing unverified and send nothing straight up."""
 
     keep_below: float = float("-inf")
+    """Itself included, as a certificate's threshold is."""
     up_above: float = float("inf")
 
 
@@ -47,7 +49,7 @@ class Triage(Struct, frozen=True):
     route: Route
     score: float
     reasons: tuple[str, ...]
-    """Short and machine-readable, as `score<keep`, `tools`, `history:escalated`."""
+    """Short and machine-readable, as `score<keep`, `tools`, `history:2` (answers that were not accepted)."""
 
 
 UNPROVEN = Thresholds()
@@ -75,11 +77,11 @@ class Scorer:
         """
         score = self._head.score(read_request(request, history))
         if history.escalations >= ESCALATIONS_MAX:
-            return Triage(Route.UP, score, (f"history:{history.escalations} escalated",))
+            return Triage(Route.UP, score, (f"history:{history.escalations}",))
         if score > self._thresholds.up_above:
             return Triage(Route.UP, score, ("score>up",))
         checkable = _checkable(request)
-        if score < self._thresholds.keep_below and not checkable:
+        if score <= self._thresholds.keep_below and not checkable:
             return Triage(Route.HAIKU, score, ("score<keep",))
         return Triage(Route.VERIFY, score, checkable or ("score",))
 

@@ -82,6 +82,8 @@ class Named(Struct, frozen=True):
     """None: a target of its own."""
     target: Target | None = None
     is_auto: bool = False
+    policy: str | None = None
+    """The policy that this name has; its tiers decide then, not `tier`."""
 
 
 class CatalogEntry(Struct, frozen=True):
@@ -122,14 +124,22 @@ def normalize_name(name: str) -> str:
 class Catalog:
     """What this server offers, by name. Capabilities and health are asked anew each time, for engines come and go."""
 
-    def __init__(self, tiers: Mapping[Tier, tuple[Target, ...]], providers: Mapping[str, Provider], local: str) -> None:
-        """`local` is the name of the local model, "" where none runs.
+    def __init__(
+        self,
+        tiers: Mapping[Tier, tuple[Target, ...]],
+        providers: Mapping[str, Provider],
+        local: str,
+        policies: tuple[str, ...] = (),
+    ) -> None:
+        """`local` is the name of the local model, "" where none runs; `policies` are the names that have one.
 
         Raises: ConfigError if a tier names a provider that is not configured.
         """
         self._tiers = dict(tiers)
         self._providers = providers
         self._local = local
+        self._policies = frozenset(policies)
+        self._own_names = tuple(name for name in policies if name != "auto" and self._find(name) is None)
         self._started_at = datetime.now(UTC).replace(microsecond=0)
         for tier, targets in tiers.items():
             for target in targets:
@@ -144,22 +154,37 @@ class Catalog:
 
         Raises: NotFound if nothing here answers to it.
         """
+        named = self._find(name)
+        if named is not None:
+            return named
+        if name in self._policies:
+            return Named(echo_model=name, policy=name)
+        raise NotFound(f"model: {name}", hint="GET /v1/models lists what this server answers to")
+
+    def _find(self, name: str) -> Named | None:
+        """What a name means that needs no policy to mean something; None where it means nothing."""
         if name == "auto":
-            return Named(echo_model="auto", is_auto=True)
+            return Named(echo_model="auto", is_auto=True, policy=self._policy(name))
         if name in _TIERS:
-            return Named(echo_model=name, tier=_TIERS[name])
+            return Named(echo_model=name, tier=_TIERS[name], policy=self._policy(name))
         spelled = normalize_name(name)
         official = _OFFICIAL.get(spelled)
         if official is not None:
-            return Named(echo_model=official.id, tier=_TIERS[official.line])
+            return Named(
+                echo_model=official.id, tier=_TIERS[official.line], policy=self._policy(official.id, *official.aliases)
+            )
         target = self._target(name)
         if target is not None:
             return Named(echo_model=target.model, target=target)
         line = _LINE.search(spelled) if spelled.startswith("claude-") else None
         if line is not None:
             tier = _TIERS[line[1]]
-            return Named(echo_model=_NEWEST[tier].id if spelled.endswith("-latest") else spelled, tier=tier)
-        raise NotFound(f"model: {name}", hint="GET /v1/models lists what this server answers to")
+            echo_model = _NEWEST[tier].id if spelled.endswith("-latest") else spelled
+            return Named(echo_model=echo_model, tier=tier, policy=self._policy(spelled))
+        return None
+
+    def _policy(self, *names: str) -> str | None:
+        return next((name for name in names if name in self._policies), None)
 
     def _target(self, name: str) -> Target | None:
         if self._local and name == self._local:
@@ -181,6 +206,7 @@ class Catalog:
         official = [self._official_entry(model) for model in OFFICIAL_MODELS]
         named = [self._named_entry("auto", "Renga auto: haiku, with the tiers above behind it", TIERS)]
         named += [self._named_entry(tier, f"Renga {tier}", (tier,)) for tier in TIERS]
+        named += [self._named_entry(name, f"Renga policy {name}", TIERS) for name in self._own_names]
         own = {t.name: t for targets in self._tiers.values() for t in targets if t.model != "*"}
         return (*official, *named, *(self._target_entry(target) for target in own.values()))
 

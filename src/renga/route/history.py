@@ -1,0 +1,17 @@
+"""What the router remembers of a conversation, as a value."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class History(Struct, frozen=True):
+    """What the router remembers of the conversation."""
+
+    last_tier_rank: int = 0
+    """0: haiku or a new conversation, 1: sonnet, 2: opus."""
+    escalations: int = 0
+    """Turns whose haiku answer was not accepted."""
+
+
+NEW_CONVERSATION = History()
