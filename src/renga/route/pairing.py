@@ -1,0 +1,32 @@
+"""Two answers to one request as scores: what the one is worth where the other is the reference.
+
+Owns: which answers can be compared without a judge.
+Must never know: who answered, what is done with the score.
+Invariant: whether there is a score hangs on the reference alone, so that leaving out what cannot be compared does not
+favour either answer.
+"""
+
+from __future__ import annotations
+
+from renga.route.agreement import Kind, agree, guess_kind
+from renga.route.verify import comparable_text
+from renga.wire.blocks import ToolUseBlock
+from renga.wire.request import MessageRequest
+from renga.wire.stream import Message
+
+COMPARABLE = frozenset({Kind.JSON, Kind.CHOICE, Kind.NUMBER, Kind.LABEL})
+"""Kinds of which two right answers are alike. Texts and programs may differ and both be right: they need a judge."""
+
+
+def score_against(request: MessageRequest, reference: Message, other: Message) -> float | None:
+    """What `other` is worth, 0 to 1, where the reference counts as 1; None where only a judge could tell."""
+    expected = comparable_text(reference)
+    kind = _kind_of(request, reference, expected)
+    return agree(expected, comparable_text(other), kind).share if kind in COMPARABLE else None
+
+
+def _kind_of(request: MessageRequest, reference: Message, text: str) -> Kind:
+    is_json = request.output_config is not None and request.output_config.format is not None
+    if is_json or any(isinstance(block, ToolUseBlock) for block in reference.content):
+        return Kind.JSON
+    return guess_kind(text, text)
