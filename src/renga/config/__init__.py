@@ -7,6 +7,7 @@ Invariants: an unknown key is refused with its file and line; nothing is read at
 variable of the environment), never written in the file, and never repeated in an error.
 """
 
+from renga.config.cache import CacheSettings
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.files import FileSettings
 from renga.config.limits import LimitSettings, WhenAway
@@ -31,6 +32,7 @@ from renga.config.settings import (
 
 __all__ = [
     "VARIABLES",
+    "CacheSettings",
     "Config",
     "EngineSettings",
     "FileSettings",

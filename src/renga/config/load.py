@@ -260,10 +260,11 @@ def _check_names(origins: _Origins, config: Config) -> None:
         if name == "local" or not _PROVIDER_NAME.fullmatch(name):
             taken = "`local` is the engine's own name" if name == "local" else "use small letters, digits, - and _"
             raise origins.error(keys, "not a name for a provider", taken)
-        if not re.match(r"https?://[^/]", provider.base_url):
-            raise origins.error((*keys, "base_url"), "must begin with http:// or https://")
-        if provider.base_url.rstrip("/").endswith("/v1"):
-            raise origins.error((*keys, "base_url"), "must not end with /v1", "Renga adds it")
+        for field, url in (("base_url", provider.base_url), *(("replicas", url) for url in provider.replicas)):
+            if not re.match(r"https?://[^/]", url):
+                raise origins.error((*keys, field), "must begin with http:// or https://")
+            if url.rstrip("/").endswith("/v1"):
+                raise origins.error((*keys, field), "must not end with /v1", "Renga adds it")
         if provider.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", provider.api_key_env):
             raise origins.error(
                 (*keys, "api_key_env"), "is not the name of a variable", "put the key there, and its name here"

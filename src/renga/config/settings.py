@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, inspect
 
+from renga.config.cache import CacheSettings
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.files import FileSettings
 from renga.config.kinds import NonNegative
@@ -48,6 +49,8 @@ class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: Annotated[ProviderKind, Meta(description="How to speak to it.")]
     base_url: Annotated[str, Meta(description="Where it is, without `/v1`.")]
+    replicas: Annotated[tuple[str, ...], Meta(description="More servers of the same models, without `/v1`.")] = ()
+    affinity: Annotated[bool, Meta(description="Whether a conversation stays with the replica that knows it.")] = True
     api_key_env: Annotated[str | None, Meta(description="Name of the environment variable that holds its key.")] = None
     connect_timeout_s: Annotated[float, Meta(description="Time to connect.", gt=0)] = 5.0
     first_event_timeout_s: Annotated[float, Meta(description="Time to the first byte of an answer.", gt=0)] = 60.0
@@ -103,6 +106,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerSettings = LedgerSettings()
     limits: LimitSettings = LimitSettings()
     tiers: TierSettings = TierSettings()
+    cache: CacheSettings = CacheSettings()
     files: FileSettings = FileSettings()
     health: HealthSettings = HealthSettings()
     targets: dict[str, TargetSettings] = {}
@@ -118,6 +122,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "ledger": LedgerSettings,
     "limits": LimitSettings,
     "tiers": TierSettings,
+    "cache": CacheSettings,
     "files": FileSettings,
     "health": HealthSettings,
 }
