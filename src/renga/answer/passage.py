@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from renga.answer.parts import Ask, Parts, build_call
 from renga.errors import ApiError, RengaError
 from renga.meter.lease import AttemptRecord, Lease, Outcome, Status
+from renga.meter.limits import LimitReached
 from renga.route.plan import Attempt, Plan
 from renga.wire.fold import Tally
 from renga.wire.stream import Batch
@@ -69,8 +70,10 @@ class Passage:
         self._records.append(AttemptRecord(self.attempt.target.name, error.type if error else None, duration_us))
 
     def settle_failure(self, error: BaseException) -> None:
-        """Settle a request that brought nothing."""
-        if isinstance(error, RengaError):
+        """Settle a request that brought nothing. One that a limit kept out leaves no row."""
+        if isinstance(error, LimitReached):
+            self._parts.ledger.drop(self.lease)
+        elif isinstance(error, RengaError):
             self._settle("failed", error.type)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._settle("canceled", None)

@@ -24,7 +24,10 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
     try:
         passage.plan = parts.router.plan(ask.request)
         if lease.hold is not None:
-            parts.ledger.hold_price(lease, [attempt.target.name for attempt in passage.plan.attempts])
+            waiting = parts.ledger.hold_price(lease, [attempt.target.name for attempt in passage.plan.attempts])
+            if waiting is not None:
+                # Limits that servers share are taken here, all of them in one round trip.
+                await waiting
         stream, first = await passage.open()
     except BaseException as error:
         passage.settle_failure(error)
