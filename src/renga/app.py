@@ -34,6 +34,7 @@ from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
 from renga.providers.local import LocalProvider, StartedEngine
 from renga.providers.openai_compatible import OpenAICompatibleProvider
+from renga.route.outcome_book import OutcomeBook
 from renga.route.router import Router
 from renga.route.tiers import TIERS, Catalog, parse_target
 from renga.store.secrets import StoredSecret
@@ -100,7 +101,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     keys = KeyRing(clock, create_first=create_first_key, quotas=quotas)
     ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
     files = open_shelf(config.files, data_dir(config.store) / "files", clock) if config.files.enabled else None
-    jobs = (ledger, keys, signature_secret, *((files,) if files else ()))
+    outcomes = OutcomeBook(clock)
+    jobs = (ledger, keys, signature_secret, outcomes, *((files,) if files else ()))
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
@@ -114,6 +116,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
         settings=config.server,
         metrics=_build_registry(metrics, providers.get(LOCAL)),
         files=files,
+        outcomes=outcomes,
     )
     return App(providers, store, keys, parts)
 

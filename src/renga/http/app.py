@@ -26,6 +26,7 @@ from renga.errors import (
 )
 from renga.http.auth import check_scope, identify_key
 from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
+from renga.http.feedback import ROUTES as FEEDBACK_ROUTES
 from renga.http.files import ROUTES as FILE_ROUTES
 from renga.http.health import health, metrics, ready, root, take_telemetry
 from renga.http.limits import render_limits
@@ -52,6 +53,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/models", list_models, scope=None),
     Route("GET", "/v1/models/{}", get_model, scope=None),
     *FILE_ROUTES,
+    *FEEDBACK_ROUTES,
     Route("HEAD", "/", root, scope=None),
     Route("GET", "/health", health, scope=None),
     Route("GET", "/ready", ready, scope=None),

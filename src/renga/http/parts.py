@@ -15,6 +15,7 @@ from renga.answer import Parts
 from renga.config import ServerSettings
 from renga.files import FileShelf
 from renga.meter.keys import KeyIdentity
+from renga.route.outcome_book import OutcomeBook
 from renga.route.tiers import CatalogEntry
 
 
@@ -56,3 +57,5 @@ class HttpParts(Struct, frozen=True):
     """Awaited after the last."""
     files: FileShelf | None = None
     """Uploaded files; None where the server keeps none."""
+    outcomes: OutcomeBook | None = None
+    """Where feedback goes; None where the server takes none."""
