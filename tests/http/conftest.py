@@ -14,8 +14,10 @@ from prometheus_client import CollectorRegistry
 from renga.answer import Parts
 from renga.clock import SystemClock
 from renga.config import ServerSettings
+from renga.files import FileShelf
+from renga.files.inline import Inliner
 from renga.http.app import Guard, HttpParts
-from renga.http.protocol import HttpProtocol
+from renga.http.server import build_server_config
 from renga.meter.keys import KeyIdentity
 from renga.meter.lease import Lease, Outcome, Terms
 from renga.providers.base import Call, Capabilities, Health, Target
@@ -156,21 +158,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
+async def serving(settings: ServerSettings, files: FileShelf | None = None) -> AsyncIterator[Served]:
     provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
     providers = {"local": provider}
     catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
-    parts = Parts(providers, Router(catalog, providers), ledger, SystemClock())
-    guard = Guard(HttpParts(parts, KnownKeys(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown))
-    config = uvicorn.Config(
-        guard,
-        http=HttpProtocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=2,
-    )
+    parts = Parts(providers, Router(catalog, providers), ledger, SystemClock(), files=Inliner(files) if files else None)
+    behind = HttpParts(parts, KnownKeys(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown, files)
+    config = build_server_config(Guard(behind), settings)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

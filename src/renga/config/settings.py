@@ -27,7 +27,10 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(description="Address to listen on. Loopback unless you say otherwise.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8080
     max_body_bytes: Annotated[int, Meta(description="Largest request body.", ge=1024)] = 32 * 1024 * 1024
+    head_timeout_s: Annotated[float, Meta(description="How long the head of a request may take.", gt=0)] = 10.0
     body_timeout_s: Annotated[float, Meta(description="How long a client may take to send its body.", gt=0)] = 30.0
+    write_timeout_s: Annotated[float, Meta(description="How long a client may read nothing.", gt=0)] = 60.0
+    idle_timeout_s: Annotated[int, Meta(description="How long a connection stays open without requests.", ge=1)] = 75
     ping_interval_s: Annotated[float, Meta(description="Silence after which a stream sends a ping.", gt=0)] = 10.0
     drain_timeout_s: Annotated[float, Meta(description="What running requests get after Ctrl-C.", ge=0)] = 10.0
 

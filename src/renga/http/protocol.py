@@ -1,7 +1,12 @@
 """uvicorn's HTTP/1.1 protocol, with what is ours at the level of bytes.
 
-Owns: errors in the API's shape for what never becomes a request, the limit of a request's head, and passing over offers
-to upgrade. Must never know: requests and responses.
+Owns: errors in the API's shape for what never becomes a request, the limits of a request's head in size and time,
+giving up clients that take nothing of what they are sent, and passing over offers to upgrade.
+Must never know: requests and responses; how long a body may take is the vigil's.
+Invariants: a connection without a request ends within `head_s` of its first byte, or of its beginning where none comes;
+what a client does not take is dropped within `write_s`, closing connections included, by aborting the socket: closing
+it would wait for the client.
+Cost: one timer a connection, which looks every few seconds; nothing a request.
 
 JDK clients offer HTTP/2 with every request (`Upgrade: h2c`). A server may pass over the offer (RFC 9110 section 7.8),
 but the parser then drops the body as the other protocol's, so the offer is blotted out before it is parsed.
@@ -9,12 +14,17 @@ but the parser then drops the body as the other protocol's, so the offer is blot
 
 from __future__ import annotations
 
+import asyncio
 import re
+from typing import Any
 
+from msgspec import Struct
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from renga import ids
-from renga.errors import InvalidRequest
+from renga.errors import InvalidRequest, RengaError, RequestTimedOut
 from renga.wire.errors import encode_error
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -22,7 +32,23 @@ MAX_HEAD_BYTES = 64 * 1024
 
 _UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 _NOT_UPGRADE = b"\r\nx-ignor"
-_STATUS_LINES = {400: b"400 Bad Request", 431: b"431 Request Header Fields Too Large"}
+_STATUS_LINES = {
+    400: b"400 Bad Request",
+    408: b"408 Request Timeout",
+    431: b"431 Request Header Fields Too Large",
+}
+_LOOKS = 8
+"""Looks in the time that a client has."""
+_LOOK_MAX_S = 5.0
+
+
+class Patience(Struct, frozen=True):
+    """How long a client may take, in seconds."""
+
+    head_s: float = 10.0
+    """For a request's head."""
+    write_s: float = 60.0
+    """Without taking anything of what there is for it."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -31,21 +57,84 @@ class HttpProtocol(HttpToolsProtocol):
     _is_in_head = True
     _head_bytes = 0
 
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._patience = patience
+        self._look_s = min(patience.head_s / _LOOKS, patience.write_s / _LOOKS, _LOOK_MAX_S)
+        self._timer: asyncio.TimerHandle | None = None
+        self._head_since = 0.0
+        """When the head in hand began; 0 while there is none."""
+        self._unread_bytes = 0
+        """What the client had not taken at the last look."""
+        self._unread_since = 0.0
+        """When it last took something."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        self._timer = self.loop.call_later(self._look_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        self._unread_bytes = 0
+        super().resume_writing()
+
+    def _look(self) -> None:
+        """Give up a client that takes too long."""
+        now = self.loop.time()
+        self._timer = self.loop.call_later(self._look_s, self._look)
+        transport = self.transport
+        unread_bytes = transport.get_write_buffer_size()
+        if unread_bytes < self._unread_bytes or not self._unread_bytes:
+            self._unread_since = now
+        self._unread_bytes = unread_bytes
+        if unread_bytes:
+            if now - self._unread_since >= self._patience.write_s:
+                transport.abort()
+        elif self._head_since and not transport.is_closing() and now - self._head_since >= self._patience.head_s:
+            if self.cycle and not self.cycle.response_complete:
+                # The head of a next request, which has time until this one is answered.
+                self._head_since = now
+            elif self._head_bytes or self.cycle:
+                self._refuse(408, RequestTimedOut(f"The head did not come within {self._patience.head_s:g} seconds."))
+            else:
+                transport.close()
+
     def data_received(self, data: bytes) -> None:
         if self._is_in_head:
+            if not self._head_since:
+                self._head_since = self.loop.time()
             end = data.find(b"\r\n\r\n")
             head = data if end < 0 else data[:end]
             self._head_bytes += len(head)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.")
+                self._refuse(431, InvalidRequest(f"The head of the request is larger than {MAX_HEAD_BYTES} bytes."))
                 return
             if b"pgrade" in head:
                 data = _UPGRADE.sub(_NOT_UPGRADE, head) + data[len(head) :]
         super().data_received(data)
 
+    def on_message_begin(self) -> None:
+        # The head may have come together with the end of the body before it.
+        self._head_since = self._head_since or self.loop.time()
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._head_bytes = 0
+        self._head_since = 0.0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -53,11 +142,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "This is not an HTTP request.")
+        self._refuse(400, InvalidRequest("This is not an HTTP request."))
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, error: RengaError) -> None:
         request_id = ids.request_id()
-        body = encode_error(InvalidRequest(message), request_id)
+        body = encode_error(error, request_id)
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nrequest-id: %s\r\n" % (
             _STATUS_LINES[status],
             len(body),

@@ -13,14 +13,15 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 import uvloop
 from msgspec import Struct
 
 from renga.config import ServerSettings
-from renga.http.protocol import HttpProtocol
+from renga.http.protocol import HttpProtocol, Patience
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _YOUNG_OBJECTS = 50_000
@@ -38,15 +39,18 @@ class ServerHooks(Struct, frozen=True):
 
 def build_server_config(application: Callable[..., Awaitable[None]], settings: ServerSettings) -> uvicorn.Config:
     """uvicorn's settings, the same for every server that Renga starts."""
+    patience = Patience(head_s=settings.head_timeout_s, write_s=settings.write_timeout_s)
     return uvicorn.Config(
         application,
-        http=HttpProtocol,
+        # uvicorn calls it as it would call the class
+        http=cast("type[asyncio.Protocol]", partial(HttpProtocol, patience=patience)),
         ws="none",
         proxy_headers=False,
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.idle_timeout_s,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
 
