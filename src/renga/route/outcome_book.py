@@ -50,6 +50,8 @@ class Reader(Protocol):
 class _Asked(Struct, frozen=True, eq=False):
     feedback: Feedback
     answer: asyncio.Future[JudgedRequest]
+    looked: bool = False
+    """Whether it was looked for before: its request's row may have come into the queue after this run wrote it out."""
 
 
 class OutcomeBook:
@@ -148,7 +150,9 @@ class OutcomeBook:
                 error = Overloaded("The database is away; nothing was written.", hint="try again in a moment")
                 _tell(asked.answer, lambda future, error=error: future.set_exception(error))
                 continue
-            if judged is None:
+            if judged is None and not asked.looked:
+                self._feedback.append(_Asked(asked.feedback, asked.answer, looked=True))
+            elif judged is None:
                 missing = NotFound("There is no such request of this key.", hint="it may still run; then ask again")
                 _tell(asked.answer, lambda future, error=missing: future.set_exception(error))
             else:

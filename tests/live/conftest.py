@@ -1,0 +1,117 @@
+"""A whole server in this process, on real sockets and a real database, between a client and a replayed upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+import uvicorn
+
+from renga.app import App, build
+from renga.config import load_config
+from renga.http.protocol import HttpProtocol
+from renga.store.database import Database, open_database
+from renga.testing.http_client import Connection, Response
+from renga.testing.replayed import Answerer, ReplayedUpstream
+from renga.testing.served import write_known_key
+
+SECRET = "sk-renga-known-beforehand"
+CONFIG = """\
+[engine]
+enabled = false
+
+[store]
+data_dir = "{folder}"
+
+[ledger]
+flush_interval_s = 0.02
+
+[tiers]
+haiku = ["up/small"]
+opus = ["up/large"]
+
+[prices."up/small"]
+input_usd = 1.0
+output_usd = 5.0
+
+[prices."up/large"]
+input_usd = 5.0
+output_usd = 25.0
+
+[providers.up]
+kind = "anthropic"
+base_url = "{url}"
+max_retries = 0
+"""
+
+
+@dataclass
+class Live:
+    """A running server and what stands around it."""
+
+    app: App
+    port: int
+    upstream: ReplayedUpstream
+    folder: Path
+
+    async def send(self, method: str, path: str, body: object = b"", secret: str = SECRET) -> Response:
+        """One request on a connection of its own."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        async with await Connection.open("127.0.0.1", self.port) as connection:
+            await connection.send(method, path, {"x-api-key": secret}, data)
+            return await connection.read()
+
+    async def ask(self, prompt: str, model: str = "auto", secret: str = SECRET, **fields: object) -> Response:
+        """One question."""
+        body = {"model": model, "max_tokens": 64, "messages": [{"role": "user", "content": prompt}], **fields}
+        return await self.send("POST", "/v1/messages", body, secret)
+
+    def open_database(self) -> Database:
+        return open_database(f"sqlite:///{self.folder / 'renga.db'}")
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let the server work until something holds; the test's own time limit ends it."""
+        while not holds():
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def living(folder: Path, answer: Answerer, config: str) -> AsyncIterator[Live]:
+    async with ReplayedUpstream(answer) as upstream:
+        file = folder / "renga.toml"
+        file.write_text(CONFIG.format(folder=folder, url=upstream.url) + config)
+        write_known_key(folder, SECRET)
+        app = build(load_config(file, {}))
+        settings = uvicorn.Config(app.asgi, http=HttpProtocol, ws="none", lifespan="on", log_config=None)
+        settings.load()
+        server = uvicorn.Server(settings)
+        server.lifespan = settings.lifespan_class(settings)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await server.startup(sockets=[listener])
+            try:
+                await app.wait_store()
+                yield Live(app, listener.getsockname()[1], upstream, folder)
+            finally:
+                for listening in server.servers:
+                    listening.close()
+                for open_connection in list(server.server_state.connections):
+                    open_connection.transport.abort()
+                while server.server_state.tasks:
+                    await asyncio.wait(server.server_state.tasks)
+                await server.lifespan.shutdown()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Callable[[Answerer, str], AbstractAsyncContextManager[Live]]:
+    """Starts a server: `async with live(answer, config) as server`."""
+
+    def start(answer: Answerer, config: str = "") -> AbstractAsyncContextManager[Live]:
+        return living(tmp_path, answer, config)
+
+    return start
