@@ -24,6 +24,7 @@ from renga.errors import ConfigError
 from renga.files import open_shelf
 from renga.files.inline import Inliner
 from renga.http.app import Guard, HttpParts
+from renga.jobs import BatchDesk, BatchStorage, BatchWorker, place_of
 from renga.meter.keys import KeyRing, NewKey
 from renga.meter.ledger import Ledger
 from renga.meter.metrics import Metrics
@@ -69,6 +70,8 @@ class App:
             await provider.start()
         if self.parts.files is not None:
             await self.parts.files.start()
+        if self.parts.batches is not None:
+            await self.parts.batches.start()
         self._store.start()
 
     async def wait_store(self) -> None:
@@ -80,6 +83,8 @@ class App:
 
     async def stop(self) -> None:
         """Stop everything, newest first; the ledger's last rows are written. Idempotent."""
+        if self.parts.batches is not None:
+            await self.parts.batches.stop()
         if self.parts.files is not None:
             await self.parts.files.stop()
         for provider in reversed(list(self._providers.values())):
@@ -102,19 +107,23 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
     files = open_shelf(config.files, data_dir(config.store) / "files", clock) if config.files.enabled else None
     outcomes = OutcomeBook(clock)
-    jobs = (ledger, keys, signature_secret, outcomes, *((files,) if files else ()))
+    batches = BatchStorage()
+    jobs = (ledger, keys, signature_secret, outcomes, batches, *((files,) if files else ()))
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
         providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine), **providers}
     local = name_model(config.engine.model) if config.engine.enabled else ""
     catalog = Catalog(plan_tiers(config, local), providers, local)
+    answering = Parts(providers, Router(catalog, providers), ledger, clock, files=Inliner(files) if files else None)
+    place = place_of(database_url(config.store), data_dir(config.store))
     parts = HttpParts(
-        answering=Parts(providers, Router(catalog, providers), ledger, clock, files=Inliner(files) if files else None),
+        answering=answering,
         keys=keys,
         catalog=catalog,
         settings=config.server,
         metrics=_build_registry(metrics, providers.get(LOCAL)),
+        batches=BatchDesk(batches, clock, config.batches, BatchWorker(answering, batches, config.batches, place)),
         files=files,
         outcomes=outcomes,
     )

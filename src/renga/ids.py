@@ -56,6 +56,10 @@ def request_id() -> str:
     return "req_01" + _random(_LENGTH - 2)
 
 
+def batch_id() -> str:
+    return "msgbatch_01" + _random(_LENGTH - 2)
+
+
 def tool_use_id() -> str:
     return "toolu_01" + _random(_LENGTH - 2)
 

@@ -7,9 +7,10 @@ Invariants: an unknown key is refused with its file and line; nothing is read at
 variable of the environment), never written in the file, and never repeated in an error.
 """
 
+from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
-from renga.config.health import HealthSettings, TargetSettings
 from renga.config.files import FileSettings
+from renga.config.health import HealthSettings, TargetSettings
 from renga.config.limits import LimitSettings, WhenAway
 from renga.config.load import find_config_file, load_config
 from renga.config.routing import PolicySettings
@@ -32,6 +33,7 @@ from renga.config.settings import (
 
 __all__ = [
     "VARIABLES",
+    "BatchSettings",
     "CacheSettings",
     "Config",
     "EngineSettings",

@@ -11,9 +11,10 @@ from typing import Annotated, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, inspect
 
+from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
-from renga.config.health import HealthSettings, TargetSettings
 from renga.config.files import FileSettings
+from renga.config.health import HealthSettings, TargetSettings
 from renga.config.kinds import NonNegative
 from renga.config.limits import LimitSettings
 from renga.config.routing import PolicySettings
@@ -110,6 +111,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     tiers: TierSettings = TierSettings()
     cache: CacheSettings = CacheSettings()
+    batches: BatchSettings = BatchSettings()
     files: FileSettings = FileSettings()
     health: HealthSettings = HealthSettings()
     targets: dict[str, TargetSettings] = {}
@@ -126,6 +128,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "limits": LimitSettings,
     "tiers": TierSettings,
     "cache": CacheSettings,
+    "batches": BatchSettings,
     "files": FileSettings,
     "health": HealthSettings,
 }

@@ -25,6 +25,7 @@ from renga.errors import (
     Unauthenticated,
 )
 from renga.http.auth import check_scope, identify_key
+from renga.http.batches import ROUTES as BATCH_ROUTES
 from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.feedback import ROUTES as FEEDBACK_ROUTES
 from renga.http.files import ROUTES as FILE_ROUTES
@@ -52,6 +53,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/messages/count_tokens", count_tokens),
     Route("GET", "/v1/models", list_models, scope=None),
     Route("GET", "/v1/models/{}", get_model, scope=None),
+    *BATCH_ROUTES,
     *FILE_ROUTES,
     *FEEDBACK_ROUTES,
     Route("HEAD", "/", root, scope=None),

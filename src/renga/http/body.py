@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from renga.errors import InvalidRequest, RequestTooLarge
 from renga.http.exchange import Exchange
@@ -88,16 +88,15 @@ class _PieceDecoder:
         self._decoder = zlib.decompressobj(_WINDOWS[encoding])
         self._size = 0
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """What this piece brings; one compressed piece of the network may hold a thousand times its size."""
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """What this piece brings, a part at a time: it may be a thousand times as long."""
         if self._head is not None:
             self._head += piece
             if len(self._head) < 2:
-                return []
+                return
             piece, self._head = self._head, None
             if self._encoding == b"deflate" and not _has_zlib_header(piece):
                 self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
-        decoded: list[bytes] = []
         while piece:
             try:
                 part = self._decoder.decompress(piece, _PROGRESS_BYTES)
@@ -106,11 +105,10 @@ class _PieceDecoder:
             self._size += len(part)
             if self._size > self._max_body_bytes:
                 raise _too_large_decoded(self._max_body_bytes)
-            decoded.append(part)
+            yield part
             piece = self._decoder.unconsumed_tail
             if self._decoder.unused_data:
                 raise _not_valid(self._encoding)
-        return decoded
 
     def close(self) -> None:
         """Raises: InvalidRequest if the body ended too early."""

@@ -93,28 +93,33 @@ async def _respond_whole(exchange: Exchange, answered: Answer) -> None:
 
 
 def _ask(exchange: Exchange, request: MessageRequest, body: bytes, version: ApiVersion) -> Ask:
-    headers = exchange.headers
     return Ask(
         request=request,
         raw=body,
         version=version,
-        betas=_betas(exchange) if b"anthropic-beta" in headers else (),
+        betas=read_betas(exchange),
         key_id=exchange.key_id,
         request_id=exchange.request_id,
         surface="messages",
         arrived_ns=exchange.arrived_ns,
-        forwarded_headers=tuple(
-            (name.decode("ascii"), headers[name].decode("latin-1")) for name in _FORWARDED if name in headers
-        ),
+        forwarded_headers=read_forwarded(exchange),
         workspace_id=exchange.identity.workspace_id,
         tiers=exchange.identity.terms.tiers,
     )
 
 
-def _betas(exchange: Exchange) -> tuple[str, ...]:
+def read_betas(exchange: Exchange) -> tuple[str, ...]:
     """The values of anthropic-beta, which may be repeated and is a list each time. Unknown ones pass."""
+    if b"anthropic-beta" not in exchange.headers:
+        return ()
     text = b",".join(exchange.header_values(b"anthropic-beta")).decode("latin-1")
     return tuple(dict.fromkeys(beta.strip() for beta in text.split(",") if beta.strip()))
+
+
+def read_forwarded(exchange: Exchange) -> tuple[tuple[str, str], ...]:
+    """The headers that an Anthropic-family target should see."""
+    headers = exchange.headers
+    return tuple((name.decode("ascii"), headers[name].decode("latin-1")) for name in _FORWARDED if name in headers)
 
 
 def _answer_headers(answered: Answer) -> tuple[Header, ...]:

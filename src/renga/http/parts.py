@@ -5,7 +5,7 @@ Owns: the composition's type, and the little that HTTP needs to know of keys. Mu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -17,6 +17,8 @@ from renga.files import FileShelf
 from renga.meter.keys import KeyIdentity
 from renga.route.outcome_book import OutcomeBook
 from renga.route.tiers import CatalogEntry
+from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
+from renga.wire.batches import DeletedMessageBatch, MessageBatch, MessageBatchPage
 
 
 class Keys(Protocol):
@@ -39,6 +41,47 @@ class ModelList(Protocol):
         ...
 
 
+class BatchDesk(Protocol):
+    """Message batches as clients ask for them; `jobs/desk.py` has them."""
+
+    async def start(self) -> None:
+        """Begin to run what is open. Returns at once."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop running; nothing is lost."""
+        ...
+
+    @property
+    def max_body_bytes(self) -> int:
+        """How long the body of a new batch may be."""
+        ...
+
+    async def create(self, owner: BatchOwner, terms: BatchTerms, body: AsyncIterator[bytes]) -> MessageBatch:
+        """Take a batch in while its body comes."""
+        ...
+
+    async def find(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
+        """One batch, with a path as its `results_url`."""
+        ...
+
+    async def list_page(self, owner: BatchOwner, query: PageQuery) -> MessageBatchPage:
+        """Some of the owner's batches, newest first."""
+        ...
+
+    async def cancel(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
+        """Ask for the end of a batch."""
+        ...
+
+    async def delete(self, owner: BatchOwner, batch_id: str) -> DeletedMessageBatch:
+        """Delete a batch that has ended."""
+        ...
+
+    async def open_results(self, owner: BatchOwner, batch_id: str) -> AsyncIterator[bytes]:
+        """The results as JSON lines, some at a time."""
+        ...
+
+
 async def _nothing() -> None:
     """A server without hooks starts and stops at once."""
 
@@ -53,8 +96,14 @@ class HttpParts(Struct, frozen=True):
     metrics: CollectorRegistry
     startup: Callable[[], Awaitable[None]] = _nothing
     """Awaited before the first request."""
+    records: Records | None = None
+    """The database, for the administrators' port; None where there is none."""
+    organization: str = "Renga"
+    """The installation's name."""
     shutdown: Callable[[], Awaitable[None]] = _nothing
     """Awaited after the last."""
+    batches: BatchDesk | None = None
+    """Message batches; None where the server takes none."""
     files: FileShelf | None = None
     """Uploaded files; None where the server keeps none."""
     outcomes: OutcomeBook | None = None

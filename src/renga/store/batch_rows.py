@@ -24,6 +24,8 @@ class BatchTerms(Struct, frozen=True, omit_defaults=True):
     version: str
     betas: tuple[str, ...] = ()
     forwarded_headers: tuple[tuple[str, str], ...] = ()
+    tiers: tuple[str, ...] = ()
+    """That the key may use; empty: all."""
 
 
 class BatchRow(Struct, frozen=True):

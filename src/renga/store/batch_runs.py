@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from renga.store import tables
 from renga.store.batch_rows import BatchRow, Finished, OpenRequest, RequestOutcome
 from renga.store.batches import read_batch
+from renga.store.rows import LedgerRow
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -89,7 +90,7 @@ class BatchRuns:
         )
         written = 0
         with self._database.writing() as connection:
-            rows = []
+            rows: list[LedgerRow] = []
             for each in finished:
                 values = {
                     "of_batch": each.batch_id,
@@ -130,7 +131,7 @@ class BatchRuns:
                 .where(_requests.c.batch_id == batch_id)
                 .group_by(_requests.c.outcome)
             ).all()
-            counts = {outcome: count for outcome, count in counted}
+            counts = {row[0]: row[1] for row in counted}
             if None in counts:
                 return False
             statement = update(_batches).where(_batches.c.batch_id == batch_id, _batches.c.ended_us.is_(None))

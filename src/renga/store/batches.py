@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Select, and_, delete, or_, select, tuple_, update
+from sqlalchemy import Select, and_, delete, func, or_, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from renga.store import tables
@@ -32,6 +32,12 @@ class BatchTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def count_queued(self, owner: BatchOwner) -> int:
+        """Requests of an owner's batches that have not ended."""
+        query = select(func.sum(_batches.c.request_count)).where(_batches.c.ended_us.is_(None), *_seen_by(owner))
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar() or 0
 
     def begin(self, batch: BatchRow) -> None:
         """Make room for a batch whose requests come in."""

@@ -88,7 +88,7 @@ class RequestSplitter:
         self._drop(match.end())
         if not self._buffer:
             return False
-        mark = self._buffer[:1]
+        mark = bytes(self._buffer[:1])
         if mark == b"]" and (self._state == "after" or not self.count):
             self._drop(1)
             self._state = "tail"

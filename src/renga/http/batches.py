@@ -1,0 +1,129 @@
+"""The Message Batches resource over HTTP.
+
+Owns: which owner a request speaks for, pages, absolute addresses, results as a stream of lines.
+Must never know: how batches are kept or run (`jobs/` does, behind `BatchDesk`).
+
+Source: messages-api notes, sections 1.3 and 1.11.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from renga.errors import InvalidRequest, NotFound
+from renga.http.body import read_pieces
+from renga.http.exchange import Exchange, Header
+from renga.http.messages import api_version, read_betas, read_forwarded
+from renga.http.parts import BatchDesk, HttpParts
+from renga.http.routes import Route
+from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
+from renga.wire.batches import MessageBatch
+
+_DEFAULT_LIMIT = 20
+_MAX_LIMIT = 1000
+"""Source: messages-api notes, section 1.10."""
+_LINES: Header = (b"content-type", b"application/x-jsonl")
+
+
+async def create_batch(exchange: Exchange, parts: HttpParts) -> None:
+    """Take a batch in, however long its body."""
+    desk = _desk(parts)
+    terms = BatchTerms(
+        api_version(exchange), read_betas(exchange), read_forwarded(exchange), exchange.identity.terms.tiers
+    )
+    body = read_pieces(exchange, desk.max_body_bytes)
+    batch = await desk.create(_owner(exchange), terms, body)
+    await _respond(exchange, batch)
+
+
+async def list_batches(exchange: Exchange, parts: HttpParts) -> None:
+    """A page of the key's batches, newest first."""
+    query = exchange.query()
+    page = await _desk(parts).list_page(
+        _owner(exchange),
+        PageQuery(_limit(query.get("limit")), _last(query.get("after_id")), _last(query.get("before_id"))),
+    )
+    shown = replace(page, data=tuple(_with_address(batch, exchange) for batch in page.data))
+    await exchange.respond(200, msgspec.json.encode(shown))
+
+
+async def get_batch(exchange: Exchange, parts: HttpParts) -> None:
+    """One batch."""
+    await _respond(exchange, await _desk(parts).find(_owner(exchange), exchange.parameter))
+
+
+async def cancel_batch(exchange: Exchange, parts: HttpParts) -> None:
+    """Ask for the end of a batch."""
+    await _respond(exchange, await _desk(parts).cancel(_owner(exchange), exchange.parameter))
+
+
+async def delete_batch(exchange: Exchange, parts: HttpParts) -> None:
+    """Delete a batch that has ended, with its results."""
+    deleted = await _desk(parts).delete(_owner(exchange), exchange.parameter)
+    await exchange.respond(200, msgspec.json.encode(deleted))
+
+
+async def read_results(exchange: Exchange, parts: HttpParts) -> None:
+    """The results of a batch that has ended, one JSON object a line."""
+    lines = await _desk(parts).open_results(_owner(exchange), exchange.parameter)
+    await exchange.start_stream([_LINES])
+    async for some in lines:
+        await exchange.write(some)
+    await exchange.end()
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/messages/batches", create_batch, scope="batches"),
+    Route("GET", "/v1/messages/batches", list_batches, scope="batches"),
+    Route("GET", "/v1/messages/batches/{}", get_batch, scope="batches"),
+    Route("DELETE", "/v1/messages/batches/{}", delete_batch, scope="batches"),
+    Route("POST", "/v1/messages/batches/{}/cancel", cancel_batch, scope="batches"),
+    Route("GET", "/v1/messages/batches/{}/results", read_results, scope="batches"),
+)
+
+
+def _desk(parts: HttpParts) -> BatchDesk:
+    if parts.batches is None:
+        raise NotFound("This server takes no batches.")
+    return parts.batches
+
+
+def _owner(exchange: Exchange) -> BatchOwner:
+    return BatchOwner(exchange.identity.key_id, exchange.identity.workspace_id)
+
+
+async def _respond(exchange: Exchange, batch: MessageBatch) -> None:
+    await exchange.respond(200, msgspec.json.encode(_with_address(batch, exchange)))
+
+
+def _with_address(batch: MessageBatch, exchange: Exchange) -> MessageBatch:
+    """With an absolute `results_url`, as this client reaches the server; SDKs follow a path as well."""
+    host = exchange.headers.get(b"host", b"")
+    if batch.results_url is None or not host or not _is_plain(host):
+        return batch
+    scheme = exchange.headers.get(b"x-forwarded-proto") or exchange.scope["scheme"].encode("ascii")
+    prefix = "https" if scheme == b"https" else "http"
+    return replace(batch, results_url=f"{prefix}://{host.decode('ascii')}{batch.results_url}")
+
+
+def _is_plain(host: bytes) -> bool:
+    """Whether it is a host, and a port perhaps: it goes into an address that clients follow."""
+    return host.isascii() and all(byte in _HOST_BYTES for byte in host)
+
+
+_HOST_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
+
+
+def _limit(values: list[str] | None) -> int:
+    text = _last(values)
+    if text is None:
+        return _DEFAULT_LIMIT
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= limit <= _MAX_LIMIT:
+        raise InvalidRequest(f"Must be an integer from 1 to {_MAX_LIMIT}.", path="limit")
+    return limit
+
+
+def _last(values: list[str] | None) -> str | None:
+    return values[-1] if values else None
