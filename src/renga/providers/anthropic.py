@@ -20,15 +20,9 @@ from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
 from renga.providers.base import Call, Capabilities, Health
-from renga.providers.http import (
-    WHOLE_ANSWER_TIMEOUT_S,
-    Headers,
-    Upstream,
-    UpstreamLost,
-    UpstreamResponse,
-    build_endpoint,
-)
+from renga.providers.http import WHOLE_ANSWER_TIMEOUT_S, Headers, UpstreamLost, UpstreamResponse
 from renga.providers.refusals import BY_TYPE, Source, clean_message, read_refusal
+from renga.providers.replicas import Replicas
 from renga.providers.retry import Refusal, RetryPolicy, with_retries
 from renga.wire.blocks import OutputBlock
 from renga.wire.errors import error_event
@@ -117,7 +111,7 @@ class AnthropicProvider:
         self._capabilities = {line.prefix: _line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
         variable = settings.api_key_env or "api_key_env"
         self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
-        self._upstream = Upstream(build_endpoint(name, settings))
+        self._upstream = Replicas(name, settings, clock)
         self._running = False
 
     async def start(self) -> None:
@@ -164,9 +158,12 @@ class AnthropicProvider:
         request = replace_model(call.raw, call.target.model)
         headers = self._call_headers(call)
         patience_s = None if call.request.stream else WHOLE_ANSWER_TIMEOUT_S
+        fingerprint = self._upstream.fingerprint(call.request)
 
         async def open_relay() -> Relay:
-            response = await self._upstream.post("/v1/messages", headers, request, first_byte_timeout_s=patience_s)
+            response = await self._upstream.post(
+                "/v1/messages", headers, request, fingerprint=fingerprint, first_byte_timeout_s=patience_s
+            )
             if response.status != 200:
                 raise await read_refusal(response, self._source, self._policy.clock.now())
             relay = Relay(response, self._source)

@@ -20,6 +20,7 @@ from typing import Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from renga import __version__
 from renga.config import ProviderSettings
@@ -59,6 +60,10 @@ class Endpoint(Struct, frozen=True):
     first_byte_timeout_s: float
     idle_timeout_s: float
     max_connections: int
+
+    def at(self, base_url: str) -> Endpoint:
+        """The same elsewhere."""
+        return replace(self, base_url=base_url)
 
 
 def build_endpoint(name: str, settings: ProviderSettings) -> Endpoint:
@@ -138,12 +143,14 @@ class UpstreamResponse:
         """Give the connection back, or close it when the body was not read to its end. Idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._upstream.in_flight -= 1
             self._upstream.give_back(connection)
 
     def finish(self) -> None:
         """Close a response whose meaning has ended: what may still come is framing, and nobody waits for it."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._upstream.in_flight -= 1
             self._upstream.drain(connection)
 
     async def __aenter__(self) -> Self:
@@ -160,6 +167,8 @@ class Upstream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.name = endpoint.name
+        self.in_flight = 0
+        """Requests whose answer has not ended."""
         self._endpoint = endpoint
         self._url = parse_base_url(endpoint)
         self._prefix = self._url.path.rstrip("/")
@@ -212,6 +221,14 @@ class Upstream:
         return await self._exchange(render_request("GET", self._prefix + path, self._common, headers), b"", None)
 
     async def _exchange(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
+        self.in_flight += 1
+        try:
+            return await self._open_response(head, body, first_byte_timeout_s)
+        except BaseException:
+            self.in_flight -= 1
+            raise
+
+    async def _open_response(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
         timeout_s = first_byte_timeout_s or self._endpoint.first_byte_timeout_s
         while True:
             connection = await self._take()

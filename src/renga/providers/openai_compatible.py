@@ -24,10 +24,12 @@ import msgspec
 from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
+from renga.providers.affinity import Fingerprint
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.counting import TokenCounter, estimate_tokens
-from renga.providers.http import Headers, Upstream, UpstreamLost, UpstreamResponse, build_endpoint
+from renga.providers.http import Headers, UpstreamLost, UpstreamResponse
 from renga.providers.refusals import Source, read_refusal, render_refusal
+from renga.providers.replicas import Replicas
 from renga.providers.retry import Refusal, RetryPolicy, with_retries
 from renga.wire.dialects import GENERIC, Dialect, detect_dialect
 from renga.wire.errors import error_event
@@ -62,7 +64,7 @@ class OpenAICompatibleProvider:
         self._policy = RetryPolicy(settings.max_retries, clock)
         variable = settings.api_key_env or "api_key_env"
         self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
-        self._upstream = Upstream(build_endpoint(name, settings))
+        self._upstream = Replicas(name, settings, clock)
         content = ("content-type", "application/json")
         self._headers: Headers = (content, ("authorization", f"Bearer {secret}")) if secret else (content,)
         self._counter = TokenCounter(self._post)
@@ -131,9 +133,10 @@ class OpenAICompatibleProvider:
         chat = render_chat(call.request, self._rendering(call, dialect))
         fitted = await self._counter.fit(chat, dialect, self._context_tokens(call.target.model))
         body = encode_chat(fitted.chat)
+        fingerprint = self._upstream.fingerprint(call.request)
 
         async def open_stream() -> ChatStream:
-            stream = ChatStream(await self._post("/v1/chat/completions", body), self._source)
+            stream = ChatStream(await self._post("/v1/chat/completions", body, fingerprint), self._source)
             await stream.open()
             return stream
 
@@ -207,9 +210,9 @@ class OpenAICompatibleProvider:
 
     # HTTP
 
-    async def _post(self, path: str, body: bytes) -> UpstreamResponse:
+    async def _post(self, path: str, body: bytes, fingerprint: Fingerprint = ()) -> UpstreamResponse:
         """Raises: Refusal for an answer that is an error; RengaError."""
-        response = await self._upstream.post(path, self._headers, body)
+        response = await self._upstream.post(path, self._headers, body, fingerprint=fingerprint)
         if response.status != 200:
             raise await read_refusal(response, self._source, self._policy.clock.now())
         return response

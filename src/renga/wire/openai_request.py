@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from renga.errors import InvalidRequest
 from renga.wire import blocks
+from renga.wire.billing import system_texts
 from renga.wire.builtin_tools import builtin_definition
 from renga.wire.dialects import Dialect
 from renga.wire.openai import (
@@ -119,8 +120,7 @@ def wants_thinking(request: MessageRequest) -> bool:
 def render_messages(request: MessageRequest, rendering: Rendering) -> list[ChatMessage]:
     """The conversation alone: also what is counted."""
     messages: list[ChatMessage] = []
-    if request.system:
-        text = request.system if isinstance(request.system, str) else "\n".join(b.text for b in request.system)
+    if text := "\n".join(text for text in system_texts(request.system) if text):
         messages.append(ChatMessage("system", text))
     for index, turn in enumerate(request.messages):
         for message in _render_turn(turn, f"messages.{index}", rendering):
