@@ -9,6 +9,7 @@ variable of the environment), never written in the file, and never repeated in a
 
 from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
+from renga.config.canaries import CanarySettings
 from renga.config.files import FileSettings
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.limits import LimitSettings, WhenAway
@@ -35,6 +36,7 @@ __all__ = [
     "VARIABLES",
     "BatchSettings",
     "CacheSettings",
+    "CanarySettings",
     "Config",
     "EngineSettings",
     "FileSettings",

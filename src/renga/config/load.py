@@ -280,6 +280,8 @@ def _check_names(origins: _Origins, config: Config) -> None:
         _check_policy(origins, name, policy, known)
     for target in config.targets:
         _check_target(origins, ("targets", target), target, known)
+    for target in config.canaries:
+        _check_target(origins, ("canaries", target), target, known)
 
 
 def _check_policy(origins: _Origins, name: str, policy: PolicySettings, known: set[str]) -> None:

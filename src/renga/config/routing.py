@@ -59,6 +59,11 @@ class PolicySettings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     curves: Annotated[str | None, Meta(description="File of `renga route curves`, for the logprob check.")] = None
     head: Annotated[str | None, Meta(description="File of a triage head fitted on your own labels.")] = None
+    shadow_share: Annotated[
+        Share, Meta(description="Share of its requests that are also answered by the top tier, in the background.")
+    ] = 0.0
+    shadow_usd_per_day: Annotated[NonNegative, Meta(description="What these second answers may cost.")] = 1.0
+    shadow_concurrent_requests: Annotated[Positive, Meta(description="Such requests watched at the same time.")] = 8
     point_usd: Annotated[
         NonNegative | None,
         Meta(description="What a point of quality is worth to you, a request; needs `head`. Dearer ones stay below."),

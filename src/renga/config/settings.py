@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, inspect
 
 from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
+from renga.config.canaries import CanarySettings
 from renga.config.files import FileSettings
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.kinds import NonNegative
@@ -118,6 +119,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, PriceSettings] = {}
     policies: dict[str, PolicySettings] = {}
+    canaries: dict[str, CanarySettings] = {}
 
 
 SECTIONS: dict[str, type[Struct]] = {
@@ -137,6 +139,7 @@ NAMED_SECTIONS: dict[str, type[Struct]] = {
     "targets": TargetSettings,
     "prices": PriceSettings,
     "policies": PolicySettings,
+    "canaries": CanarySettings,
 }
 """Sections with one table a name, as `[providers.vllm]`. Set in the file only."""
 
