@@ -89,7 +89,7 @@ class Exchange:
         """
         text: bytes = self.scope["query_string"]
         try:
-            return parse_qs(text.decode("ascii"), keep_blank_values=True, max_num_fields=100) if text else {}
+            return parse_qs(text.decode("ascii"), keep_blank_values=True, max_num_fields=128) if text else {}
         except (UnicodeDecodeError, ValueError):
             raise InvalidRequest("The query string cannot be read.") from None
 
