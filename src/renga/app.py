@@ -38,6 +38,7 @@ from renga.providers.openai_compatible import OpenAICompatibleProvider
 from renga.route.outcome_book import OutcomeBook
 from renga.route.router import Router
 from renga.route.tiers import TIERS, Catalog, parse_target
+from renga.store.records import Records
 from renga.store.secrets import StoredSecret
 from renga.store.thread import StoreThread
 
@@ -63,6 +64,12 @@ class App:
     def first_key(self) -> NewKey | None:
         """The key that was made at this start because there was none; known once `wait_store` returned."""
         return self.keys.first_key
+
+    def admin(self) -> Guard:
+        """The application of the administrators' port. Imported late: most servers have none."""
+        from renga.http.admin import ADMIN_ROUTES
+
+        return self.asgi.with_routes(ADMIN_ROUTES)
 
     async def start(self) -> None:
         """Start everything. Returns before providers are ready; `/ready` says when they are."""
@@ -108,7 +115,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     files = open_shelf(config.files, data_dir(config.store) / "files", clock) if config.files.enabled else None
     outcomes = OutcomeBook(clock)
     batches = BatchStorage()
-    jobs = (ledger, keys, signature_secret, outcomes, batches, *((files,) if files else ()))
+    records = Records()
+    jobs = (ledger, keys, signature_secret, records, outcomes, batches, *((files,) if files else ()))
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
@@ -126,6 +134,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
         batches=BatchDesk(batches, clock, config.batches, BatchWorker(answering, batches, config.batches, place)),
         files=files,
         outcomes=outcomes,
+        records=records,
+        organization=config.admin.organization,
     )
     return App(providers, store, keys, parts)
 

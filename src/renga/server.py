@@ -8,18 +8,21 @@ Invariant: the engine's process is started before most of Renga is imported, so 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
-from renga.config import Config, EngineSettings, ServerSettings
+from renga.config import AdminSettings, Config, EngineSettings, ServerSettings
 from renga.errors import ConfigError
 
 if TYPE_CHECKING:
     from renga.meter.keys import NewKey
     from renga.providers.local import StartedEngine
+
+Application: TypeAlias = Callable[..., Awaitable[None]]
 
 _BACKLOG = 2048
 """Connections that may wait to be accepted; what uvicorn uses too."""
@@ -33,6 +36,8 @@ class ServerInfo(Struct, frozen=True):
     """The local model's name; "" where none runs."""
     first_key: NewKey | None
     """The key that was made because there was none yet; its secret is never to be had again."""
+    admin_url: str | None = None
+    """The administrators' port; None where there is none."""
 
 
 def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
@@ -41,22 +46,34 @@ def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
     `announce` is called once the server listens and its keys are loaded.
     Raises: ConfigError if the port is taken or a part cannot be built; what opening the database raised.
     """
-    with bind(config.server) as listener:
+    with ExitStack() as listeners:
+        listener = listeners.enter_context(bind(config.server))
+        admin_listener = None if config.admin.port is None else listeners.enter_context(bind(config.admin))
         engine = _start_engine_early(config.engine)
         from renga.app import build
         from renga.engine.models import name_model
         from renga.http.server import ServerHooks, run_server
 
         app = build(config, create_first_key=True, engine=engine)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        application: Application = app.asgi
+        if admin_listener is not None:
+            from renga.http.doors import Doors
+
+            application = Doors(app.asgi, {admin_listener.getsockname()[1]: app.admin()})
         model = name_model(config.engine.model) if config.engine.enabled else ""
 
         async def listening() -> None:
             await app.wait_store()
-            announce(ServerInfo(url, model, app.first_key))
+            admin_url = None if admin_listener is None else _url(admin_listener)
+            announce(ServerInfo(_url(listener), model, app.first_key, admin_url))
 
-        run_server(app.asgi, listener, config.server, ServerHooks(listening, app.stop))
+        sockets = [listener] if admin_listener is None else [listener, admin_listener]
+        run_server(application, sockets, config.server, ServerHooks(listening, app.stop))
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _start_engine_early(settings: EngineSettings) -> StartedEngine | None:
@@ -68,8 +85,8 @@ def _start_engine_early(settings: EngineSettings) -> StartedEngine | None:
     return start_engine(settings)
 
 
-def bind(settings: ServerSettings) -> socket.socket:
-    """Take the port.
+def bind(settings: ServerSettings | AdminSettings) -> socket.socket:
+    """Take the port of the clients or the administrators.
 
     Raises: ConfigError if it is taken or not ours to take.
     """
@@ -77,12 +94,12 @@ def bind(settings: ServerSettings) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, settings.port or 0))
     except OSError as error:
         listener.close()
         raise ConfigError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-            hint="stop what listens there, or choose another port with --port",
+            hint="stop what listens there, or choose another port: --port, or server.port and admin.port",
         ) from error
     listener.listen(_BACKLOG)
     return listener

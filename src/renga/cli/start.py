@@ -47,6 +47,8 @@ def start(settings: Config) -> None:
 def _announce(info: ServerInfo) -> None:
     """Say that it listens. Plain prints: this is on the way to the first answer."""
     print(f"Renga listens on {info.url} (local model: {info.model or 'none'}). Ctrl-C stops it.")
+    if info.admin_url is not None:
+        print(f"Administrators' port: {info.admin_url}")
     if info.first_key is not None:
         print()
         print(WELCOME.format(secret=info.first_key.secret, url=info.url), end="")

@@ -7,6 +7,7 @@ Invariants: an unknown key is refused with its file and line; nothing is read at
 variable of the environment), never written in the file, and never repeated in an error.
 """
 
+from renga.config.admin import AdminSettings
 from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
 from renga.config.canaries import CanarySettings
@@ -34,6 +35,7 @@ from renga.config.settings import (
 
 __all__ = [
     "VARIABLES",
+    "AdminSettings",
     "BatchSettings",
     "CacheSettings",
     "CanarySettings",

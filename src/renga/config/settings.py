@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, inspect
 
+from renga.config.admin import AdminSettings
 from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
 from renga.config.canaries import CanarySettings
@@ -106,6 +107,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a server is built from."""
 
     server: ServerSettings = ServerSettings()
+    admin: AdminSettings = AdminSettings()
     engine: EngineSettings = EngineSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
@@ -124,6 +126,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 SECTIONS: dict[str, type[Struct]] = {
     "server": ServerSettings,
+    "admin": AdminSettings,
     "engine": EngineSettings,
     "store": StoreSettings,
     "ledger": LedgerSettings,

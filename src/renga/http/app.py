@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Iterable
 
 from renga.errors import (
     ApiError,
@@ -75,10 +76,16 @@ _LINGER_BYTES = 64 * 1024 * 1024
 class Guard:
     """The ASGI application."""
 
-    def __init__(self, parts: HttpParts) -> None:
+    def __init__(
+        self, parts: HttpParts, routes: Iterable[Route] = ROUTES, http_metrics: HttpMetrics | None = None
+    ) -> None:
         self._parts = parts
-        self._metrics = HttpMetrics(parts.metrics)
-        self._routes = RouteTable(ROUTES)
+        self._metrics = http_metrics or HttpMetrics(parts.metrics)
+        self._routes = RouteTable(routes)
+
+    def with_routes(self, routes: Iterable[Route]) -> Guard:
+        """The same for another port: other routes over the same parts, counted together."""
+        return Guard(self._parts, routes, self._metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -18,6 +18,7 @@ from renga.meter.keys import KeyIdentity
 from renga.route.outcome_book import OutcomeBook
 from renga.route.tiers import CatalogEntry
 from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
+from renga.store.records import Records
 from renga.wire.batches import DeletedMessageBatch, MessageBatch, MessageBatchPage
 
 
@@ -96,10 +97,6 @@ class HttpParts(Struct, frozen=True):
     metrics: CollectorRegistry
     startup: Callable[[], Awaitable[None]] = _nothing
     """Awaited before the first request."""
-    records: Records | None = None
-    """The database, for the administrators' port; None where there is none."""
-    organization: str = "Renga"
-    """The installation's name."""
     shutdown: Callable[[], Awaitable[None]] = _nothing
     """Awaited after the last."""
     batches: BatchDesk | None = None
@@ -108,3 +105,7 @@ class HttpParts(Struct, frozen=True):
     """Uploaded files; None where the server keeps none."""
     outcomes: OutcomeBook | None = None
     """Where feedback goes; None where the server takes none."""
+    records: Records | None = None
+    """The database, for the administrators' port; None where there is none."""
+    organization: str = "Renga"
+    """The installation's name."""

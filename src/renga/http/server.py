@@ -11,7 +11,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -56,14 +56,17 @@ def build_server_config(application: Callable[..., Awaitable[None]], settings: S
 
 
 def run_server(
-    application: Callable[..., Awaitable[None]], listener: socket.socket, settings: ServerSettings, hooks: ServerHooks
+    application: Callable[..., Awaitable[None]],
+    listeners: Sequence[socket.socket],
+    settings: ServerSettings,
+    hooks: ServerHooks,
 ) -> None:
-    """Serve on a socket until a signal; running requests get `drain_timeout_s` to end."""
+    """Serve on these sockets until a signal; running requests get `drain_timeout_s` to end."""
     server = _Server(build_server_config(application, settings), hooks.listening)
 
     async def run() -> None:
         try:
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=list(listeners))
         finally:
             await hooks.ended()
 

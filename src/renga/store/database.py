@@ -24,6 +24,7 @@ from renga.store.audit import AuditTable
 from renga.store.errors import DatabaseFailed
 from renga.store.keys import KeyTable
 from renga.store.outcomes import OutcomeTable
+from renga.store.reports import ReportTable
 from renga.store.rows import LedgerRow
 from renga.store.transactions import Transactions, failures
 from renga.store.usage import UsageTable
@@ -43,6 +44,7 @@ class Database(Transactions):
         self.workspaces = WorkspaceTable(self)
         self.audit = AuditTable(self)
         self.usage = UsageTable(self)
+        self.reports = ReportTable(self)
         self.outcomes = OutcomeTable(self)
 
     def close(self) -> None:

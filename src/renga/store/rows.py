@@ -112,7 +112,8 @@ class KeyTerms(Struct, frozen=True, omit_defaults=True):
 
     def allows(self, scope: KeyScope) -> bool:
         """Whether a key with these terms may use routes of a scope."""
-        return scope in (self.scopes or DEFAULT_SCOPES)
+        scopes = self.scopes or DEFAULT_SCOPES
+        return scope in scopes or (scope == "usage" and "admin" in scopes)
 
 
 class KeyRow(Struct, frozen=True):
@@ -181,6 +182,39 @@ class Author(Struct, frozen=True):
     name: str
     """A key's id, `cli:` and a user's name, or `system`."""
     at_us: int
+
+
+ReportDimension: TypeAlias = Literal["api_key_id", "workspace_id", "model", "service_tier", "context_window"]
+
+
+class ReportQuery(Struct, frozen=True):
+    """Which requests to add up in slices of time, and by what."""
+
+    start_us: int
+    """Inclusive; the start of a slice."""
+    end_us: int
+    """Exclusive."""
+    width_us: int
+    by: tuple[ReportDimension, ...] = ()
+    filters: tuple[tuple[ReportDimension, tuple[str, ...]], ...] = ()
+    """Dimensions and the values to keep."""
+
+
+class ReportRow(Struct, frozen=True):
+    """Sums over one group of requests in one slice of time."""
+
+    start_us: int
+    group: tuple[str | None, ...]
+    """The values of `ReportQuery.by`, in its order."""
+    input_tokens: int
+    cache_creation_5m_tokens: int
+    cache_creation_1h_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    cost_nano_usd: int
+    """Of the requests whose price is known."""
+    requests: int
+    unpriced: int
 
 
 class AuditRow(Struct, frozen=True):
