@@ -163,8 +163,16 @@ async def serving(settings: ServerSettings, files: FileShelf | None = None) -> A
     providers = {"local": provider}
     catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
     parts = Parts(providers, Router(catalog, providers), ledger, SystemClock(), files=Inliner(files) if files else None)
-    behind = HttpParts(parts, KnownKeys(), catalog, settings, CollectorRegistry(), hooks.startup, hooks.shutdown)
-    behind = msgspec.structs.replace(behind, files=files)
+    behind = HttpParts(
+        parts,
+        KnownKeys(),
+        catalog,
+        settings,
+        CollectorRegistry(),
+        startup=hooks.startup,
+        shutdown=hooks.shutdown,
+        files=files,
+    )
     config = build_server_config(Guard(behind), settings)
     config.load()
     server = uvicorn.Server(config)
