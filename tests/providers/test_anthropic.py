@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from renga.cache.automatic import AutomaticBreakpoints
 from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded, RateLimited, RengaError
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Call
@@ -332,3 +333,25 @@ async def test_what_models_can_do_is_a_table():
         older = provider.capabilities("claude-haiku-4-5-20251001")
         assert (older.prefill, older.effort, older.max_input_tokens) == (True, False, 200_000)
         assert not provider.capabilities("other-model").effort
+
+
+async def test_breakpoints_are_added_where_they_pay_and_nothing_else_changes() -> None:
+    clock = InstantClock()
+    async with ScriptedUpstream() as upstream:
+        upstream.always("/v1/messages", json_reply(msgspec.json.encode(MESSAGE)))
+        settings = make_settings("anthropic", upstream.url, None)
+        provider = AnthropicProvider("upstream", settings, KEY, clock, AutomaticBreakpoints(clock))
+        await provider.start()
+        try:
+            turn = {"role": "user", "content": "Go on."}
+            body = {**SIMPLE_BODY, "system": "Known. " * 800}
+            for number in range(2):
+                await read(provider, make_call({**body, "messages": [{**turn, "content": str(number)}]}))
+            own = {**body, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+            await read(provider, make_call(own))
+        finally:
+            await provider.stop()
+    first, second, third = [json.loads(request.body) for request in upstream.requests]
+    assert first["system"] == body["system"]
+    assert second["system"] == [{"type": "text", "text": body["system"], "cache_control": {"type": "ephemeral"}}]
+    assert third == {**own, "model": "big-model"}

@@ -10,14 +10,14 @@ Source: public documentation "Prompt caching", section "What invalidates the cac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from renga.wire.billing import strip_billing_line
+from renga.wire.billing import BILLING_LINE, strip_billing_line
 from renga.wire.blocks import InputBlock, SearchResultBlock, TextBlock, ToolResultBlock
 from renga.wire.breakpoints import PromptBlock, walk_blocks
 from renga.wire.request import MessageRequest, Tool
@@ -31,22 +31,31 @@ def chain_prefixes(request: MessageRequest, model: str) -> tuple[bytes, ...]:
 
     Cost: about 2 us a block and 1 ms a megabyte.
     """
+    blocks = list(walk_blocks(request))
+    return link_blocks(request, model, blocks, [render_block(block) for block in blocks])
+
+
+def link_blocks(
+    request: MessageRequest, model: str, blocks: Sequence[PromptBlock], rendered: Sequence[bytes]
+) -> tuple[bytes, ...]:
+    """The same over blocks that were rendered before."""
     digests: list[bytes] = []
     link = blake2b(model.encode(), digest_size=_DIGEST_BYTES).digest()
     in_messages = False
-    for block in walk_blocks(request):
+    for block, data in zip(blocks, rendered, strict=True):
         if block.section == "messages" and not in_messages:
             in_messages = True
             link = _next(link, _encode((request.tool_choice, request.thinking)))
-        link = _next(link, render_block(block))
+        link = _next(link, data)
         digests.append(link)
     return tuple(digests)
 
 
-def render_block(block: PromptBlock) -> bytes:
+def render_block(block: PromptBlock, *, keep_billing: bool = False) -> bytes:
     """A block as the bytes that its digest is made of: without its breakpoint, and without a billing line."""
     value = _plain(block.value)
-    if block.section == "system" and block.outer == 0 and isinstance(value, TextBlock):
+    is_head = block.section == "system" and block.outer == 0
+    if is_head and not keep_billing and isinstance(value, TextBlock) and value.text.startswith(BILLING_LINE):
         value = replace(value, text=strip_billing_line(value.text))
     return _encode((block.section, block.role, value))
 

@@ -2,8 +2,9 @@
 
 Owns: headers, the models' abilities, and turning one HTTP exchange into batches.
 Must never know: how a client is served, or what a request means beyond its model.
-Invariants: of the client's body only `model` is changed; an event's bytes are relayed as they came; the answer ends in
-exactly one terminal event, in an ErrorEvent if the upstream dies; one read of the upstream is one batch.
+Invariants: of the client's body only `model` is changed, and breakpoints may be added where it has none; an event's
+bytes are relayed as they came; the answer ends in exactly one terminal event, in an ErrorEvent if the upstream dies;
+one read of the upstream is one batch.
 
 Source: messages-api notes, sections 1.1, 1.9 and 1.12.
 """
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from renga.cache.automatic import AutomaticBreakpoints
 from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
@@ -27,6 +29,7 @@ from renga.providers.retry import Refusal, RetryPolicy, with_retries
 from renga.wire.blocks import OutputBlock
 from renga.wire.errors import error_event
 from renga.wire.fields import DEMANDING, DEMANDING_PARTS
+from renga.wire.marking import mark_blocks
 from renga.wire.splice import replace_model
 from renga.wire.sse import FrameSplitter
 from renga.wire.stream import Batch, ErrorEvent, Event, Message, Relayed, Whole
@@ -104,7 +107,16 @@ class _ErrorEventLoose(Struct):
 class AnthropicProvider:
     """One upstream that speaks the Messages API."""
 
-    def __init__(self, name: str, settings: ProviderSettings, secret: str | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ProviderSettings,
+        secret: str | None,
+        clock: Clock,
+        breakpoints: AutomaticBreakpoints | None = None,
+    ) -> None:
+        """`breakpoints` are set where a client sets none and they pay; None: never."""
+        self._breakpoints = breakpoints
         self._settings = settings
         self._secret = secret
         self._policy = RetryPolicy(settings.max_retries, clock)
@@ -155,7 +167,7 @@ class AnthropicProvider:
 
     async def send(self, call: Call) -> AsyncIterator[Batch]:
         """Relay one answer. See `Provider.send`."""
-        request = replace_model(call.raw, call.target.model)
+        request = replace_model(self._mark(call), call.target.model)
         headers = self._call_headers(call)
         patience_s = None if call.request.stream else WHOLE_ANSWER_TIMEOUT_S
         fingerprint = self._upstream.fingerprint(call.request)
@@ -179,6 +191,13 @@ class AnthropicProvider:
                     yield batch
         finally:
             relay.close()
+
+    def _mark(self, call: Call) -> bytes:
+        """The client's body, with breakpoints where they pay."""
+        if self._breakpoints is None:
+            return call.raw
+        chosen = self._breakpoints.choose(call.cache_owner, call.request, call.target.model)
+        return mark_blocks(call.raw, chosen) if chosen else call.raw
 
     async def _body(self, response: UpstreamResponse) -> bytes:
         if response.status != 200:
