@@ -16,7 +16,7 @@ from tests.engine.conftest import Running, collect
 
 from renga.engine.client import EngineClient
 from renga.engine.models import Model
-from renga.engine.protocol import Generation, Launch
+from renga.engine.protocol import BACKGROUND, Generation, Launch
 from renga.errors import ApiError, ConfigError, EngineDied, InvalidRequest, Overloaded
 
 PROMPT = list(range(10, 30))
@@ -144,6 +144,19 @@ async def test_lower_priority_numbers_go_first(model: Model) -> None:
 
         await asyncio.gather(*(ask(1) for _ in range(6)), ask(0))
     assert order.index(0) <= 1
+
+
+async def test_a_background_answer_that_made_room_is_the_one_it_would_have_been(model: Model) -> None:
+    """Greedy, so that it can be told; live requests interrupt it again and again."""
+    wanted = Generation(PROMPT, 120, temperature=0, priority=BACKGROUND)
+    async with Running(model, running_max=2, background_max=0) as client:
+        alone = await collect(client, wanted)
+        interrupted = asyncio.create_task(collect(client, wanted))
+        for seed in range(4):
+            answer = await collect(client, Generation([*PROMPT, 40 + seed], 3, seed=seed))
+            assert len(answer.token_ids) <= 3
+            assert not interrupted.done()
+        assert (await interrupted).token_ids == alone.token_ids
 
 
 @pytest.mark.parametrize("grammar", ['root ::= "a', "root ::= nothing", 'rot ::= "a"', ""])

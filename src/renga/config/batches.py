@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from renga.config.kinds import Positive, Share
+from renga.config.kinds import Positive
 
 
 class BatchSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,9 +16,6 @@ class BatchSettings(Struct, frozen=True, forbid_unknown_fields=True):
         True
     )
     max_running: Annotated[Positive, Meta(description="Requests of batches that run at the same time.")] = 16
-    engine_share: Annotated[
-        Share, Meta(description="Part of `engine.max_running` that batches may hold while live requests are there.")
-    ] = 0.125
     max_queued: Annotated[
         Positive, Meta(description="Requests that one key or workspace may have in open batches.")
     ] = 1_000_000

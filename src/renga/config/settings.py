@@ -44,6 +44,9 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[bool, Meta(description="Whether to run a local model at all.")] = True
     model: Annotated[str, Meta(description="`hokku`, a GGUF file, an OpenVINO folder, or a hub id.")] = "hokku"
     max_running: Annotated[int, Meta(description="Requests that generate at the same time.", ge=1, le=256)] = 16
+    max_background: Annotated[
+        int, Meta(description="Of these, requests of batches while live ones are there.", ge=0, le=256)
+    ] = 2
     max_waiting: Annotated[int, Meta(description="Requests that may wait; beyond it clients get 529.", ge=0)] = 256
     cache_bytes: Annotated[int, Meta(description="Memory for key-value blocks.", ge=16 << 20)] = 1 << 30
     threads: Annotated[int, Meta(description="Threads of the engine process; 0 lets it choose.", ge=0)] = 0

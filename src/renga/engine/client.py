@@ -22,6 +22,7 @@ from typing import cast
 import msgspec
 
 from renga.engine.protocol import (
+    LIVE,
     Cancel,
     Command,
     EngineStats,
@@ -171,6 +172,8 @@ class EngineClient:
         self._spawned = spawned
         self._ids = itertools.count(1)
         self._inboxes: dict[int, Mailbox] = {}
+        self._background = 0
+        """How many of them nobody waits for: they take nobody's place in the line."""
         self._child: Child | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -244,9 +247,11 @@ class EngineClient:
         Raises: Overloaded if too many wait; InvalidRequest if prompt or grammar cannot be used; EngineDied if the
                 process was lost.
         """
-        self._refuse_if_full()
+        is_background = generation.priority > LIVE
+        self._refuse_if_full(is_background=is_background)
         request_id = next(self._ids)
         inbox = self._inboxes[request_id] = Mailbox()
+        self._background += is_background
         began_s = asyncio.get_running_loop().time()
         child: Child | None = None
         finished = False
@@ -260,17 +265,19 @@ class EngineClient:
             self._service_s += (asyncio.get_running_loop().time() - began_s - self._service_s) / 16
         finally:
             del self._inboxes[request_id]
+            self._background -= is_background
             if child and not finished:
                 child.send(Cancel(request_id))
 
-    def _refuse_if_full(self) -> None:
-        """Raise `Overloaded` if one more would be too many."""
+    def _refuse_if_full(self, *, is_background: bool) -> None:
+        """Raise `Overloaded` if one more of its kind would be too many."""
         launch = self.launch
-        if len(self._inboxes) < launch.running_max + launch.waiting_max:
+        count = self._background if is_background else len(self._inboxes) - self._background
+        if count < launch.running_max + launch.waiting_max:
             return
-        rounds = math.ceil(len(self._inboxes) / launch.running_max)
+        rounds = math.ceil(count / launch.running_max)
         raise Overloaded(
-            f"{len(self._inboxes)} requests are running or waiting, which is all that the engine takes",
+            f"{count} requests are running or waiting, which is all that the engine takes",
             retry_after_s=max(1.0, round(rounds * self._service_s)),
         )
 

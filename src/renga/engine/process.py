@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from renga.engine.admission import Admission
 from renga.engine.protocol import (
     Cancel,
     Command,
@@ -40,7 +41,6 @@ from renga.engine.protocol import (
     decode_command,
     encode_frame,
 )
-from renga.engine.waiting import WaitingLine
 
 if TYPE_CHECKING:
     from openvino_genai import ContinuousBatchingPipeline, GenerationConfig
@@ -80,13 +80,12 @@ class Running:
 
 
 class Engine:
-    """The pipeline with a bounded number of running requests and a fair line of waiting ones."""
+    """The pipeline with a bounded number of running requests, before which the others wait their turn."""
 
     def __init__(self, pipeline: ContinuousBatchingPipeline, launch: Launch) -> None:
         self._pipeline = pipeline
         self._launch = launch
-        self._generations: dict[int, Generation] = {}
-        self._line = WaitingLine()
+        self._admission = Admission(launch.running_max, launch.background_max)
         self._running: dict[int, Running] = {}
         self._must_flush = False
         self._told = EngineStats()
@@ -94,10 +93,11 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether a step has anything to do."""
-        return bool(self._running) or len(self._line) > 0 or self._must_flush
+        return bool(self._running) or self._admission.waiting > 0 or self._must_flush
 
     def step(self) -> list[Report]:
         """Admit, run the pipeline once, and collect what it made."""
+        self._make_room()
         reports = self._admit()
         started_ns = time.monotonic_ns()
         try:
@@ -116,30 +116,41 @@ class Engine:
                 fault = _find_fault(generation, self._launch)
                 if fault:
                     return [Failed(request_id, "invalid", fault)]
-                self._queue(request_id, generation)
+                self._admission.queue(request_id, generation)
             case Cancel(request_id):
                 self._cancel(request_id)
         return []
 
     def _cancel(self, request_id: int) -> None:
         """Forget a request; the pipeline frees its blocks at the next step, which `busy` makes sure of."""
+        self._admission.end(request_id)
         running = self._running.pop(request_id, None)
         if running:
             running.handle.cancel()
             self._must_flush = True
-        elif self._generations.pop(request_id, None):
-            self._line.remove(request_id)
+
+    def _make_room(self) -> None:
+        """Put background requests back into the line where live ones need their room.
+
+        They go on later from where they were, and their blocks stay in the prefix cache meanwhile. One with a grammar
+        runs on: a grammar cannot be entered midway.
+        """
+        for request_id in self._admission.find_surplus():
+            running = self._running[request_id]
+            if running.generation.grammar is None:
+                del self._running[request_id]
+                running.handle.cancel()
+                self._admission.queue(request_id, running.rest())
 
     def _admit(self) -> list[Report]:
         """Start waiting requests while there is room."""
         failed: list[Report] = []
-        while len(self._line) and len(self._running) < self._launch.running_max:
-            request_id = self._line.take()
-            generation = self._generations.pop(request_id)
+        for waiter in self._admission.take():
             try:
-                self._running[request_id] = self._start(request_id, generation)
+                self._running[waiter.request_id] = self._start(waiter.request_id, waiter.generation)
             except RuntimeError as error:
-                failed.append(Failed(request_id, "invalid", _first_line(error)))
+                self._admission.end(waiter.request_id)
+                failed.append(Failed(waiter.request_id, "invalid", _first_line(error)))
         return failed
 
     def _start(self, request_id: int, generation: Generation) -> Running:
@@ -166,10 +177,10 @@ class Engine:
         running.token_ids += token_ids
         count = len(token_ids)
         if finish is None and running.handle.get_status().name == "IGNORED":
-            del self._running[request_id]
+            self._forget(request_id)
             return [Failed(request_id, "invalid", "the prompt does not fit into the engine's key-value cache")]
         if finish:
-            del self._running[request_id]
+            self._forget(request_id)
             if finish == "stop" and token_ids and token_ids[-1] in running.stop_token_ids:
                 del token_ids[-1], logprobs[-1]
         elif not token_ids:
@@ -194,19 +205,21 @@ class Engine:
         failed: list[Report] = []
         for request_id, running in stopped.items():
             if suspects and running.generation.grammar is None:
-                self._queue(request_id, running.rest())
+                self._admission.queue(request_id, running.rest())
             else:
+                self._admission.end(request_id)
                 reason: Literal["invalid", "internal"] = "invalid" if request_id in suspects else "internal"
                 failed.append(Failed(request_id, reason, _first_line(error)))
         return failed
 
-    def _queue(self, request_id: int, generation: Generation) -> None:
-        self._generations[request_id] = generation
-        self._line.add(request_id, owner=generation.owner, priority=generation.priority)
+    def _forget(self, request_id: int) -> None:
+        """A running request has ended."""
+        del self._running[request_id]
+        self._admission.end(request_id)
 
     def _measure(self, started_ns: int) -> list[Report]:
         """Report the load if the numbers of requests changed."""
-        running, waiting = len(self._running), len(self._line)
+        running, waiting = len(self._running), self._admission.waiting
         if (running, waiting) == (self._told.running, self._told.waiting):
             return []
         metrics = self._pipeline.get_metrics()

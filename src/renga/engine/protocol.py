@@ -13,6 +13,10 @@ import msgspec
 
 Finish = Literal["stop", "length"]
 
+LIVE = 0
+BACKGROUND = 1
+"""Priorities: somebody waits for it, or nobody does."""
+
 
 class Launch(msgspec.Struct, frozen=True):
     """How one engine process is started."""
@@ -29,6 +33,8 @@ class Launch(msgspec.Struct, frozen=True):
     """Prompt and answer together may not be longer."""
     running_max: int = 16
     """Requests decoded at once; the others wait."""
+    background_max: int = 2
+    """Of these, how many background requests may be while live ones are there."""
     waiting_max: int = 256
     """Requests that may wait; one more is refused with `Overloaded`."""
     batched_tokens_max: int = 512
@@ -61,8 +67,8 @@ class Generation(msgspec.Struct, frozen=True):
     """Besides the model's own."""
     owner: str = ""
     """Whose turn it is: waiting requests are admitted round-robin over owners."""
-    priority: int = 0
-    """Lower goes first; within one priority owners take turns."""
+    priority: int = LIVE
+    """Lower goes first; within one priority owners take turns. Above `LIVE` a request makes room for live ones."""
 
 
 class TokenBatch(msgspec.Struct, frozen=True):

@@ -27,6 +27,13 @@ class WaitingLine:
         self._turns.setdefault(priority, {}).setdefault(owner, deque()).append(request_id)
         self._length += 1
 
+    def next_priority(self) -> int:
+        """The priority of whoever's turn it is.
+
+        Raises: ValueError if nobody waits.
+        """
+        return min(self._turns)
+
     def take(self) -> int:
         """Take whoever's turn it is; its owner's next turn comes after everyone else's.
 

@@ -24,7 +24,7 @@ from renga.engine.chat import Prompt
 from renga.engine.client import EngineClient, Spawned, spawn
 from renga.engine.grammar import build_answer_grammar
 from renga.engine.models import Model, load_model
-from renga.engine.protocol import EngineStats, Generation, Launch
+from renga.engine.protocol import BACKGROUND, LIVE, EngineStats, Generation, Launch
 from renga.errors import ApiError, ConfigError, InvalidRequest, RengaError
 from renga.providers.base import Call, Capabilities, Health
 from renga.providers.local.generation import Answering, answer_tokens
@@ -67,6 +67,7 @@ def start_engine(settings: EngineSettings) -> StartedEngine:
     launch = replace(
         model.launch(cache_bytes=settings.cache_bytes, threads=settings.threads),
         running_max=settings.max_running,
+        background_max=settings.max_background,
         waiting_max=settings.max_waiting,
     )
     # the cache may hold less than the model was made for
@@ -192,6 +193,7 @@ class LocalProvider:
             top_k=sampling.top_k if request.top_k is None else request.top_k,
             grammar=prepared.grammar,
             owner=call.owner,
+            priority=BACKGROUND if call.service_tier == "batch" else LIVE,
         )
         self._prefixes.fit(client.launch.cache_blocks, client.deaths)
         claim = await self._prefixes.claim(call.cache_owner, prepared.prompt.token_ids, prepared.marked)

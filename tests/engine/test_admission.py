@@ -1,0 +1,108 @@
+"""Live requests go first, and background ones have what they leave."""
+
+from __future__ import annotations
+
+from renga.engine.admission import QUIET_NS, Admission
+from renga.engine.protocol import BACKGROUND, LIVE, Generation
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = 10 * QUIET_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def generation(priority: int) -> Generation:
+    return Generation([1, 2, 3], 5, priority=priority)
+
+
+def admission(running_max: int = 4, background_max: int = 1) -> tuple[Admission, Clock]:
+    clock = Clock()
+    return Admission(running_max, background_max, clock), clock
+
+
+def queue(line: Admission, ids: range, priority: int) -> None:
+    for request_id in ids:
+        line.queue(request_id, generation(priority))
+
+
+def take_all(line: Admission) -> list[int]:
+    """What starts in as many steps as it takes."""
+    started: list[int] = []
+    while some := line.take():
+        started += [waiter.request_id for waiter in some]
+    return started
+
+
+def test_background_requests_start_one_a_step_and_leave_a_slot_for_the_next_live_one() -> None:
+    line, _ = admission()
+    queue(line, range(10), BACKGROUND)
+    assert [len(line.take()) for _ in range(4)] == [1, 1, 1, 0]
+    line.queue(100, generation(LIVE))
+    assert [waiter.request_id for waiter in line.take()] == [100]
+    assert line.waiting == 7
+
+
+def test_live_requests_go_first_and_start_together() -> None:
+    line, _ = admission()
+    queue(line, range(3), BACKGROUND)
+    queue(line, range(100, 103), LIVE)
+    assert [waiter.request_id for waiter in line.take()] == [100, 101, 102, 0]
+    assert line.take() == []
+
+
+def test_what_runs_in_the_background_makes_room_for_a_live_request() -> None:
+    line, _ = admission()
+    queue(line, range(5), BACKGROUND)
+    assert take_all(line) == [0, 1, 2]
+    assert line.find_surplus() == []
+    line.queue(100, generation(LIVE))
+    assert line.find_surplus() == [2, 1]  # those that started last have the least to lose
+    for request_id in line.find_surplus():
+        line.queue(request_id, generation(BACKGROUND))
+    assert line.find_surplus() == []
+    assert take_all(line) == [100]
+    assert line.waiting == 4
+
+
+def test_the_background_waits_a_moment_after_the_last_live_request() -> None:
+    line, clock = admission()
+    line.queue(100, generation(LIVE))
+    queue(line, range(5), BACKGROUND)
+    assert take_all(line) == [100, 0]
+    line.end(100)
+    assert take_all(line) == []
+    clock.now_ns += QUIET_NS
+    assert take_all(line) == [1, 2]
+
+
+def test_a_share_of_nothing_pauses_the_background() -> None:
+    line, clock = admission(background_max=0)
+    queue(line, range(2), BACKGROUND)
+    line.queue(100, generation(LIVE))
+    assert take_all(line) == [100]
+    line.end(100)
+    clock.now_ns += QUIET_NS
+    assert take_all(line) == [0, 1]
+
+
+def test_one_that_left_is_forgotten() -> None:
+    line, _ = admission()
+    queue(line, range(2), BACKGROUND)
+    assert line.end(1)
+    assert not line.end(1)
+    assert take_all(line) == [0]
+    assert not line.end(0)
+    assert line.waiting == 0
+
+
+def test_a_single_slot_is_given_up() -> None:
+    line, _ = admission(running_max=1, background_max=1)
+    line.queue(0, generation(BACKGROUND))
+    assert take_all(line) == [0]
+    line.queue(100, generation(LIVE))
+    assert line.find_surplus() == [0]
+    line.queue(0, generation(BACKGROUND))
+    assert take_all(line) == [100]
