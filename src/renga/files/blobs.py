@@ -22,7 +22,7 @@ class Blobs(Protocol):
     """A keeper of bytes. Every method blocks, so none is for the event loop's thread; any other may call any."""
 
     def place(self, sha256: bytes, incoming: Path) -> None:
-        """Keep what is in a file of our own; the file is gone afterwards.
+        """Keep what is in a file of our own, which stays as it is and is never written to again.
 
         Raises: OSError; nothing is kept then.
         """
@@ -56,9 +56,13 @@ class DiskBlobs:
 
     def place(self, sha256: bytes, incoming: Path) -> None:
         target = self._path(sha256)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Where the bytes are there already, they are replaced by the same ones, and count as placed now.
-        incoming.replace(target)
+        make_private_folder(target.parent)
+        try:
+            # A second name for bytes that are safe on disk: it is there at once and whole.
+            target.hardlink_to(incoming)
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                os.utime(target)  # the same bytes count as placed now
         for folder in (target.parent, self._folder):
             sync_folder(folder)
 
@@ -82,6 +86,12 @@ class DiskBlobs:
     def _path(self, sha256: bytes) -> Path:
         name = sha256.hex()
         return self._folder / name[:2] / name[2:]
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for our eyes only."""
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

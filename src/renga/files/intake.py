@@ -1,7 +1,8 @@
 """Bytes on their way in: written to a private file as they come, and hashed.
 
 Must never know: where they end up, or who sends them.
-Invariants: no more than `CHUNK_BYTES` and what came last is in memory; a file that is not taken over is removed.
+Invariants: no more than `CHUNK_BYTES` and what came last is in memory; the file is removed at the end: who wants its
+bytes gives them another name first.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from renga.files.blobs import CHUNK_BYTES
+from renga.files.blobs import CHUNK_BYTES, make_private_folder
 from renga.ids import file_id
 
 HEAD_BYTES = 4096
@@ -25,7 +26,7 @@ _ABANDONED_S = 86_400.0
 
 
 class Intake:
-    """One file that is coming in. An asynchronous context, at whose end the file is gone unless it was taken over."""
+    """One file that is coming in. An asynchronous context, at whose end it is gone."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / file_id()
@@ -67,7 +68,7 @@ class Intake:
         return self._hash.digest()
 
     def _create(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.path.parent)
         self._handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
 
     def _flush(self) -> None:

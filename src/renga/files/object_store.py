@@ -40,7 +40,6 @@ class BucketBlobs:
 
         with _failures():
             obstore.put(self._store, _key(sha256), incoming, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
-        incoming.unlink()
 
     def has(self, sha256: bytes) -> bool:
         import obstore

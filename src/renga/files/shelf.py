@@ -42,7 +42,7 @@ _ORPHAN_S = 86_400.0
 _TOMBSTONE_US = 30 * 86_400_000_000
 """How long a deleted file's row stays, to tell an expired file from one that never was."""
 _SWEEP_ROWS = 500
-_PLACE_TRIES = 3
+_PLACE_TRIES = 20
 
 
 class NewFile(Struct, frozen=True):
@@ -258,8 +258,7 @@ class FileShelf:
     def _keep(self, database: Database, row: FileRow, incoming: Path) -> None:
         table = _table()
         for _ in range(_PLACE_TRIES):
-            if incoming.exists():
-                self._blobs.place(row.content_sha256, incoming)
+            self._blobs.place(row.content_sha256, incoming)
             try:
                 table.create_file(database, row, self._quota, lambda: self._blobs.has(row.content_sha256))
             except table.ContentMissing:

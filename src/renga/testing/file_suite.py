@@ -188,15 +188,15 @@ class BlobSuite:
         name, path = self.incoming(tmp_path, content)
         assert not blobs.has(name)
         blobs.place(name, path)
-        assert not path.exists()
+        path.unlink()
         assert blobs.has(name)
         chunks = list(blobs.read(name))
         assert b"".join(chunks) == content
         assert len(chunks) > 1
 
     def test_what_is_placed_twice_is_there_once(self, blobs: Blobs, tmp_path: Path) -> None:
+        name, path = self.incoming(tmp_path, b"the same")
         for _ in range(2):
-            name, path = self.incoming(tmp_path, b"the same")
             blobs.place(name, path)
         assert list(blobs.older_than(time.time() + 60)) == [name]
         assert list(blobs.older_than(time.time() - 3600)) == []

@@ -1,0 +1,84 @@
+"""A shelf on a scratch disk, with a clock that is set by hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from renga.config import FileSettings
+from renga.files import FileShelf
+from renga.files.blobs import DiskBlobs
+from renga.files.kinds import find_mime_type
+from renga.files.shelf import NewFile
+from renga.store.database import Database, open_database
+from renga.store.file_rows import FileOwner, FileRow
+
+ALICE, BOB = FileOwner("key_a"), FileOwner("key_b")
+
+
+class HandClock:
+    """A clock that is set by hand; who sleeps sleeps until told."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        self.sleeping: asyncio.Queue[float] = asyncio.Queue()
+        self.wake = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic_ns(self) -> int:
+        return int(self.time.timestamp() * 1e9)
+
+    def forward(self, **time: float) -> None:
+        self.time += timedelta(**time)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.wake.clear()
+        self.sleeping.put_nowait(delay_s)
+        await self.wake.wait()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
+        yield database
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> DiskBlobs:
+    return DiskBlobs(tmp_path / "files")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, clock: HandClock, database: Database, blobs: DiskBlobs) -> FileShelf:
+    shelf = FileShelf(FileSettings(max_inline_bytes=100_000), tmp_path / "files", blobs, clock)
+    shelf.opened(database)
+    return shelf
+
+
+async def put(shelf: FileShelf, content: bytes, owner: FileOwner = ALICE, name: str = "a", **new: int) -> FileRow:
+    """Upload something."""
+    async with shelf.receive(owner, len(content)) as intake:
+        await intake.write(content)
+        return await shelf.add(owner, intake, NewFile(name, find_mime_type(intake.head, None, name), **new))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[], list[Path]]:
+    """Every file below the shelf's folder."""
+    return lambda: [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+async def sweeping(shelf: FileShelf) -> AsyncIterator[FileShelf]:
+    await shelf.start()
+    yield shelf
+    await shelf.stop()
