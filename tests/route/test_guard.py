@@ -38,7 +38,7 @@ def add(book: OutcomeBook, labels: str, first: int = 0) -> None:
     """k: kept and as good; x: kept and wrong; e: escalated; u: unjudged; f: failed."""
     names = {"k": "kept", "x": "kept", "e": "escalated", "u": "unjudged", "f": "failed"}
     for number, label in enumerate(labels, first):
-        scores = {"haiku": float(label != "x"), "opus": 1.0} if label in "kx" else {}
+        scores = {"haiku": float(label != "x"), "opus": 1.0} if label in "kxe" else {}
         book.add(replace(make_outcome(f"req_{number}", names[label]), scores=scores, small=None, top=None))
 
 

@@ -141,10 +141,10 @@ class FloorGuard:
         watch = self._watches.get(key)
         if watch is None:
             return
-        loss = read_loss(record, watch.promise.small, watch.promise.top)
+        loss = read_loss(record, watch.promise.top)
         if loss is None:
-            watch.unjudged += record.label == "unjudged"
             watch.failed += record.label == "failed"
+            watch.unjudged += record.label != "failed"
         broken = loss is not None and watch.monitor.observe(loss)
         newly = broken and watch.promise.floor_points is not None and watch.broken_us is None
         if newly:
@@ -171,10 +171,15 @@ class FloorGuard:
         return next((each for each in self.readings() if (each.source, each.subject) == (source, subject)), None)
 
 
-def read_loss(record: OutcomeRecord, small: str, top: str) -> float | None:
-    """What the policy lost on a drawn request: nothing where it handed it on; None where nobody could tell."""
+def read_loss(record: OutcomeRecord, top: str) -> float | None:
+    """What the policy lost on a drawn request: nothing where it handed it on; None where nobody could tell.
+
+    What cannot be compared counts for neither side, though it was handed on: among requests that can be, the mean must
+    not be thinned by others.
+    """
+    if top not in record.scores or len(record.scores) < 2:
+        return None
     if record.label == "escalated":
         return 0.0
-    if record.label != "kept" or small not in record.scores or top not in record.scores:
-        return None
-    return record.scores[top] - record.scores[small]
+    lower = min(score for name, score in record.scores.items() if name != top)
+    return record.scores[top] - lower if record.label == "kept" else None

@@ -32,6 +32,8 @@ class OutcomeRecord(Struct, frozen=True):
     """What was known when the request was kept or handed on, under the names of `route/outcomes.py`."""
     propensity: float | None
     """The chance with which the request was drawn; None for feedback, which nobody drew."""
+    second_nano_usd: int | None = 0
+    """What was asked in the background; None: its price is not known. Not part of what the request cost."""
     certificate: str | None = None
     """The seal of the certificate that was in force."""
     small: str | None = None

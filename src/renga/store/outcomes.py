@@ -151,13 +151,17 @@ def _fill_costs(connection: Connection, record: OutcomeRecord) -> OutcomeRecord:
         )
     ).first()
     if found is None or found.cost_nano_usd is None or found.check_cost_nano_usd is None:
-        return msgspec.structs.replace(record, costs_nano_usd={})
+        return record
     small, top = record.small or "", record.top or ""
     costs = dict(record.costs_nano_usd)
     winner, checks = found.cost_nano_usd - found.check_cost_nano_usd, found.check_cost_nano_usd
     if record.label == "escalated":
         tried = [attempt for attempt in found.attempts if attempt.get("role", "answer") == "answer"][:-1]
-        costs[top], costs[small] = winner, sum(attempt.get("cost_nano_usd", 0) or 0 for attempt in tried)
+        costs[top] = winner
+        if not tried and record.check_nano_usd is not None:
+            # The small tier was asked in the background only.
+            return msgspec.structs.replace(record, costs_nano_usd=costs)
+        costs[small] = sum(attempt.get("cost_nano_usd", 0) or 0 for attempt in tried)
         checks -= costs[small]
     else:
         costs[small] = winner

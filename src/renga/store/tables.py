@@ -131,6 +131,7 @@ outcomes = Table(
     Column("scores", JSON, nullable=False),
     Column("costs_nano_usd", JSON, nullable=False),
     Column("check_nano_usd", BigInteger),
+    Column("second_nano_usd", BigInteger),
     Column("evidence", JSON, nullable=False),
     Column("propensity", Float),
     Column("certificate", String),

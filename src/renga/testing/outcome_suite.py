@@ -61,8 +61,8 @@ class OutcomeSuite:
         assert [(row.costs_nano_usd, row.check_nano_usd) for row in read] == [
             ({"haiku": 100, "opus": 4_000}, 50),
             ({"haiku": 100, "opus": 4_000}, 70),
-            ({}, None),
-            ({}, None),
+            ({"opus": 4_000}, None),
+            ({"opus": 4_000}, None),
         ]
         assert replace(make_outcome("req_1"), small=None, top=None, costs_nano_usd={}) == replace(
             read[0], costs_nano_usd={}, check_nano_usd=None

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("scores", sa.JSON(), nullable=False),
         sa.Column("costs_nano_usd", sa.JSON(), nullable=False),
         sa.Column("check_nano_usd", sa.BigInteger()),
+        sa.Column("second_nano_usd", sa.BigInteger()),
         sa.Column("evidence", sa.JSON(), nullable=False),
         sa.Column("propensity", sa.Float()),
         sa.Column("certificate", sa.String()),
