@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from renga.answer import Parts
+from renga.cache.automatic import AutomaticBreakpoints
 from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
 from renga.engine.models import name_model
@@ -33,7 +34,7 @@ from renga.meter.quotas import Quotas
 from renga.meter.spool import Spool
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
-from renga.providers.local import LocalProvider, StartedEngine
+from renga.providers.local import LocalProvider, StartedEngine, build_prefixes
 from renga.providers.openai_compatible import OpenAICompatibleProvider
 from renga.route.outcome_book import OutcomeBook
 from renga.route.router import Router
@@ -120,7 +121,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
-        providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine), **providers}
+        prefixes = build_prefixes(config.cache, clock)
+        providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine, prefixes), **providers}
     local = name_model(config.engine.model) if config.engine.enabled else ""
     catalog = Catalog(plan_tiers(config, local), providers, local)
     answering = Parts(providers, Router(catalog, providers), ledger, clock, files=Inliner(files) if files else None)
@@ -166,13 +168,14 @@ def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock
     Raises: ConfigError if a setting takes a name that is Renga's own, or a key's variable is empty.
     """
     providers: dict[str, Provider] = {}
+    breakpoints = AutomaticBreakpoints(clock) if config.cache.automatic_breakpoints else None
     for name, settings in config.providers.items():
         if name == LOCAL:
             raise ConfigError("providers.local: this name is the local engine's", hint="choose another name")
         secret = os.environ.get(settings.api_key_env, "") if settings.api_key_env else ""
         match settings.kind:
             case "anthropic":
-                providers[name] = AnthropicProvider(name, settings, secret or None, clock)
+                providers[name] = AnthropicProvider(name, settings, secret or None, clock, breakpoints)
             case "openai_compatible":
                 signatures = signature_secret.value
                 providers[name] = OpenAICompatibleProvider(name, settings, secret or None, clock, signatures)
