@@ -54,6 +54,7 @@ _FILTERS: Final[dict[str, ReportDimension]] = {
     "context_window": "context_window",
 }
 _FILTERS_OF_OTHERS: Final = ("account_ids", "service_account_ids", "inference_geos", "speeds")
+_PARAMETERS: Final = frozenset(("starting_at", "ending_at", "bucket_width", "limit", "page", "group_by", "beta"))
 _COST_GROUPS: Final = ("workspace_id", "description", "inference_geo", "speed")
 _DESCRIBED: Final[tuple[ReportDimension, ...]] = ("model", "service_tier", "context_window")
 
@@ -74,7 +75,7 @@ class _Slices(Struct, frozen=True):
 
 async def report_usage(desk: Desk) -> None:
     """Tokens by slice of time and group."""
-    query = desk.exchange.query()
+    query = _read_query(desk, (*_FILTERS, *_FILTERS_OF_OTHERS))
     groups = read_all(query, "group_by")
     for name in groups:
         if name not in (*_USAGE_GROUPS, *_NEVER_KNOWN):
@@ -107,7 +108,7 @@ async def report_usage(desk: Desk) -> None:
 
 async def report_cost(desk: Desk) -> None:
     """Dollars by day and group."""
-    query = desk.exchange.query()
+    query = _read_query(desk, ())
     groups = read_all(query, "group_by")
     for name in groups:
         if name not in _COST_GROUPS:
@@ -155,6 +156,15 @@ def _make_report(slices: _Slices, found: Mapping[int, Sequence[UsageItem | CostI
     )
     following = slices.next_us
     return Report(buckets, following is not None, None if following is None else _encode_page(following))
+
+
+def _read_query(desk: Desk, filters: Sequence[str]) -> dict[str, list[str]]:
+    """Raises: InvalidRequest for a parameter that is none: a report that left it out in silence would be wrong."""
+    query = desk.exchange.query()
+    for name in query:
+        if name.removesuffix("[]") not in _PARAMETERS and name.removesuffix("[]") not in filters:
+            raise InvalidRequest("There is no such parameter.", path=name[:100])
+    return query
 
 
 def _read_slices(desk: Desk, query: dict[str, list[str]], widths: tuple[str, ...]) -> _Slices:
