@@ -15,7 +15,7 @@ CURVES = {"logprob": Platt(10.0, 3.0)}
 
 def test_a_fault_settles_it() -> None:
     verdict = verify(replace(CASE, answer=say("", "max_tokens")), Policy())
-    assert verdict == Verdict(False, 0.0, ("structural:finished: max_tokens",), 0)
+    assert verdict == Verdict(False, 0.0, ("structural:max_tokens",), 0)
 
 
 def test_sure_log_probabilities_need_nothing_more() -> None:
@@ -36,7 +36,7 @@ def test_log_probabilities_without_a_curve_do_not_accept() -> None:
 
 def test_a_second_answer_that_agrees_accepts() -> None:
     verdict = verify(replace(CASE, seconds=(Second(say("The answer is 18."), 70),)), Policy())
-    assert verdict == Verdict(True, 1.0, ("structural:ok", "logprob:none", "agreement:number=1.00"), 70)
+    assert verdict == Verdict(True, 1.0, ("structural:ok", "logprob:none", "agreement:number=1.00"), 70, agreement=1.0)
 
 
 def test_a_second_that_disagrees_is_followed_by_another_only_where_allowed() -> None:
@@ -50,7 +50,7 @@ def test_the_next_second_counts_half_and_its_curve_decides() -> None:
     trusting = Policy(seconds_max=2, curves={"agreement": Isotonic((0.0, 0.5, 1.0), (0.3, 0.92, 0.98))})
     assert verify(case, Policy(seconds_max=2)).confidence == 0.5
     assert verify(case, trusting) == Verdict(
-        True, 0.92, ("structural:ok", "logprob:none", "agreement:number=0.50"), 100
+        True, 0.92, ("structural:ok", "logprob:none", "agreement:number=0.50"), 100, agreement=0.5
     )
 
 

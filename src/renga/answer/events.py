@@ -7,19 +7,17 @@ Must never know: how the answer was chosen.
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import AsyncIterator
 
+from renga.answer.crash import log_crash
 from renga.answer.passage import Passage
 from renga.errors import ApiError, RengaError
 from renga.meter.lease import Outcome
 from renga.meter.limits import LimitState
 from renga.route.plan import Attempt, Plan
 from renga.wire.errors import error_event
-from renga.wire.stream import Batch
-
-_log = logging.getLogger(__name__)
+from renga.wire.fold import Folder
+from renga.wire.stream import Batch, Message
 
 
 class Answer:
@@ -33,6 +31,16 @@ class Answer:
     def plan(self) -> Plan:
         assert self._passage.plan is not None
         return self._passage.plan
+
+    @property
+    def why(self) -> str:
+        """The plan's reasons and what has become of it so far, for the `renga-plan` header."""
+        return self._passage.why
+
+    @property
+    def confidence(self) -> float | None:
+        """That the small tier's answer is good enough, as its check found; None where nothing was checked."""
+        return self._passage.confidence
 
     @property
     def attempt(self) -> Attempt:
@@ -75,6 +83,9 @@ class AnswerEvents:
         self._passage = passage
         self._stream = stream
         self._first: Batch | None = first
+        self._was_held = passage.held is not None
+        self._folder = Folder() if passage.wants_message else None
+        self._is_read = False
 
     def __aiter__(self) -> AnswerEvents:
         return self
@@ -85,7 +96,10 @@ class AnswerEvents:
             self._first = None
         else:
             batch = await self._next()
-        self._passage.tally.watch(batch)
+        if not self._was_held:
+            self._passage.tally.watch(batch)
+            if self._folder is not None:
+                self._fold(batch)
         return batch
 
     async def _next(self) -> Batch:
@@ -94,17 +108,40 @@ class AnswerEvents:
         except StopAsyncIteration:
             if not self._passage.tally.ended:
                 return [error_event(ApiError("The answer broke off before its end."))]
-            await self.aclose()
+            await self._finish()
             raise
         except RengaError as error:
             return [error_event(error)]
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            # the error's own words may quote the prompt
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("request %s: %s mid-stream\n%s", self._passage.ask.request_id, type(error).__name__, where)
+            log_crash(self._passage.ask.request_id, error)
             return [error_event(ApiError("Internal error."))]
+
+    async def _finish(self) -> None:
+        """It was read to its end: what is checked afterwards is checked now, for the client has everything."""
+        self._is_read = True
+        try:
+            message = self._message()
+            if message is not None:
+                await self._passage.examine_afterwards(message)
+        finally:
+            await self.aclose()
+
+    def _fold(self, batch: Batch) -> None:
+        assert self._folder is not None
+        try:
+            for event in batch:
+                self._folder.push(event)
+        except RengaError:
+            # It broke off, or is in no order; the client sees that, and whoever wanted the whole gets none.
+            self._folder = None
+
+    def _message(self) -> Message | None:
+        try:
+            return None if self._folder is None else self._folder.message()
+        except RengaError:
+            return None
 
     async def aclose(self) -> None:
         """Stop the work, if it still runs, and settle. Idempotent."""
@@ -113,4 +150,4 @@ class AnswerEvents:
             if close is not None:
                 await close()
         finally:
-            self._passage.settle(left_early=True)
+            self._passage.settle(left_early=not self._is_read, message=self._message())

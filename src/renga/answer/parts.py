@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from renga.clock import Clock
 from renga.meter.lease import Outcome, Terms
 from renga.meter.ledger import Ledger
 from renga.providers.base import Call, Provider
-from renga.route.plan import Attempt, Plan
+from renga.route.plan import Asker, Attempt, Plan
 from renga.route.router import Router
 from renga.store.file_rows import FileOwner
 from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
@@ -40,6 +41,10 @@ class Ask(Struct, frozen=True):
     """Of its key; None where the key is in none."""
     tiers: tuple[str, ...] = ()
     """That its key may use; empty: all."""
+
+    def renewed(self, request: MessageRequest, raw: bytes) -> Ask:
+        """The same question in other words, and in those alone."""
+        return replace(self, request=request, raw=raw)
 
     def terms(self) -> Terms:
         """What the ledger needs to know before it runs."""
@@ -79,16 +84,20 @@ class Watcher(Protocol):
 class Pass(Protocol):
     """The right to send one attempt."""
 
-    def end(self, failed: bool | None, first_event_us: int | None) -> None:
-        """Exactly once. `failed` None: it was cancelled, which says nothing of the target."""
+    def end(self, failed: bool, first_event_us: int | None, retry_after_s: float | None = None) -> None:
+        """Exactly once. Not failed and without a first event: it was cancelled, which says nothing of the target."""
         ...
 
 
 class HealthGate(Protocol):
     """Which targets may be asked now (`route/health.py`)."""
 
-    def enter(self, target: str) -> Pass | None:
-        """None while the target cools down or has as many requests as it may."""
+    def enter(self, target: str, *, anyway: bool = False) -> Pass | None:
+        """None while the target cools down, unless `anyway`, or has as many requests as it may."""
+        ...
+
+    def refusal(self, target: str) -> str:
+        """Why `enter` gives None, in one word."""
         ...
 
 
@@ -126,6 +135,11 @@ class Parts(Struct, frozen=True):
     health: HealthGate | None = None
     files: FileSource | None = None
     responses: StoredAnswers | None = None
+
+
+def build_asker(ask: Ask) -> Asker:
+    """What of a request's sender decides its plan."""
+    return Asker(ask.key_id, ask.tiers, len(ask.raw))
 
 
 def build_call(ask: Ask, plan: Plan, attempt: Attempt) -> Call:

@@ -1,21 +1,43 @@
-"""One request on its way: its attempts, and its one settling.
+"""One request on its way: its attempts, what its answers were found worth, and its one settling.
 
-Owns: fallback before the first event, the record of every attempt, and that the lease is settled exactly once.
-Must never know: HTTP, SQL, or which kind of provider answers.
+Owns: fallback and escalation before the first event, the record of every trial, and that the lease is settled once.
+Must never know: HTTP, SQL, which kind of provider answers, or what a check looks at (`answer/verifying.py`).
+Invariants: after a rejected answer only a higher tier is asked; an answer with a fault is never sent; whatever was used
+on the way is in the row, whether it was sent or not.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
-from renga.answer.parts import Ask, Parts, build_call
-from renga.errors import ApiError, RengaError
-from renga.meter.lease import AttemptRecord, Lease, Outcome, Status
+from msgspec import Struct
+
+from renga.answer.crash import log_crash
+from renga.answer.parts import Ask, Parts, Pass, Watch, build_call
+from renga.answer.trial import Trial
+from renga.answer.verifying import Examined, Held, examine, hold
+from renga.errors import ApiError, Overloaded, RengaError
+from renga.meter.lease import Lease, Outcome, Status
 from renga.meter.limits import LimitReached
+from renga.route.decision import Settled
 from renga.route.plan import Attempt, Plan
+from renga.route.tiers import TIERS
 from renga.wire.fold import Tally
-from renga.wire.stream import Batch
+from renga.wire.rewrite import add_exchange
+from renga.wire.stream import Batch, Message
+
+_REMARK = "This answer did not pass a check. Answer the request above yourself, without mentioning this."
+"""What a tier is told that sees the answer before it, where the policy shows it."""
+
+
+class _Rejected(Struct, frozen=True):
+    """An answer that was not accepted."""
+
+    attempt: Attempt
+    trial: Trial
+    held: Held
+    examined: Examined
 
 
 class Passage:
@@ -25,54 +47,109 @@ class Passage:
         self.ask = ask
         self.plan: Plan | None = None
         self.attempt: Attempt | None = None
-        self.tally = Tally()
         self.overhead_us = 0
         self.outcome: Outcome | None = None
         self.cost_nano_usd: int | None = None
         self.lease = lease
-        self._parts = parts
-        self._records: list[AttemptRecord] = []
+        self.parts = parts
+        self.trial: Trial | None = None
+        """The one that answers, or the last that was tried."""
+        self.trials: list[Trial] = []
+        self.held: Held | None = None
+        """The answer, where it was whole before it was sent."""
+        self.watches: list[Watch] = []
+        self._notes: list[str] = []
+        self._skipped: list[tuple[str, str]] = []
+        self._examined: Examined | None = None
+        self._checked: str | None = None
         self._first_event_us: int | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """Of the answer."""
+        return _EMPTY if self.trial is None else self.trial.tally
+
+    @property
+    def why(self) -> str:
+        """The plan's reasons, and what became of it."""
+        why = self.plan.why if self.plan else ""
+        return ";".join((why, *self._notes)) if self._notes else why
+
+    @property
+    def confidence(self) -> float | None:
+        """That the answer that was checked is good enough; None where nothing was checked."""
+        return None if self._examined is None else self._examined.confidence
+
+    @property
+    def wants_message(self) -> bool:
+        """Whether somebody waits for the answer as a whole, so that a stream has to be folded in passing."""
+        return self.held is None and (bool(self.watches) or self._checks_afterwards)
+
+    @property
+    def _checks_afterwards(self) -> bool:
+        check = self.attempt.check if self.attempt else None
+        return check is not None and check.optimistic and self._examined is None
+
+    def begin(self, plan: Plan) -> None:
+        """The plan is made; whoever watches may follow it from here."""
+        self.plan = plan
+        for watcher in self.parts.watchers:
+            watch = watcher.begin(self.ask, plan)
+            if watch is not None:
+                self.watches.append(watch)
 
     def elapsed_us(self) -> int:
         """Microseconds since the request arrived."""
-        return (self._parts.clock.monotonic_ns() - self.ask.arrived_ns) // 1000
+        return (self.parts.clock.monotonic_ns() - self.ask.arrived_ns) // 1000
 
     async def open(self) -> tuple[AsyncIterator[Batch], Batch]:
-        """Try the plan's attempts until one brings its first batch.
+        """Try the plan's attempts until one brings its first batch, or where it is checked, an answer that passes.
 
         Raises: the last attempt's RengaError, or the first that no other target could mend.
         """
         assert self.plan is not None
         failure: RengaError | None = None
-        for attempt in self.plan.attempts:
-            self.attempt = attempt
-            self.overhead_us = self.elapsed_us()
-            stream = self._parts.providers[attempt.target.provider].send(build_call(self.ask, self.plan, attempt))
-            try:
-                first = await anext(stream, None)
-                if first is None:
-                    raise ApiError(f"{attempt.target.name} ended its answer before it began")
-            except RengaError as error:
-                self._record(error)
-                failure = error
-                if not error.retryable:
-                    raise
+        rejected: _Rejected | None = None
+        for attempt, permission in self._entering():
+            if rejected is not None and _rank(attempt) <= _rank(rejected.attempt):
+                _leave(permission)
                 continue
-            self._first_event_us = self.elapsed_us()
-            return stream, first
-        raise failure or ApiError("the plan has no attempt")
+            self.attempt = attempt
+            trial = self._send(attempt, permission, rejected)
+            try:
+                if attempt.check is None or attempt.check.optimistic:
+                    first = await trial.open()
+                    self._win(attempt, trial)
+                    return trial.stream, first
+                held = hold(await trial.collect())
+            except RengaError as error:
+                failure = error
+                if not error.retryable and self._is_final(attempt):
+                    break
+                continue
+            examined = await examine(self, attempt, held)
+            self._note(attempt, examined)
+            if examined.accept:
+                self._win(attempt, trial, held)
+                return held.replay()
+            rejected = _Rejected(attempt, trial, held, examined)
+        if rejected is not None and not rejected.examined.has_fault and self.plan.last_resort:
+            self._notes.append("last_resort")
+            self._win(rejected.attempt, rejected.trial, rejected.held)
+            return rejected.held.replay()
+        raise failure or Overloaded("Every target for this model is busy.", hint="send the request again")
 
-    def _record(self, error: RengaError | None) -> None:
-        """Note how the attempt in hand ended."""
+    async def examine_afterwards(self, message: Message) -> None:
+        """Check an answer that has been sent already: what is found is recorded, and steers the next turn."""
         assert self.attempt is not None
-        duration_us = self.elapsed_us() - self.overhead_us
-        self._records.append(AttemptRecord(self.attempt.target.name, error.type if error else None, duration_us))
+        if self._checks_afterwards:
+            examined = await examine(self, self.attempt, Held((), message, self.tally.evidence))
+            self._note(self.attempt, examined, sent=True)
 
     def settle_failure(self, error: BaseException) -> None:
         """Settle a request that brought nothing. One that a limit kept out leaves no row."""
         if isinstance(error, LimitReached):
-            self._parts.ledger.drop(self.lease)
+            self.parts.ledger.drop(self.lease)
         elif isinstance(error, RengaError):
             self._settle("failed", error.type)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
@@ -80,32 +157,156 @@ class Passage:
         else:
             self._settle("failed", "api_error")
 
-    def settle(self, *, left_early: bool) -> None:
+    def settle(self, *, left_early: bool, message: Message | None = None) -> None:
         """Settle a request whose stream has ended, or whose client has gone."""
         if self.outcome is not None:
             return
-        error = self.tally.error
-        status: Status = (
-            "partial" if error else "succeeded" if self.tally.ended else "canceled" if left_early else "partial"
-        )
-        self._record(error)
-        self._settle(status, error.type if error else None)
-
-    def _settle(self, status: Status, error_type: str | None) -> None:
         tally = self.tally
+        error = tally.error
+        whole = tally.ended and error is None and not (left_early and self.held is not None)
+        status: Status = "succeeded" if whole else "canceled" if left_early and error is None else "partial"
+        if self.trial is not None:
+            self.trial.end(error if tally.ended else asyncio.CancelledError() if left_early else ApiError(""))
+        self._settle(status, error.type if error else None, message)
+
+    def _entering(self) -> Iterator[tuple[Attempt, Pass | None]]:
+        """The attempts whose targets may be asked now; then, for want of another, those that are cooling down."""
+        assert self.plan is not None
+        health = self.parts.health
+        if health is None:
+            for attempt in self.plan.attempts:
+                yield attempt, None
+            return
+        cooling: list[Attempt] = []
+        for attempt in self.plan.attempts:
+            permission = health.enter(attempt.target.name)
+            if permission is None:
+                self._skipped.append((attempt.target.name, health.refusal(attempt.target.name)))
+                cooling.append(attempt)
+            else:
+                yield attempt, permission
+        for attempt in cooling:
+            permission = health.enter(attempt.target.name, anyway=True)
+            if permission is not None:
+                yield attempt, permission
+
+    def _send(self, attempt: Attempt, permission: Pass | None, rejected: _Rejected | None) -> Trial:
+        assert self.plan is not None
+        ask = self.ask
+        if rejected is not None and rejected.attempt.check is not None and rejected.attempt.check.shows_failed_answer:
+            text = rejected.held.text
+            if text:
+                request, raw = add_exchange(ask.request, ask.raw, text, _REMARK)
+                ask = ask.renewed(request, raw)
+        self.overhead_us = self.elapsed_us()
+        self.trial = Trial(self.parts, build_call(ask, self.plan, attempt), "answer", permission)
+        self.trials.append(self.trial)
+        return self.trial
+
+    def _is_final(self, attempt: Attempt) -> bool:
+        """Whether no other target could mend what this one refused: a tier above may take what is too long below."""
+        assert self.plan is not None
+        return self.plan.policy is None or all(_rank(other) <= _rank(attempt) for other in self.plan.attempts)
+
+    def _win(self, attempt: Attempt, trial: Trial, held: Held | None = None) -> None:
+        self.attempt, self.trial, self.held = attempt, trial, held
+        self._first_event_us = self.elapsed_us()
+
+    def _note(self, attempt: Attempt, examined: Examined, *, sent: bool = False) -> None:
+        """What a check found, in the words of `why`."""
+        if self._examined is None:
+            self._examined, self._checked = examined, attempt.target.name
+        self._notes.append(f"check:{','.join(examined.reasons)}")
+        ending = "kept" if examined.accept else f"escalated:{examined.reasons[-1] if examined.reasons else 'none'}"
+        self._notes.append(f"sent:{ending}" if sent else ending)
+
+    def _settle(self, status: Status, error_type: str | None, message: Message | None = None) -> None:
+        plan, trial, tally, examined = self.plan, self.trial, self.tally, self._examined
+        if trial is not None and status == "canceled":
+            trial.end(asyncio.CancelledError())
+        attempt = self.attempt
+        kept, because = self._judge_outcome(status)
         self.outcome = Outcome(
             status=status,
-            target=self.attempt.target.name if self.attempt else None,
-            tier=self.attempt.tier if self.attempt else None,
-            why=self.plan.why if self.plan else "",
-            attempts=tuple(self._records),
-            usage=tally.usage,
-            stop_reason=tally.stop_reason,
+            target=attempt.target.name if attempt else None,
+            tier=attempt.tier if attempt else None,
+            why=self.why,
+            attempts=tuple([each.record() for each in self.trials]),
+            usage=tally.usage if status != "failed" else None,
+            stop_reason=tally.stop_reason if status != "failed" else None,
             error_type=error_type,
             overhead_us=self.overhead_us,
             first_event_us=self._first_event_us,
             total_us=self.elapsed_us(),
-            mean_logprob=tally.evidence.mean_logprob if tally.evidence else None,
+            mean_logprob=_mean_logprob(tally, examined),
+            winner=self.trials.index(trial) if trial is not None and status != "failed" else None,
+            policy=plan.policy if plan else None,
+            triage_score=plan.triage_score if plan else None,
+            confidence=self.confidence,
+            kept=kept,
+            escalated_because=because,
+            agreement=examined.agreement if examined else None,
             message_id=tally.message_id,
         )
-        self.cost_nano_usd = self._parts.ledger.settle(self.lease, self.outcome)
+        self.cost_nano_usd = self.parts.ledger.settle(self.lease, self.outcome)
+        self._tell(status, message)
+
+    def _judge_outcome(self, status: Status) -> tuple[bool | None, str | None]:
+        """Whether the small tier's answer was kept, and if not, why."""
+        plan, attempt = self.plan, self.attempt
+        if plan is None or plan.policy is None or attempt is None or status == "failed":
+            return None, None
+        if self._examined is not None:
+            return self._examined.accept, None if self._examined.accept else self._examined.reasons[-1]
+        if self._first_event_us is None:
+            return None, None
+        if attempt.tier == plan.small:
+            return True, None
+        failed = next((each for each in self.trials if each is not self.trial), None)
+        return False, f"failed:{failed.record().error_type}" if failed is not None else plan.why.rpartition(";")[2]
+
+    def _tell(self, status: Status, message: Message | None) -> None:
+        """Tell the router and whoever watches how it ended."""
+        plan, attempt, outcome = self.plan, self.attempt, self.outcome
+        assert outcome is not None
+        if plan is not None and plan.policy is not None:
+            answered = attempt if status in ("succeeded", "partial") else None
+            self.parts.router.settled(
+                plan,
+                Settled(
+                    answered.target.name if answered else None,
+                    answered.tier if answered else None,
+                    outcome.usage,
+                    self._checked,
+                    self._examined.accept if self._examined else None,
+                    "sent" if any(note.startswith("sent:") for note in self._notes) else "held",
+                    status == "succeeded",
+                ),
+            )
+        if self.held is not None:
+            message = self.held.message
+        for watch in self.watches:
+            try:
+                watch.ended(outcome, message if status == "succeeded" else None)
+            except Exception as error:
+                log_crash(self.ask.request_id, error)
+
+
+def _rank(attempt: Attempt) -> int:
+    return TIERS.index(attempt.tier) if attempt.tier is not None else 0
+
+
+def _leave(permission: Pass | None) -> None:
+    """Give back a pass that was not used."""
+    if permission is not None:
+        permission.end(False, None)
+
+
+def _mean_logprob(tally: Tally, examined: Examined | None) -> float | None:
+    """Of the answer, or where it has none, of the one that was checked before it."""
+    if tally.evidence is not None:
+        return tally.evidence.mean_logprob
+    return None if examined is None else examined.mean_logprob
+
+
+_EMPTY = Tally()

@@ -9,9 +9,10 @@ closes `Answer.events`, which closes the provider's stream and settles what was 
 from __future__ import annotations
 
 from renga.answer.events import Answer
-from renga.answer.parts import Ask, Parts, build_call
+from renga.answer.parts import Ask, Parts, build_asker, build_call
 from renga.answer.passage import Passage
 from renga.errors import RengaError
+from renga.store.file_rows import FileOwner
 
 
 async def answer(ask: Ask, parts: Parts) -> Answer:
@@ -22,9 +23,14 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
     lease = parts.ledger.reserve(ask.terms())
     passage = Passage(ask, lease, parts)
     try:
-        passage.plan = parts.router.plan(ask.request)
+        if parts.files is not None:
+            owner = FileOwner(ask.key_id, ask.workspace_id)
+            passage.ask = ask = ask.renewed(*await parts.files.resolve(ask.request, ask.raw, owner))
+        plan = parts.router.plan(ask.request, build_asker(ask))
+        passage.begin(plan)
         if lease.hold is not None:
-            waiting = parts.ledger.hold_price(lease, [attempt.target.name for attempt in passage.plan.attempts])
+            targets = [attempt.target.name for attempt in plan.attempts]
+            waiting = parts.ledger.hold_price(lease, targets, plan.beside)
             if waiting is not None:
                 # Limits that servers share are taken here, all of them in one round trip.
                 await waiting
@@ -40,7 +46,10 @@ async def count_tokens(ask: Ask, parts: Parts) -> int:
 
     Raises: RengaError when no target could.
     """
-    plan = parts.router.plan(ask.request)
+    if parts.files is not None:
+        owner = FileOwner(ask.key_id, ask.workspace_id)
+        ask = ask.renewed(*await parts.files.resolve(ask.request, ask.raw, owner))
+    plan = parts.router.plan(ask.request, build_asker(ask))
     for attempt in plan.attempts[:-1]:
         try:
             return await parts.providers[attempt.target.provider].count_tokens(build_call(ask, plan, attempt))

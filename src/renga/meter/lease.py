@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from renga.meter.account import Hold
+from renga.meter.shared_hold import SharedHold
 from renga.wire.request import ServiceTier
 from renga.wire.stream import Usage
 
@@ -40,7 +41,7 @@ class Lease(Struct, frozen=True, eq=False):
 
     terms: Terms
     reserved_monotonic_ns: int
-    hold: Hold | None = None
+    hold: Hold | SharedHold | None = None
     """What it took of its key's limits; None where the key has none."""
 
 
@@ -75,8 +76,8 @@ class Outcome(Struct, frozen=True):
     first_event_us: int | None
     total_us: int
     mean_logprob: float | None = None
-    winner: int = -1
-    """Which of the attempts `usage` belongs to; the others carry their own."""
+    winner: int | None = -1
+    """Which of the attempts `usage` belongs to; the others carry their own. None: it belongs to none."""
     policy: str | None = None
     """The routing policy that decided; None where the client chose a tier or a target itself."""
     triage_score: float | None = None

@@ -246,7 +246,8 @@ class Ledger:
         """What was paid beside the answer (None: not known), and every attempt with its part."""
         others: int | None = 0
         rows: list[AttemptRow] = []
-        winner = outcome.winner % len(outcome.attempts) if outcome.attempts else 0
+        count = len(outcome.attempts)
+        winner = None if outcome.winner is None or not count else outcome.winner % count
         for index, record in enumerate(outcome.attempts):
             tokens, cost = answer.tokens, answer.cost_nano_usd
             if index != winner:

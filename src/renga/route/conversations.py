@@ -66,9 +66,9 @@ class Conversations:
         """What happened in it before."""
         return self._histories.get(conversation, NEW_CONVERSATION)
 
-    def remember(self, conversation: str, tier_rank: int, *, rejected: bool) -> None:
-        """A turn was answered at a tier; `rejected`: after an answer of a lower one had not been accepted."""
-        escalations = self.history(conversation).escalations + rejected
+    def remember(self, conversation: str, tier_rank: int, escalations: int = 0) -> None:
+        """A turn was answered at a tier, after so many answers that were not accepted."""
+        escalations += self.history(conversation).escalations
         self._histories[conversation] = History(tier_rank, escalations)
         self._histories.move_to_end(conversation)
         if len(self._histories) > self._max:

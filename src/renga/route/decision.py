@@ -10,7 +10,7 @@ the plan unless the policy says `fall_back = false`, so that a target that is do
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from renga.providers.base import Target, Tier
 from renga.route.conversations import Conversations, identify
 from renga.route.economy import Rung, worth_escalating
+from renga.route.history import ESCALATIONS_MAX
 from renga.route.ladder import Climb, Ladders, Size, read_size
 from renga.route.plan import Asker, Attempt, Plan, Verification
 from renga.route.policies import Policies, Policy
@@ -52,6 +53,8 @@ class Settled(Struct, frozen=True):
     """The first target whose answer was checked."""
     accepted: bool | None
     """Whether that answer passed; None where nothing was checked."""
+    checked_when: Literal["held", "sent"]
+    """Before the client saw it, or afterwards."""
     whole: bool
     """The answer came to its end."""
 
@@ -98,6 +101,7 @@ class Decider:
             ";".join((f"policy:{name}", *notes)),
             "",
             name,
+            policy.settings.small,
             triage.score,
             conversation,
             None if climb is None else climb.cost_nano_usd,
@@ -114,7 +118,9 @@ class Decider:
         if settled.target is None:
             return
         rank = TIERS.index(settled.tier) if settled.tier is not None else 0
-        self._conversations.remember(plan.conversation, rank, rejected=settled.accepted is False)
+        # What the client has got already is not mended, so the next turn goes up.
+        worth = 1 if settled.checked_when == "held" else ESCALATIONS_MAX
+        self._conversations.remember(plan.conversation, rank, worth if settled.accepted is False else 0)
         usage = settled.usage
         if usage is None:
             return

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+ESCALATIONS_MAX = 2
+"""After so many answers of this conversation were not accepted, haiku is not asked again: each try costs its tokens,
+its time, and nobody has shown that the third is better."""
+
 
 class History(Struct, frozen=True):
     """What the router remembers of the conversation."""

@@ -59,6 +59,8 @@ class Plan(Struct, frozen=True):
     """What the client finds in `message.model`; "" for the name of whichever target answers."""
     policy: str | None = None
     """None where the client chose a tier or a target itself."""
+    small: Tier | None = None
+    """The tier whose answers are kept or not."""
     triage_score: float | None = None
     conversation: str = ""
     """Known where a policy decides."""

@@ -82,19 +82,18 @@ class Router:
             self._check_target(named.target, asker)
             return [Attempt(named.target, None)]
         tiers: Sequence[Tier] = TIERS if named.tier is None or named.policy is not None else (named.tier,)
-        allowed: Sequence[Tier] = tiers if not asker.tiers else [tier for tier in tiers if tier in asker.tiers]
-        if not allowed:
-            raise PermissionDenied(
-                f"This key may not use {named.echo_model}.", hint=f"it may use {', '.join(asker.tiers)}"
-            )
         found: list[Attempt] = []
-        for tier in allowed:
+        for tier in tiers:
             # The id that was asked for is one model of one tier; the others answer with their newest.
             asked: str = named.echo_model if named.policy is None or tier == named.tier else tier
             targets = self._catalog.tier_targets(tier, asked)
             if self._order is not None and len(targets) > 1:
                 targets = self._order.arrange(tier, targets, asker.key_id)
             found += [Attempt(target, tier) for target in targets]
+        if asker.tiers and found:
+            found = [attempt for attempt in found if attempt.tier in asker.tiers]
+            if not found:
+                raise _forbidden(named.echo_model, asker)
         return found
 
     def _check_target(self, target: Target, asker: Asker) -> None:
@@ -103,7 +102,7 @@ class Router:
             return
         allowed: list[Tier] = [tier for tier in TIERS if tier in asker.tiers]
         if not any(target in self._catalog.tier_targets(tier, tier) for tier in allowed):
-            raise PermissionDenied(f"This key may not use {target.name}.", hint=f"it may use {', '.join(asker.tiers)}")
+            raise _forbidden(target.name, asker)
 
     def _fitting(self, request: MessageRequest, candidates: Sequence[Attempt]) -> list[Attempt]:
         fitting: list[Attempt] = []
@@ -133,6 +132,10 @@ class Router:
     def _ready_first(self, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
         """Targets that cannot take work now go last: they are tried only when everything else failed."""
         return tuple(sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready))
+
+
+def _forbidden(name: str, asker: Asker) -> PermissionDenied:
+    return PermissionDenied(f"This key may not use {name}.", hint=f"it may use {', '.join(asker.tiers)}")
 
 
 def _why(named: Named) -> str:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from renga.route.features import read_request
 from renga.route.head import Head, decode_head
-from renga.route.history import NEW_CONVERSATION, History
+from renga.route.history import ESCALATIONS_MAX, NEW_CONVERSATION, History
 from renga.wire.request import MessageRequest
 
 PRIOR_FILE = "triage/prior.npz"
@@ -53,9 +53,6 @@ class Triage(Struct, frozen=True):
 
 
 UNPROVEN = Thresholds()
-ESCALATIONS_MAX = 2
-"""After so many answers of this conversation were not accepted, haiku is not asked again: each try costs its tokens,
-its time, and nobody has shown that the third is better."""
 
 
 def load_prior() -> Head:

@@ -66,6 +66,12 @@ def find_fault(request: MessageRequest, message: Message) -> str | None:
     return None
 
 
+def fault_code(fault: str) -> str:
+    """A fault without what it quotes of the answer, for ledgers and headers: `max_tokens`, `follows_schema`."""
+    name, _, detail = fault.partition(": ")
+    return detail if name == "finished" else name
+
+
 def _finished(request: MessageRequest, message: Message) -> str | None:
     if message.stop_reason in ("max_tokens", "model_context_window_exceeded", "refusal"):
         return message.stop_reason

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from renga.route.agreement import Kind, agree
 from renga.route.calibration import Curve
-from renga.route.structure import answer_text, find_fault
+from renga.route.structure import answer_text, fault_code, find_fault
 from renga.wire.blocks import ToolUseBlock
 from renga.wire.request import MessageRequest
 from renga.wire.stream import Evidence, Message
@@ -99,11 +99,13 @@ class Verdict(Struct, frozen=True):
     accept: bool
     confidence: float
     reasons: tuple[str, ...]
-    """Machine-readable, in order, as `structural:ok`, `agreement:number=1.00`."""
+    """Machine-readable, in order, as `structural:ok`, `agreement:number=1.00`; without a word of the answer."""
     cost_nano_usd: int | None
     """Of the checks so far; None where a price is not known."""
     needs: Needed | None = None
     """What would settle it; None: it is settled. Until then `accept` is False."""
+    agreement: float | None = None
+    """The mean share of agreement with the second answers; None where none were compared."""
 
 
 class _Finding(Struct, frozen=True):
@@ -113,6 +115,7 @@ class _Finding(Struct, frozen=True):
     confidence: float | None = None
     settled: bool = False
     needs: Needed | None = None
+    agreement: float | None = None
 
 
 def verify(case: Case, policy: Policy) -> Verdict:
@@ -121,24 +124,26 @@ def verify(case: Case, policy: Policy) -> Verdict:
     Cost: structural checks are linear in the answer; no I/O.
     """
     confidence = 0.0
+    agreement: float | None = None
     reasons: list[str] = []
     for name, run in CHECKS:
         if name not in policy.checks:
             continue
         finding = run(case, policy)
         if finding.needs is not None:
-            return Verdict(False, confidence, tuple(reasons), _cost(case), finding.needs)
+            return Verdict(False, confidence, tuple(reasons), _cost(case), finding.needs, agreement)
         reasons.append(finding.reason)
+        agreement = finding.agreement if finding.agreement is not None else agreement
         confidence = confidence if finding.confidence is None else finding.confidence
         if finding.settled:
             break
-    return Verdict(confidence >= policy.accept_from, confidence, tuple(reasons), _cost(case))
+    return Verdict(confidence >= policy.accept_from, confidence, tuple(reasons), _cost(case), agreement=agreement)
 
 
 def _structural(case: Case, policy: Policy) -> _Finding:
     fault = find_fault(case.request, case.answer)
     if fault is not None:
-        return _Finding(f"structural:{fault}", 0.0, settled=True)
+        return _Finding(f"structural:{fault_code(fault)}", 0.0, settled=True)
     curve = policy.curves.get("structural")
     return _Finding("structural:ok", None if curve is None else curve.probability(1.0))
 
@@ -164,7 +169,8 @@ def _agreement(case: Case, policy: Policy) -> _Finding:
     confidence = curve.probability(share) if curve is not None else share
     if confidence < policy.accept_from and found[-1].share < AGREES_FROM and len(found) < policy.seconds_max:
         return _Finding("", needs="second")
-    return _Finding(f"agreement:{found[0].kind}={share:.2f}", confidence, confidence >= policy.accept_from)
+    reason = f"agreement:{found[0].kind}={share:.2f}"
+    return _Finding(reason, confidence, confidence >= policy.accept_from, agreement=share)
 
 
 def _judge(case: Case, policy: Policy) -> _Finding:
