@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("renga.batches")
 _T = TypeVar("_T")
 
+_OPEN_WAIT_S = 10.0
+"""How long the first requests of a process wait for the store thread to open the database."""
+
 
 class BatchStorage:
     """Batches in the database. A job of the store thread, which opens it; used from one event loop."""
@@ -48,9 +51,13 @@ class BatchStorage:
 
         Raises: ApiError where the database cannot be reached; it is in the log why.
         """
+        try:
+            async with asyncio.timeout(_OPEN_WAIT_S):
+                await self._opened.wait()
+        except TimeoutError:
+            raise _unreachable() from None
         table = self._table
-        if table is None:
-            raise _unreachable()
+        assert table is not None  # it is there when `_opened` is set
         try:
             return await asyncio.to_thread(work, table)
         except DatabaseFailed as error:

@@ -41,6 +41,8 @@ class ServedSettings(Struct, frozen=True):
     config: str = ""
     """renga.toml, without `server.port` and `[store]`, which are set here. May have a `[server]` table as its first."""
     secret: str = "sk-renga-known-beforehand"  # noqa: S105 - works on loopback, in a scratch database
+    store_url: str = ""
+    """Its database; empty: SQLite in its folder. Several servers may share one."""
     ready_limit_s: float = 60.0
     """How long until `/ready` says yes. The first start with a model converts it."""
 
@@ -52,6 +54,7 @@ class Served(Struct, frozen=True):
     secret: str
     folder: Path
     process: subprocess.Popen[bytes]
+    store_url: str = ""
 
     @property
     def url(self) -> str:
@@ -63,7 +66,7 @@ class Served(Struct, frozen=True):
 
     def open_database(self) -> Database:
         """Its database, beside the server that writes it."""
-        return open_database(_database_url(self.folder))
+        return open_database(self.store_url or _database_url(self.folder))
 
     def get(self, path: str) -> tuple[int, bytes]:
         """One GET with the key: status and body. OSError where nothing listens."""
@@ -123,9 +126,9 @@ def served(settings: ServedSettings) -> Generator[Served]:
         folder = Path(scratch)
         port = _free_port()
         config = folder / "renga.toml"
-        config.write_text(_render_config(settings.config, port, folder))
-        write_known_key(folder, settings.secret)
-        server = Served(port, settings.secret, folder, _spawn(folder, config))
+        config.write_text(_render_config(settings, port, folder))
+        write_known_key(folder, settings.secret, settings.store_url)
+        server = Served(port, settings.secret, folder, _spawn(folder, config), settings.store_url)
         try:
             server.wait_ready(settings.ready_limit_s)
             yield server
@@ -152,11 +155,16 @@ def respawned(server: Served) -> Generator[Served]:
             _kill_group(again.process.pid)
 
 
-def write_known_key(data_dir: Path, secret: str) -> None:
-    """Store a key whose secret is chosen by the caller, in the database of a data folder. Makes the database."""
-    row = KeyRow(ids.key_id(), "known", digest_secret(secret), secret[-4:], time.time_ns() // 1000)
-    with open_database(_database_url(data_dir)) as database:
-        database.keys.create(row)
+def write_known_key(data_dir: Path, secret: str, store_url: str = "") -> None:
+    """Store a key whose secret is chosen by the caller, in the database of a data folder. Makes the database.
+
+    Where several servers share a database, the first one's key is everyone's.
+    """
+    digest = digest_secret(secret)
+    row = KeyRow(ids.key_id(), "known", digest, secret[-4:], time.time_ns() // 1000)
+    with open_database(store_url or _database_url(data_dir)) as database:
+        if not any(each.secret_sha256 == digest for each in database.keys.read()):
+            database.keys.create(row)
 
 
 def _spawn(folder: Path, config: Path) -> subprocess.Popen[bytes]:
@@ -174,9 +182,11 @@ def _spawn(folder: Path, config: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _render_config(config: str, port: int, folder: Path) -> str:
+def _render_config(settings: ServedSettings, port: int, folder: Path) -> str:
     """Its `[server]` table goes on from here, as TOML has each table once."""
-    return f'[store]\ndata_dir = "{folder}"\n\n[server]\nport = {port}\n' + config.removeprefix("[server]\n")
+    url = f'url = "{settings.store_url}"\n' if settings.store_url else ""
+    store = f'[store]\ndata_dir = "{folder}"\n{url}\n'
+    return f"{store}[server]\nport = {port}\n" + settings.config.removeprefix("[server]\n")
 
 
 def _database_url(folder: Path) -> str:
