@@ -9,7 +9,7 @@ from msgspec import Struct
 from renga.meter.account import Hold
 from renga.meter.shared_hold import SharedHold
 from renga.wire.request import ServiceTier
-from renga.wire.stream import Usage
+from renga.wire.stream import Message, Usage
 
 Status: TypeAlias = Literal["succeeded", "partial", "failed", "canceled"]
 """partial: an upstream died after the first event. canceled: the client left. Both are billed for what was used."""
@@ -93,3 +93,5 @@ class Outcome(Struct, frozen=True):
     """The share of agreement with second answers; None where there were none."""
     message_id: str | None = None
     """As the client got it; None where nothing came."""
+    rejected: Message | None = None
+    """The answer that was not accepted, where another took its place: to be compared with it, and never stored."""
