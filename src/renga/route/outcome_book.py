@@ -59,13 +59,17 @@ class OutcomeBook:
 
     def __init__(self, clock: Clock, readers: Sequence[Reader] = ()) -> None:
         self._clock = clock
-        self._readers = readers
+        self._readers = list(readers)
         self._rows: deque[OutcomeRecord] = deque()
         self._feedback: deque[_Asked] = deque()
         self._restored = False
         self._read_to = 0
         self.lost_rows = 0
         """Rows that were given up since the start."""
+
+    def attach(self, reader: Reader) -> None:
+        """Tell this reader of labels too. Before the store thread starts."""
+        self._readers.append(reader)
 
     def add(self, record: OutcomeRecord) -> None:
         """Write a row, soon. From the event loop."""
