@@ -17,7 +17,9 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from renga.answer import Parts
+from renga.answer.pricing import PriceRows
 from renga.cache.automatic import AutomaticBreakpoints
+from renga.cache.response import ResponseCache
 from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
 from renga.engine.models import name_model
@@ -26,6 +28,7 @@ from renga.files import open_shelf
 from renga.files.inline import Inliner
 from renga.http.app import Guard, HttpParts
 from renga.jobs import BatchDesk, BatchStorage, BatchWorker, place_of
+from renga.meter.discounts import DiscountBook
 from renga.meter.keys import KeyRing, NewKey
 from renga.meter.ledger import Ledger
 from renga.meter.metrics import Metrics
@@ -36,7 +39,10 @@ from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
 from renga.providers.local import LocalProvider, StartedEngine, build_prefixes
 from renga.providers.openai_compatible import OpenAICompatibleProvider
+from renga.route.decision import Decider
+from renga.route.ladder import Ladders
 from renga.route.outcome_book import OutcomeBook
+from renga.route.policies import Policies
 from renga.route.router import Router
 from renga.route.tiers import TIERS, Catalog, parse_target
 from renga.store.records import Records
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 _SIGNATURE_SECRET = "thinking-signature"  # noqa: S105 - the name under which it is stored
 _STORE_WAIT_S = 30.0
+_WARM_DELAY_S = 1.0
 
 
 class App:
@@ -58,6 +65,7 @@ class App:
         self._providers = providers
         self._store = store
         self.keys = keys
+        self._warming: asyncio.Task[None] | None = None
         self.parts = replace(parts, startup=self.start, shutdown=self.stop)
         self.asgi = Guard(self.parts)
 
@@ -81,6 +89,14 @@ class App:
         if self.parts.batches is not None:
             await self.parts.batches.start()
         self._store.start()
+        self._warming = asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        """Load what policies need (numpy and the rest: 0.2 s) once the first answers are out."""
+        policies = self.parts.answering.router.policies
+        if policies is not None:
+            await asyncio.sleep(_WARM_DELAY_S)
+            await asyncio.to_thread(policies.warm)
 
     async def wait_store(self) -> None:
         """Wait until the database is open and the keys are loaded.
@@ -91,6 +107,8 @@ class App:
 
     async def stop(self) -> None:
         """Stop everything, newest first; the ledger's last rows are written. Idempotent."""
+        if self._warming is not None:
+            self._warming.cancel()
         if self.parts.batches is not None:
             await self.parts.batches.stop()
         if self.parts.files is not None:
@@ -109,7 +127,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     metrics = Metrics()
     signature_secret = StoredSecret(_SIGNATURE_SECRET)
     spool = Spool(data_dir(config.store) / "ledger.spool")
-    prices = PriceBook(config.providers, config.prices)
+    discounts = DiscountBook(config.discounts, clock) if config.discounts else None
+    prices = PriceBook(config.providers, config.prices, discounts)
     quotas = Quotas(config.limits, prices, metrics, clock)
     keys = KeyRing(clock, create_first=create_first_key, quotas=quotas)
     ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
@@ -117,15 +136,19 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     outcomes = OutcomeBook(clock)
     batches = BatchStorage()
     records = Records()
-    jobs = (ledger, keys, signature_secret, records, outcomes, batches, *((files,) if files else ()))
+    jobs = (ledger, keys, signature_secret, records, outcomes, batches, *(job for job in (discounts, files) if job))
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
         prefixes = build_prefixes(config.cache, clock)
         providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine, prefixes), **providers}
     local = name_model(config.engine.model) if config.engine.enabled else ""
-    catalog = Catalog(plan_tiers(config, local), providers, local)
-    answering = Parts(providers, Router(catalog, providers), ledger, clock, files=Inliner(files) if files else None)
+    policies = Policies(config.policies)
+    catalog = Catalog(plan_tiers(config, local), providers, local, policies.names)
+    decider = Decider(policies, Ladders(PriceRows(prices, clock), clock))
+    router = Router(catalog, providers, decider)
+    answering = Parts(providers, router, ledger, clock, files=Inliner(files) if files else None)
+    answering = replace(answering, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     parts = HttpParts(
         answering=answering,

@@ -105,6 +105,7 @@ def _ask(exchange: Exchange, request: MessageRequest, body: bytes, version: ApiV
         forwarded_headers=read_forwarded(exchange),
         workspace_id=exchange.identity.workspace_id,
         tiers=exchange.identity.terms.tiers,
+        response_cache=exchange.identity.terms.response_cache,
     )
 
 
@@ -125,9 +126,11 @@ def read_forwarded(exchange: Exchange) -> tuple[tuple[str, str], ...]:
 def _answer_headers(answered: Answer) -> tuple[Header, ...]:
     limits = answered.limits
     return (
-        (b"renga-target", header_value(answered.attempt.target.name)),
-        (b"renga-plan", header_value(answered.plan.why)),
+        (b"renga-target", header_value(answered.target_name)),
+        (b"renga-plan", header_value(answered.why)),
         (b"renga-overhead-us", b"%d" % answered.overhead_us),
+        *(() if answered.confidence is None else ((b"renga-confidence", b"%.4f" % answered.confidence),)),
+        *(() if answered.cache_status is None else ((b"renga-cache", answered.cache_status.encode()),)),
         *(() if limits is None else render_limits(limits)),
     )
 
