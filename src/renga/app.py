@@ -20,6 +20,7 @@ from renga.answer import Parts
 from renga.answer.pricing import PriceRows
 from renga.cache.automatic import AutomaticBreakpoints
 from renga.cache.response import ResponseCache
+from renga.cache.response import ResponseCache
 from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
 from renga.engine.models import name_model
@@ -148,6 +149,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     decider = Decider(policies, Ladders(PriceRows(prices, clock), clock))
     router = Router(catalog, providers, decider)
     answering = Parts(providers, router, ledger, clock, files=Inliner(files) if files else None)
+    answering = replace(answering, responses=ResponseCache(config.cache, clock))
     answering = replace(answering, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     parts = HttpParts(

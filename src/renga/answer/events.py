@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from renga.answer.crash import log_crash
-from renga.answer.passage import Passage
+from renga.answer.passage import CacheStatus, Passage
 from renga.errors import ApiError, RengaError
 from renga.meter.lease import Outcome
 from renga.meter.limits import LimitState
@@ -47,6 +47,16 @@ class Answer:
         """The attempt that answers."""
         assert self._passage.attempt is not None
         return self._passage.attempt
+
+    @property
+    def target_name(self) -> str:
+        """Who answers, or gave the answer that was stored."""
+        return self._passage.stored_target or self.attempt.target.name
+
+    @property
+    def cache_status(self) -> CacheStatus | None:
+        """Whether it came from the response cache; None where that was not asked."""
+        return self._passage.cache_status
 
     @property
     def overhead_us(self) -> int:

@@ -5,12 +5,13 @@ Must never know: how any of it does its work. An attachment that is not there is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from renga.cache.response import ResponseCache
 from renga.clock import Clock
 from renga.meter.lease import Outcome, Terms
 from renga.meter.ledger import Ledger
@@ -19,7 +20,7 @@ from renga.route.plan import Asker, Attempt, Plan
 from renga.route.router import Router
 from renga.store.file_rows import FileOwner
 from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
-from renga.wire.stream import Batch, Message
+from renga.wire.stream import Message
 
 
 class Ask(Struct, frozen=True):
@@ -41,6 +42,8 @@ class Ask(Struct, frozen=True):
     """Of its key; None where the key is in none."""
     tiers: tuple[str, ...] = ()
     """That its key may use; empty: all."""
+    response_cache: bool = False
+    """Whether its key wants answers that were given before."""
 
     def renewed(self, request: MessageRequest, raw: bytes) -> Ask:
         """The same question in other words, and in those alone."""
@@ -101,18 +104,6 @@ class HealthGate(Protocol):
         ...
 
 
-class StoredAnswers(Protocol):
-    """Answers that were given before (`cache/response.py`)."""
-
-    def find(self, ask: Ask, *, stale: bool) -> Sequence[Batch] | None:
-        """The stored answer as its stream; with `stale`, one whose time has passed will do. None: there is none."""
-        ...
-
-    def keep(self, ask: Ask, message: Message) -> None:
-        """Store an answer that has just been given, if this request's terms allow it."""
-        ...
-
-
 class FileSource(Protocol):
     """Uploaded files (`files/inline.py`)."""
 
@@ -134,7 +125,7 @@ class Parts(Struct, frozen=True):
     watchers: tuple[Watcher, ...] = ()
     health: HealthGate | None = None
     files: FileSource | None = None
-    responses: StoredAnswers | None = None
+    responses: ResponseCache | None = None
 
 
 def build_asker(ask: Ask) -> Asker:
@@ -155,4 +146,5 @@ def build_call(ask: Ask, plan: Plan, attempt: Attempt) -> Call:
         forwarded_headers=ask.forwarded_headers,
         echo_model=plan.echo_model,
         service_tier=ask.service_tier,
+        workspace_id=ask.workspace_id,
     )

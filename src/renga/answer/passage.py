@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from renga.answer.crash import log_crash
 from renga.answer.parts import Ask, Parts, Pass, Watch, build_call
 from renga.answer.trial import Trial
 from renga.answer.verifying import Examined, Held, examine, hold
+from renga.cache.response import Freshness
 from renga.errors import ApiError, Overloaded, RengaError
 from renga.meter.lease import Lease, Outcome, Status
 from renga.meter.limits import LimitReached
@@ -26,6 +28,8 @@ from renga.route.tiers import TIERS
 from renga.wire.fold import Tally
 from renga.wire.rewrite import add_exchange
 from renga.wire.stream import Batch, Message
+
+CacheStatus: TypeAlias = Freshness | Literal["miss"]
 
 _REMARK = "This answer did not pass a check. Answer the request above yourself, without mentioning this."
 """What a tier is told that sees the answer before it, where the policy shows it."""
@@ -58,11 +62,18 @@ class Passage:
         self.held: Held | None = None
         """The answer, where it was whole before it was sent."""
         self.watches: list[Watch] = []
+        self.cache_status: CacheStatus | None = None
+        """What the response cache said; None where it was not asked."""
+        self.question: bytes | None = None
+        """What the response cache knows the request by, where it had no answer."""
+        self.stored_target: str | None = None
+        """Who gave the answer, where it came from the response cache."""
         self._notes: list[str] = []
         self._skipped: list[tuple[str, str]] = []
         self._examined: Examined | None = None
         self._checked: str | None = None
         self._first_event_us: int | None = None
+        self._rejected: Message | None = None
 
     @property
     def tally(self) -> Tally:
@@ -133,8 +144,10 @@ class Passage:
                 self._win(attempt, trial, held)
                 return held.replay()
             rejected = _Rejected(attempt, trial, held, examined)
+            self._rejected = held.message
         if rejected is not None and not rejected.examined.has_fault and self.plan.last_resort:
             self._notes.append("last_resort")
+            self._rejected = None
             self._win(rejected.attempt, rejected.trial, rejected.held)
             return rejected.held.replay()
         raise failure or Overloaded("Every target for this model is busy.", hint="send the request again")
@@ -247,6 +260,7 @@ class Passage:
             escalated_because=because,
             agreement=examined.agreement if examined else None,
             message_id=tally.message_id,
+            rejected=self._rejected,
         )
         self.cost_nano_usd = self.parts.ledger.settle(self.lease, self.outcome)
         self._tell(status, message)

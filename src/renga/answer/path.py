@@ -11,6 +11,7 @@ from __future__ import annotations
 from renga.answer.events import Answer
 from renga.answer.parts import Ask, Parts, build_asker, build_call
 from renga.answer.passage import Passage
+from renga.answer.stored import find_stale, find_stored
 from renga.errors import RengaError
 from renga.store.file_rows import FileOwner
 
@@ -26,6 +27,12 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
         if parts.files is not None:
             owner = FileOwner(ask.key_id, ask.workspace_id)
             passage.ask = ask = ask.renewed(*await parts.files.resolve(ask.request, ask.raw, owner))
+        stored = find_stored(passage)
+        if stored is not None:
+            waiting = parts.ledger.hold_price(lease, ())
+            if waiting is not None:
+                await waiting
+            return stored
         plan = parts.router.plan(ask.request, build_asker(ask))
         passage.begin(plan)
         if lease.hold is not None:
@@ -36,6 +43,9 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
                 await waiting
         stream, first = await passage.open()
     except BaseException as error:
+        stale = find_stale(passage, error)
+        if stale is not None:
+            return stale
         passage.settle_failure(error)
         raise
     return Answer(passage, stream, first)

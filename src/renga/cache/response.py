@@ -111,6 +111,8 @@ class ResponseCache:
     """The answers themselves. Use it from one event loop."""
 
     def __init__(self, settings: CacheSettings, clock: Clock) -> None:
+        self.for_all = settings.responses
+        """Whether every key's answers are stored, not only those that opted in."""
         self._clock = clock
         self._max_bytes = settings.response_bytes
         self._ttl_ns = round(settings.response_ttl_s * 1e9)
