@@ -11,6 +11,7 @@ from renga.config.admin import AdminSettings
 from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
 from renga.config.canaries import CanarySettings
+from renga.config.discounts import DiscountSettings
 from renga.config.files import FileSettings
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.limits import LimitSettings, WhenAway
@@ -40,6 +41,7 @@ __all__ = [
     "CacheSettings",
     "CanarySettings",
     "Config",
+    "DiscountSettings",
     "EngineSettings",
     "FileSettings",
     "HealthSettings",

@@ -186,7 +186,9 @@ def _is_kubernetes(variable: str, text: str) -> bool:
 def _unknown_variable(variable: str, known: Mapping[str, tuple[str, str]]) -> ConfigError:
     import difflib
 
-    near = difflib.get_close_matches(variable, [*known, *VARIABLES], 1)
+    # Without its section: the first section that has such a setting.
+    same = [name for name in known if name.endswith(variable.removeprefix("RENGA"))]
+    near = same[:1] or difflib.get_close_matches(variable, [*known, *VARIABLES], 1)
     hint = f"did you mean {near[0]}?" if near else "docs/reference/settings.md lists them; providers go into the file"
     return ConfigError(f"unknown variable {variable}", hint=hint)
 
@@ -276,6 +278,9 @@ def _check_names(origins: _Origins, config: Config) -> None:
             _check_target(origins, ("tiers", tier), target, known)
     for target in config.prices:
         _check_target(origins, ("prices", target), target, known)
+    for name, discount in config.discounts.items():
+        if discount.target != "*":
+            _check_target(origins, ("discounts", name, "target"), discount.target, known)
     for name, policy in config.policies.items():
         _check_policy(origins, name, policy, known)
     for target in config.targets:

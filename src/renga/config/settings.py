@@ -5,6 +5,7 @@ Must never know: what the settings are used for, or how they are read.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
 
@@ -15,6 +16,7 @@ from renga.config.admin import AdminSettings
 from renga.config.batches import BatchSettings
 from renga.config.cache import CacheSettings
 from renga.config.canaries import CanarySettings
+from renga.config.discounts import DiscountSettings
 from renga.config.files import FileSettings
 from renga.config.health import HealthSettings, TargetSettings
 from renga.config.kinds import NonNegative
@@ -104,6 +106,7 @@ class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True):
         None
     )
     cache_write_1h_usd: Annotated[NonNegative | None, Meta(description="Cached for 1 h; 2 x input if absent.")] = None
+    starts_on: Annotated[date | None, Meta(description="First day, in UTC; before it the price list counts.")] = None
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +126,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     targets: dict[str, TargetSettings] = {}
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, PriceSettings] = {}
+    discounts: dict[str, DiscountSettings] = {}
     policies: dict[str, PolicySettings] = {}
     canaries: dict[str, CanarySettings] = {}
 
@@ -144,6 +148,7 @@ NAMED_SECTIONS: dict[str, type[Struct]] = {
     "providers": ProviderSettings,
     "targets": TargetSettings,
     "prices": PriceSettings,
+    "discounts": DiscountSettings,
     "policies": PolicySettings,
     "canaries": CanarySettings,
 }
@@ -229,6 +234,8 @@ def describe_type(kind: inspect.Type) -> str:
             return "one of " + ", ".join(repr(value) for value in cast("tuple[str | int, ...]", kind.values))
         case inspect.VarTupleType():
             return "a list of texts"
+        case inspect.DateType():
+            return "a day, as 2026-12-01"
         case _:
             return "a text"
 

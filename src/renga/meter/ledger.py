@@ -136,6 +136,7 @@ class Ledger:
         else:
             self._queue.append(row)
         self._metrics.observe(row)
+        self._prices.count(row)
         if self._quotas is not None:
             self._quotas.settle(lease.hold, row)
         return row.cost_nano_usd
@@ -188,8 +189,8 @@ class Ledger:
         usage = outcome.usage
         is_batch = terms.service_tier == "batch"
         tokens = _NOTHING if usage is None else count_by_class(usage, batch=is_batch)
-        cost, source = self._price(outcome, tokens, time_us)
-        checks_cost, attempts = self._price_attempts(outcome, Bill(tokens, cost), is_batch, time_us)
+        cost, source = self._price(outcome, tokens, terms, time_us)
+        checks_cost, attempts = self._price_attempts(outcome, Bill(tokens, cost), terms, time_us)
         return LedgerRow(
             request_id=terms.request_id,
             time_us=time_us,
@@ -227,13 +228,13 @@ class Ledger:
             message_id=outcome.message_id,
         )
 
-    def _price(self, outcome: Outcome, tokens: Tokens, time_us: int) -> tuple[int | None, str | None]:
+    def _price(self, outcome: Outcome, tokens: Tokens, terms: Terms, time_us: int) -> tuple[int | None, str | None]:
         """Cost of the answer, and source. A request that failed without usage cost nothing, nor did one that no target
         was asked for; one that ran uncounted is not known.
         """
         if outcome.target is None or (outcome.usage is None and outcome.status == "failed"):
             return 0, None
-        price = self._prices.find(outcome.target, time_us)
+        price = self._prices.charge(outcome.target, time_us, terms.workspace_id)
         if price is None:
             return None, None
         if outcome.usage is None and not price.is_free:
@@ -241,18 +242,19 @@ class Ledger:
         return price.cost_nano_usd(tokens), price.source
 
     def _price_attempts(
-        self, outcome: Outcome, answer: Bill, is_batch: bool, time_us: int
+        self, outcome: Outcome, answer: Bill, terms: Terms, time_us: int
     ) -> tuple[int | None, tuple[AttemptRow, ...]]:
         """What was paid beside the answer (None: not known), and every attempt with its part."""
         others: int | None = 0
         rows: list[AttemptRow] = []
+        is_batch = terms.service_tier == "batch"
         count = len(outcome.attempts)
         winner = None if outcome.winner is None or not count else outcome.winner % count
         for index, record in enumerate(outcome.attempts):
             tokens, cost = answer.tokens, answer.cost_nano_usd
             if index != winner:
                 tokens = _NOTHING if record.usage is None else count_by_class(record.usage, batch=is_batch)
-                cost = self._price_attempt(record, tokens, time_us)
+                cost = self._price_attempt(record, tokens, terms, time_us)
                 others = None if others is None or cost is None else others + cost
             rows.append(
                 AttemptRow(
@@ -269,10 +271,10 @@ class Ledger:
             )
         return others, tuple(rows)
 
-    def _price_attempt(self, record: AttemptRecord, tokens: Tokens, time_us: int) -> int | None:
+    def _price_attempt(self, record: AttemptRecord, tokens: Tokens, terms: Terms, time_us: int) -> int | None:
         if record.usage is None and not record.abandoned:
             return 0
-        price = self._prices.find(record.target, time_us)
+        price = self._prices.charge(record.target, time_us, terms.workspace_id)
         if price is None or (record.usage is None and not price.is_free):
             return None
         return price.cost_nano_usd(tokens)

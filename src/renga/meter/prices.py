@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from renga.config import PriceSettings, ProviderSettings
+from renga.store.rows import LedgerRow
 from renga.wire.stream import CacheCreation, Usage
 
 _FILE = Path(__file__).with_name("prices.json")
@@ -101,6 +103,26 @@ class PriceFile(Struct, frozen=True):
     """`tuple[ModelPrices, ...]` each, decoded when needed."""
 
 
+class Discount(Struct, frozen=True):
+    """What is taken off a price."""
+
+    name: str
+    off_ppm: int
+    """Millionths of the price."""
+
+
+class Discounts(Protocol):
+    """Rules of what is taken off; `meter/discounts.py` holds them."""
+
+    def find(self, target: str, workspace_id: str | None, at_us: int) -> Discount | None:
+        """The rule that holds for a request; None for none."""
+        ...
+
+    def count(self, row: LedgerRow) -> None:
+        """A request is settled: what it cost may be what a rule waits for."""
+        ...
+
+
 class Price(Struct, frozen=True):
     """The price of one target at one time."""
 
@@ -108,6 +130,8 @@ class Price(Struct, frozen=True):
     source: str
     """For the ledger: where the price is from, and of when."""
     search_nano_usd: int | None = None
+    off_ppm: int = 0
+    """Millionths of everything that a discount takes off."""
 
     @property
     def is_free(self) -> bool:
@@ -134,12 +158,14 @@ class Price(Struct, frozen=True):
             + tokens.cache_creation_1h * rate.cache_creation_1h
         )
         divisor = 2 * _MILLION if tokens.batch else _MILLION
-        cost = (total + divisor // 2) // divisor
         if tokens.searches:
             if self.search_nano_usd is None:
                 return None
-            cost += tokens.searches * self.search_nano_usd
-        return cost
+            total += tokens.searches * self.search_nano_usd * divisor
+        if self.off_ppm:
+            total *= _MILLION - self.off_ppm
+            divisor *= _MILLION
+        return (total + divisor // 2) // divisor
 
     def most_nano_usd(self, input_tokens: int, output_tokens: int) -> int:
         """The most that so many tokens can cost, whatever part of the input is written to a cache. Rounds up."""
@@ -155,11 +181,39 @@ class Price(Struct, frozen=True):
 class PriceBook:
     """Finds the price of a target. Made of settings; reads its file at the first question."""
 
-    def __init__(self, providers: Mapping[str, ProviderSettings], overrides: Mapping[str, PriceSettings]) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, ProviderSettings],
+        overrides: Mapping[str, PriceSettings],
+        discounts: Discounts | None = None,
+    ) -> None:
         self._providers = dict(providers)
-        self._fixed = {"local/*": FREE}
-        self._fixed.update((target, price_of_settings(settings)) for target, settings in overrides.items())
+        self._fixed = {"local/*": (0, FREE)}
+        self._fixed.update(
+            (
+                target,
+                (_day_us(settings.starts_on.isoformat()) if settings.starts_on else 0, price_of_settings(settings)),
+            )
+            for target, settings in overrides.items()
+        )
+        self._discounts = discounts
         self._found: dict[str, tuple[tuple[int, Price], ...]] = {}
+
+    def charge(self, target: str, at_us: int, workspace_id: str | None) -> Price | None:
+        """The price of a target for a request of a workspace: what `find` says, less the discount that holds."""
+        price = self.find(target, at_us)
+        if price is None or self._discounts is None:
+            return price
+        discount = self._discounts.find(target, workspace_id, at_us)
+        if discount is None:
+            return price
+        source = f"{price.source}, {discount.name} -{discount.off_ppm / 10_000:g}%"
+        return replace(price, off_ppm=discount.off_ppm, source=source)
+
+    def count(self, row: LedgerRow) -> None:
+        """A request is settled."""
+        if self._discounts is not None:
+            self._discounts.count(row)
 
     def find(self, target: str, at_us: int) -> Price | None:
         """The price of a target (`provider/model`) at a time; None if it is not known. About 0.3 us when met before."""
@@ -177,8 +231,12 @@ class PriceBook:
         """Prices and when they begin, newest first."""
         provider, _, model = target.partition("/")
         fixed = self._fixed.get(target) or self._fixed.get(f"{provider}/*")
-        if fixed is not None:
-            return ((0, fixed),)
+        if fixed is None:
+            return self._look_up_list(provider, model)
+        starts_us, _ = fixed
+        return (fixed,) if starts_us == 0 else (fixed, *self._look_up_list(provider, model))
+
+    def _look_up_list(self, provider: str, model: str) -> tuple[tuple[int, Price], ...]:
         settings = self._providers.get(provider)
         name = find_price_list(settings.base_url) if settings is not None else None
         if name is None:

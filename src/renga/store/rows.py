@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -12,8 +12,10 @@ SCOPES: tuple[KeyScope, ...] = ("messages", "batches", "files", "usage", "admin"
 DEFAULT_SCOPES: tuple[KeyScope, ...] = ("messages", "batches", "files")
 """Of a key that names none: what a client needs, and nothing of the installation."""
 
-Dimension: TypeAlias = Literal["day", "key", "tier", "target", "surface", "status"]
-DIMENSIONS: tuple[Dimension, ...] = ("day", "key", "tier", "target", "surface", "status")
+Dimension: TypeAlias = Literal[
+    "day", "key", "workspace", "tier", "target", "surface", "status", "policy", "service_tier"
+]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 
 class AttemptRow(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -251,6 +253,9 @@ class UsageQuery(Struct, frozen=True):
     until_us: int | None = None
     """Exclusive."""
     key_id: str | None = None
+    workspace_id: str | None = None
+    target: str | None = None
+    """One target, or all of a provider's as `anthropic/*`."""
 
 
 class UsageRow(Struct, frozen=True):

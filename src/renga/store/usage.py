@@ -48,6 +48,9 @@ def _usage_statement(query: UsageQuery) -> Select[Any]:
         "target": ledger.c.target,
         "surface": ledger.c.surface,
         "status": ledger.c.status,
+        "workspace": ledger.c.workspace_id,
+        "policy": ledger.c.policy,
+        "service_tier": func.coalesce(ledger.c.service_tier, "standard"),
     }
     groups = [columns[name].label(name) for name in query.by]
     statement = select(
@@ -68,6 +71,15 @@ def _usage_statement(query: UsageQuery) -> Select[Any]:
         statement = statement.where(ledger.c.time_us < query.until_us)
     if query.key_id is not None:
         statement = statement.where(ledger.c.key_id == query.key_id)
+    if query.workspace_id is not None:
+        statement = statement.where(ledger.c.workspace_id == query.workspace_id)
+    if query.target is not None:
+        matches = (
+            ledger.c.target.startswith(query.target.removesuffix("*"), autoescape=True)
+            if query.target.endswith("/*")
+            else ledger.c.target == query.target
+        )
+        statement = statement.where(matches)
     if groups:
         statement = statement.group_by(*groups).order_by(*groups)
     return statement
