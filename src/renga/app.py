@@ -20,7 +20,6 @@ from renga.answer import Parts
 from renga.answer.pricing import PriceRows
 from renga.cache.automatic import AutomaticBreakpoints
 from renga.cache.response import ResponseCache
-from renga.cache.response import ResponseCache
 from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
 from renga.engine.models import name_model
@@ -29,6 +28,7 @@ from renga.files import open_shelf
 from renga.files.inline import Inliner
 from renga.http.app import Guard, HttpParts
 from renga.jobs import BatchDesk, BatchStorage, BatchWorker, place_of
+from renga.jobs.live import Around, LiveRouting, build_live
 from renga.meter.discounts import DiscountBook
 from renga.meter.keys import KeyRing, NewKey
 from renga.meter.ledger import Ledger
@@ -41,6 +41,7 @@ from renga.providers.base import Provider, Target, Tier
 from renga.providers.local import LocalProvider, StartedEngine, build_prefixes
 from renga.providers.openai_compatible import OpenAICompatibleProvider
 from renga.route.decision import Decider
+from renga.route.health import TargetHealth
 from renga.route.ladder import Ladders
 from renga.route.outcome_book import OutcomeBook
 from renga.route.policies import Policies
@@ -62,8 +63,16 @@ _WARM_DELAY_S = 1.0
 class App:
     """A built server: an ASGI application with a life, which the lifespan protocol starts and stops."""
 
-    def __init__(self, providers: Mapping[str, Provider], store: StoreThread, keys: KeyRing, parts: HttpParts) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        store: StoreThread,
+        keys: KeyRing,
+        parts: HttpParts,
+        live: LiveRouting,
+    ) -> None:
         self._providers = providers
+        self._live = live
         self._store = store
         self.keys = keys
         self._warming: asyncio.Task[None] | None = None
@@ -112,6 +121,7 @@ class App:
             self._warming.cancel()
         if self.parts.batches is not None:
             await self.parts.batches.stop()
+        await self._live.stop()
         if self.parts.files is not None:
             await self.parts.files.stop()
         for provider in reversed(list(self._providers.values())):
@@ -148,9 +158,10 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     catalog = Catalog(plan_tiers(config, local), providers, local, policies.names)
     decider = Decider(policies, Ladders(PriceRows(prices, clock), clock))
     router = Router(catalog, providers, decider)
-    answering = Parts(providers, router, ledger, clock, files=Inliner(files) if files else None)
-    answering = replace(answering, responses=ResponseCache(config.cache, clock))
-    answering = replace(answering, responses=ResponseCache(config.cache, clock))
+    health = TargetHealth(config.health, config.targets, clock)
+    path = Parts(providers, router, ledger, clock, health=health, files=Inliner(files) if files else None)
+    live = build_live(path, Around(catalog, policies, outcomes, prices))
+    answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     parts = HttpParts(
         answering=answering,
@@ -160,11 +171,13 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
         metrics=_build_registry(metrics, providers.get(LOCAL)),
         batches=BatchDesk(batches, clock, config.batches, BatchWorker(answering, batches, config.batches, place)),
         files=files,
+        health=health,
+        routing=live.desk,
         outcomes=outcomes,
         records=records,
         organization=config.admin.organization,
     )
-    return App(providers, store, keys, parts)
+    return App(providers, store, keys, parts, live)
 
 
 def _build_registry(metrics: Metrics, local: Provider | None) -> CollectorRegistry:

@@ -37,6 +37,7 @@ from renga.http.metrics import HttpMetrics
 from renga.http.models import get_model, list_models
 from renga.http.parts import HttpParts
 from renga.http.routes import Route, RouteTable
+from renga.http.routing import ROUTES as ROUTING_ROUTES
 from renga.http.vigil import ClientLeft, Vigil
 from renga.meter.limits import BudgetSpent, LimitReached
 from renga.wire.errors import encode_error
@@ -57,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     *BATCH_ROUTES,
     *FILE_ROUTES,
     *FEEDBACK_ROUTES,
+    *ROUTING_ROUTES,
     Route("HEAD", "/", root, scope=None),
     Route("GET", "/health", health, scope=None),
     Route("GET", "/ready", ready, scope=None),

@@ -15,6 +15,8 @@ from renga.answer import Parts
 from renga.config import ServerSettings
 from renga.files import FileShelf
 from renga.meter.keys import KeyIdentity
+from renga.route.desk import RoutingDesk
+from renga.route.health import TargetHealth
 from renga.route.outcome_book import OutcomeBook
 from renga.route.tiers import CatalogEntry
 from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
@@ -103,6 +105,10 @@ class HttpParts(Struct, frozen=True):
     """Message batches; None where the server takes none."""
     files: FileShelf | None = None
     """Uploaded files; None where the server keeps none."""
+    health: TargetHealth | None = None
+    """How targets fare; None where nobody looks."""
+    routing: RoutingDesk | None = None
+    """Where reports on routing are made; None where there are none."""
     outcomes: OutcomeBook | None = None
     """Where feedback goes; None where the server takes none."""
     records: Records | None = None
