@@ -1,12 +1,16 @@
 """The dial: `--size` sets depth, width, batch and learning rates by rule.
 
 The rules: width = 64 x aspect; hidden = 2.75 x width in steps of 64; a head is 32 wide and two query heads share a
-key-value head; four attending blocks, two of them first; Muon's rate falls with the root of the width.
+key-value head; four attending blocks, two of them first; the learning rates fall with the root of the width and rise
+with the root of the batch.
 """
 
 from dataclasses import dataclass
 
 from training.model import Shape
+
+REFERENCE_BATCH = 65536
+"""Tokens in a batch for which the learning rates below are meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,16 @@ class Size:
 
     @property
     def matrix_rate(self) -> float:
-        return 0.02 * (256 / self.width) ** 0.5
+        return 0.02 * (256 / self.width) ** 0.5 * self._batch_factor
 
     @property
     def rest_rate(self) -> float:
-        return 0.004 * (256 / self.width) ** 0.5
+        return 0.004 * (256 / self.width) ** 0.5 * self._batch_factor
+
+    @property
+    def _batch_factor(self) -> float:
+        """Small batches are noisy: both rates fall with the root of the batch (training/log.md)."""
+        return min(1.0, max(0.3, (self.batch_tokens / REFERENCE_BATCH) ** 0.5))
 
 
 SIZES = {

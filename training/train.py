@@ -31,7 +31,7 @@ from training.tokenizer import load_tokenizer, piece_groups
 
 PHASE_1_SHARE = 0.08
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
-COPYING_SHARE = 0.1
+COPYING_SHARE = 0.3
 """Share of the run in which every third batch is nothing but copying; see training/generators/copying.py."""
 FOCUS_SHARE = 0.4
 """Where the third mixture takes over."""
