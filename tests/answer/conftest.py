@@ -1,0 +1,195 @@
+"""Renga between a client and four scripted upstreams, all over loopback: a small tier, a cheap second, a judge, a top.
+
+The ledger is the real one over a real database; its rows are written when a test asks for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from renga.answer import Parts
+from renga.answer.pricing import PriceRows
+from renga.clock import SystemClock
+from renga.config import PolicySettings, PriceSettings, ProviderSettings, ServerSettings
+from renga.http.app import Guard, HttpParts
+from renga.http.server import build_server_config
+from renga.meter.keys import KeyIdentity
+from renga.meter.ledger import Ledger
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook
+from renga.providers.anthropic import AnthropicProvider
+from renga.providers.base import Target
+from renga.route.decision import Decider
+from renga.route.ladder import Ladders
+from renga.route.policies import Policies
+from renga.route.router import Router
+from renga.route.tiers import Catalog
+from renga.store.database import Database, open_database
+from renga.store.rows import LedgerRow
+from renga.testing.http_client import Connection, Response
+from renga.testing.upstream import Answerer, Received, Reply, ScriptedUpstream, json_reply, sse_reply
+from renga.wire.blocks import TextBlock
+from renga.wire.fold import split
+from renga.wire.sse import encode_batch
+from renga.wire.stream import Message, Usage
+
+NAMES = ("small", "second", "judge", "top")
+PRICES = {
+    "small/*": PriceSettings(input_usd=1.0, output_usd=5.0),
+    "second/*": PriceSettings(input_usd=0.5, output_usd=2.0),
+    "judge/*": PriceSettings(input_usd=4.0, output_usd=20.0),
+    "top/*": PriceSettings(input_usd=20.0, output_usd=100.0),
+}
+TIERS = {"haiku": (Target("small", "m"),), "sonnet": (), "opus": (Target("top", "m"),)}
+USAGE = Usage(input_tokens=100, output_tokens=10)
+COST = {"small": 150_000, "second": 70_000, "judge": 600_000, "top": 3_000_000}
+"""Nano-dollars of an answer with USAGE."""
+
+
+def message(text: str, stop_reason: str = "end_turn", usage: Usage = USAGE) -> Message:
+    return Message(model="m", id="msg_1", content=(TextBlock(text),), stop_reason=stop_reason, usage=usage)
+
+
+def say(text: str, stop_reason: str = "end_turn", usage: Usage = USAGE) -> Answerer:
+    """An answer, whole or as a stream, as it is asked for."""
+    said = message(text, stop_reason, usage)
+
+    def reply(received: Received) -> Reply:
+        if msgspec.json.decode(received.body).get("stream"):
+            return sse_reply(*(encode_batch([event]) for event in split(said)))
+        return json_reply(msgspec.json.encode(said))
+
+    return reply
+
+
+def refuse(status: int, kind: str) -> Reply:
+    return json_reply(b'{"type":"error","error":{"type":"%b","message":"no"}}' % kind.encode(), status)
+
+
+@dataclass
+class Town:
+    """A running server, what stands behind it, and its ledger."""
+
+    port: int
+    upstreams: dict[str, ScriptedUpstream]
+    ledger: Ledger
+    parts: Parts
+    database: Database
+    known: int = field(default=0)
+
+    def script(self, **replies: Answerer | Reply) -> None:
+        """What each upstream says next."""
+        for name, reply in replies.items():
+            self.upstreams[name].script(reply)
+
+    def asked(self) -> dict[str, int]:
+        """How many requests each upstream has got."""
+        return {name: len(upstream.requests) for name, upstream in self.upstreams.items() if upstream.requests}
+
+    def body_of(self, name: str, index: int = -1) -> dict[str, object]:
+        return msgspec.json.decode(self.upstreams[name].requests[index].body)
+
+    async def connect(self) -> Connection:
+        return await Connection.open("127.0.0.1", self.port)
+
+    async def ask(self, text: str = "How many eggs?", model: str = "auto", **fields: object) -> Response:
+        body = {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": text}], **fields}
+        async with await self.connect() as connection:
+            await connection.send("POST", "/v1/messages", {"x-api-key": "key"}, msgspec.json.encode(body))
+            return await connection.read()
+
+    def rows(self) -> list[LedgerRow]:
+        """The rows of the requests since the last look. No lease is open."""
+        assert self.ledger.open_leases == 0
+        self.ledger.run(self.database)
+        found = self.database.read_rows(after=self.known)
+        self.known += len(found)
+        return found
+
+    def row(self) -> LedgerRow:
+        """The one row; its sums are right."""
+        (row,) = self.rows()
+        costs = [attempt.cost_nano_usd for attempt in row.attempts]
+        if None not in costs:
+            assert row.cost_nano_usd == sum(cost for cost in costs if cost is not None)
+        return row
+
+
+class OneKey:
+    def identify(self, secret: str) -> KeyIdentity | None:
+        return KeyIdentity(f"key_{secret}", secret)
+
+
+@asynccontextmanager
+async def open_town(database: Database, policies: dict[str, PolicySettings]) -> AsyncIterator[Town]:
+    async with AsyncExitStack() as stack:
+        upstreams = {name: await stack.enter_async_context(ScriptedUpstream()) for name in NAMES}
+        clock = SystemClock()
+        settings = {
+            name: ProviderSettings(kind="anthropic", base_url=upstream.url, max_retries=0, idle_timeout_s=10.0)
+            for name, upstream in upstreams.items()
+        }
+        providers = {name: AnthropicProvider(name, each, "secret", clock) for name, each in settings.items()}
+        prices = PriceBook(settings, PRICES)
+        ledger = Ledger(prices, Metrics(), clock, queue_rows=1000, spool=None)
+        built = Policies(policies)
+        catalog = Catalog(TIERS, providers, "", built.names)
+        router = Router(catalog, providers, Decider(built, Ladders(PriceRows(prices, clock), clock)))
+        parts = Parts(providers, router, ledger, clock)
+        behind = HttpParts(parts, OneKey(), catalog, ServerSettings(), CollectorRegistry())
+        for provider in providers.values():
+            await provider.start()
+        port = await stack.enter_async_context(_listening(behind))
+        yield Town(port, upstreams, ledger, parts, database, len(database.read_rows(limit=100_000)))
+        for provider in providers.values():
+            await provider.stop()
+
+
+@asynccontextmanager
+async def _listening(behind: HttpParts) -> AsyncIterator[int]:
+    config = build_server_config(Guard(behind), behind.settings)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await server.startup(sockets=[listener])
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            for listening in server.servers:
+                listening.close()
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+            while server.server_state.tasks:
+                await asyncio.wait(server.server_state.tasks)
+            await server.lifespan.shutdown()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    path: Path = tmp_path_factory.mktemp("answer")
+    with open_database(f"sqlite:///{path / 'renga.db'}") as database:
+        yield database
+
+
+@pytest.fixture
+async def build_town(database: Database) -> AsyncIterator[Callable[..., object]]:
+    """Starts a town with policies of the test's own: `auto` is the first."""
+    stack = AsyncExitStack()
+
+    async def start(auto: PolicySettings | None = None, **others: PolicySettings) -> Town:
+        policies = {} if auto is None else {"auto": auto}
+        return await stack.enter_async_context(open_town(database, {**policies, **others}))
+
+    yield start
+    await stack.aclose()
