@@ -88,7 +88,7 @@ class Account:
 
     @property
     def running(self) -> int:
-        """Requests that run now."""
+        """Requests that run now, without those of batches."""
         return self._running
 
     @property
@@ -136,9 +136,9 @@ class Account:
 
     def take(self, claim: Claim, beside: Hold | None) -> Hold:
         """Take what a request is expected to need. `find_refusal` has just found nothing."""
-        self._running += 1
         if claim.is_batch:
             return Hold(self, claim, 0, 0, self._turn, beside)
+        self._running += 1
         input_tokens = output_tokens = 0
         if self._requests is not None:
             self._requests.take(1)
@@ -164,9 +164,9 @@ class Account:
 
     def settle(self, hold: Hold, used: Used, now_ns: int) -> None:
         """Correct what a request took to what it used. Its dollars have been added to the spending by now."""
-        self._running -= 1
         self._held_nano_usd -= hold.nano_usd
         if not hold.claim.is_batch:
+            self._running -= 1
             if self._input is not None:
                 self._input.settle(used.input_tokens - hold.input_tokens, now_ns)
             if self._output is not None:

@@ -8,7 +8,7 @@ into two dictionaries; `load` and `run` run on the store thread and replace what
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Struct, UnsetType
@@ -23,15 +23,18 @@ from renga.meter.lease import Terms
 from renga.meter.limits import Limits
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook
+from renga.meter.shared_hold import SharedHold
 from renga.meter.spending import Spending
 from renga.store.rows import KeyLimits, KeyRow, LedgerRow
 
 if TYPE_CHECKING:
+    from renga.meter.shared import SharedLimits
     from renga.store.database import Database
 
 _NANO = 1_000_000_000
 _UNLIMITED = Limits()
 _NOTHING = Used(0, 0)
+_FREE = Cost()
 
 
 class _Table(Struct, frozen=True):
@@ -44,11 +47,21 @@ class _Table(Struct, frozen=True):
 class Quotas:
     """The limits of all keys and workspaces."""
 
-    def __init__(self, settings: LimitSettings, prices: PriceBook, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: LimitSettings,
+        prices: PriceBook,
+        metrics: Metrics,
+        clock: Clock,
+        share: Callable[[LimitSettings, Desk], SharedLimits] | None = None,
+    ) -> None:
         self._prices = prices
         self._desk = Desk(clock, Spending(clock), metrics)
         self._accounts = Accounts(self._desk)
         self._default = _or_none(limits_of_settings(settings))
+        self.shared = (share or _share)(settings, self._desk) if settings.shared_url else None
+        """The count that servers share; None where each counts for itself."""
+        self._has_budgets = self._default is not None and self._default.has_budget
         self._table = _Table()
 
     def load(self, rows: Sequence[KeyRow], database: Database) -> None:
@@ -61,12 +74,28 @@ class Quotas:
         common = {row.workspace_id: _resolve(row.limits, None) for row in database.workspaces.read()}
         workspaces = {name: limits for name, limits in common.items() if limits is not None}
         wanted = [self._default, *keys.values(), *workspaces.values()]
-        if any(each is not None and each.has_budget for each in wanted) and not self._desk.spending.is_loaded:
+        self._has_budgets = any(each is not None and each.has_budget for each in wanted)
+        if self._has_budgets and self.shared is None and not self._desk.spending.is_loaded:
             self._desk.spending.load(database)
         self._table = _Table(keys, workspaces)
 
-    def reserve(self, terms: Terms) -> Hold | None:
+    def opened(self, database: Database) -> None:
+        """Nothing: the keys bring their limits."""
+
+    def run(self, database: Database) -> None:
+        """Read from the ledger what the shared count must know.
+
+        Raises: DatabaseAway, DatabaseFailed.
+        """
+        if self.shared is not None and self._has_budgets:
+            self.shared.refresh(database)
+
+    def abandon(self) -> None:
+        """Nothing is kept here that is not in the ledger."""
+
+    def reserve(self, terms: Terms) -> Hold | SharedHold | None:
         """Take what a request is expected to need of its key's and its workspace's limits; None where neither has any.
+        Where servers share their limits nothing is taken before `hold_price`.
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         """
@@ -84,40 +113,57 @@ class Quotas:
             terms.max_tokens,
             terms.service_tier == "batch",
         )
-        return self._accounts.reserve(claim)
+        return self._accounts.reserve(claim) if self.shared is None else self.shared.begin(claim)
 
     def hold_price(
-        self, hold: Hold, terms: Terms, targets: Sequence[str], beside: Sequence[str] = ()
+        self, hold: Hold | SharedHold, terms: Terms, targets: Sequence[str], beside: Sequence[str] = ()
     ) -> Awaitable[None] | None:
         """Set aside what a request may cost at most if one of these targets answers, and those `beside` it are asked
         too. Returns what must be waited for, if anything.
 
         Raises: LimitReached, BudgetSpent, PermissionDenied (a price is not known); the lease is still to be settled.
         """
-        if hold.at_us:
-            self._accounts.hold_dollars(hold, self._find_most(hold, terms, targets, beside))
-        return None
+        cost = self._find_most(hold, terms, targets, beside) if hold.at_us else _FREE
+        if isinstance(hold, Hold):
+            if hold.at_us:
+                self._accounts.hold_dollars(hold, cost)
+            return None
+        assert self.shared is not None
+        hold.nano_usd, hold.input_nano_usd = cost.most_nano_usd, cost.input_nano_usd
+        return self.shared.reserve(hold)
 
-    def settle(self, hold: Hold | None, row: LedgerRow) -> None:
+    def settle(self, hold: Hold | SharedHold | None, row: LedgerRow) -> None:
         """Count what a request cost, and correct what it took."""
         cost = row.cost_nano_usd
         if cost is None and hold is not None and row.status in ("canceled", "partial"):
             # It ran, and nobody counted: its input was read at least.
             cost = hold.input_nano_usd
         if cost:
-            self._desk.spending.add(row.key_id, cost, row.time_us)
-            if row.workspace_id is not None:
-                self._desk.spending.add(row.workspace_id, cost, row.time_us)
+            self._spend(row, cost)
         if hold is not None:
             written = row.cache_creation_5m_tokens + row.cache_creation_1h_tokens
-            self._accounts.settle(hold, Used(row.input_tokens + written, row.output_tokens))
+            self._end(hold, Used(row.input_tokens + written, row.output_tokens), cost or 0)
 
-    def drop(self, hold: Hold | None) -> None:
+    def drop(self, hold: Hold | SharedHold | None) -> None:
         """Give back what a request took that is kept out after all. It stays a request."""
         if hold is not None:
-            self._accounts.settle(hold, _NOTHING)
+            self._end(hold, _NOTHING, 0)
 
-    def _find_most(self, hold: Hold, terms: Terms, targets: Sequence[str], beside: Sequence[str]) -> Cost:
+    def _end(self, hold: Hold | SharedHold, used: Used, nano_usd: int) -> None:
+        if isinstance(hold, Hold):
+            self._accounts.settle(hold, used)
+        elif self.shared is not None:
+            self.shared.settle(hold, used, nano_usd)
+
+    def _spend(self, row: LedgerRow, nano_usd: int) -> None:
+        if self.shared is not None:
+            self.shared.spend(row.key_id, row.workspace_id, nano_usd, row.time_us)
+            return
+        self._desk.spending.add(row.key_id, nano_usd, row.time_us)
+        if row.workspace_id is not None:
+            self._desk.spending.add(row.workspace_id, nano_usd, row.time_us)
+
+    def _find_most(self, hold: Hold | SharedHold, terms: Terms, targets: Sequence[str], beside: Sequence[str]) -> Cost:
         """The most that a request can cost.
 
         Raises: PermissionDenied if a hard budget is set and a price is not known.
@@ -131,7 +177,7 @@ class Quotas:
             most += self._price(hold, target, input_tokens).most_nano_usd
         return Cost(-(-most // 2), -(-most_input // 2)) if hold.claim.is_batch else Cost(most, most_input)
 
-    def _price(self, hold: Hold, target: str, input_tokens: int) -> Cost:
+    def _price(self, hold: Hold | SharedHold, target: str, input_tokens: int) -> Cost:
         claim = hold.claim
         price = self._prices.find(target, hold.at_us)
         if price is not None:
@@ -144,6 +190,13 @@ class Quotas:
                     hint=f'set [prices."{target}"] in renga.toml, 0 if it costs nothing',
                 )
         return Cost()
+
+
+def _share(settings: LimitSettings, desk: Desk) -> SharedLimits:
+    """Imported late: few need it, and TLS takes 10 ms to load."""
+    from renga.meter.shared import SharedLimits
+
+    return SharedLimits(settings, desk)
 
 
 def limits_of_settings(settings: LimitSettings) -> Limits:

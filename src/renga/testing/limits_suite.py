@@ -1,0 +1,515 @@
+"""One conformance suite for every way to count limits: subclass `LimitsSuite`, give it a `counting` fixture.
+
+Owns: what limits and budgets promise, as tests. Must never know: where they are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
+from renga.config import LimitSettings, PriceSettings
+from renga.errors import PermissionDenied, RengaError
+from renga.meter.account import Desk
+from renga.meter.lease import AttemptRecord, Lease, Outcome, Status, Terms
+from renga.meter.ledger import Ledger
+from renga.meter.limits import BudgetSpent, LimitReached, LimitState
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook
+from renga.meter.quotas import Quotas
+from renga.meter.shared import SharedLimits
+from renga.store.database import Database
+from renga.store.rows import KeyLimits, KeyRow, WorkspaceRow
+from renga.wire.request import ServiceTier
+from renga.wire.stream import Usage
+
+USD = 1_000_000_000
+PRICED = "vllm/priced"
+"""A target at $1 and $5 per million tokens."""
+DEAR = Usage(100_000, output_tokens=180_000)
+"""One dollar there."""
+
+
+class SuiteClock:
+    """Time that passes when told, in whole microseconds."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+        self.ns = 0
+
+    def monotonic_ns(self) -> int:
+        return self.ns
+
+    def now(self) -> datetime:
+        return self.at
+
+    async def sleep(self, delay_s: float) -> None:
+        self.advance_us(int(delay_s * 1_000_000))
+
+    def advance_us(self, microseconds: int) -> None:
+        self.at += timedelta(microseconds=microseconds)
+        self.ns += microseconds * 1000
+
+    def now_us(self) -> int:
+        return int(self.at.timestamp() * 1_000_000)
+
+
+class Counting(Protocol):
+    """A way to count limits."""
+
+    def settings(self, settings: LimitSettings) -> LimitSettings:
+        """The settings that choose it."""
+        ...
+
+    def share(self, settings: LimitSettings, desk: Desk) -> SharedLimits:
+        """What servers share; not called where the settings name nothing."""
+        ...
+
+    async def set_time(self, now_us: int) -> None:
+        """Let the counting side see a time of day."""
+        ...
+
+
+class Setup(Struct, frozen=True):
+    """What a test starts from."""
+
+    limits: dict[str, float]
+    """`[limits]`."""
+    workspaces: dict[str, KeyLimits] = {}
+    database: Database | None = None
+    clock: SuiteClock | None = None
+
+
+class Asked(Struct, frozen=True):
+    """A request of a test."""
+
+    max_tokens: int = 100
+    input_bytes: int = 396
+    key: str = "key_a"
+    workspace: str | None = None
+    target: str = PRICED
+    tier: ServiceTier = "standard"
+
+
+class Meter:
+    """A ledger with limits, as one server has it. Rows stay in its queue until a test writes them."""
+
+    def __init__(self, setup: Setup, counting: Counting, database: Database) -> None:
+        self.clock = setup.clock or SuiteClock()
+        self.metrics = Metrics()
+        self.database = database
+        self._counting = counting
+        self._workspaces = setup.workspaces
+        prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
+        settings = counting.settings(LimitSettings(**setup.limits))  # pyright: ignore[reportArgumentType]
+        self.quotas = Quotas(settings, prices, self.metrics, self.clock, counting.share)
+        self.ledger = Ledger(prices, self.metrics, self.clock, queue_rows=100_000, spool=None, quotas=self.quotas)
+        self._number = 0
+
+    async def start(self) -> None:
+        """Everything that a server does before its first request."""
+        await self._counting.set_time(self.clock.now_us())
+        if self.quotas.shared is not None:
+            await self.quotas.shared.start()
+        if self._workspaces:
+            known = {row.workspace_id for row in self.database.workspaces.read()}
+            for name, limits in self._workspaces.items():
+                if name not in known:
+                    self.database.workspaces.create(WorkspaceRow(name, name, self.clock.now_us(), limits=limits))
+        await self.load()
+
+    async def load(self, *keys: KeyRow) -> None:
+        """What the store thread does."""
+        self.quotas.load(keys, self.database)
+        await asyncio.to_thread(self.quotas.run, self.database)
+
+    async def stop(self) -> None:
+        if self.quotas.shared is not None:
+            await self.quotas.shared.stop()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance_us(int(seconds * 1_000_000))
+        await self._counting.set_time(self.clock.now_us())
+
+    async def reserve(self, asked: Asked | None = None) -> Lease:
+        """As the path does it."""
+        asked = asked or Asked()
+        self._number += 1
+        lease = self.ledger.reserve(
+            Terms(
+                f"req_{id(self)}_{self._number}",
+                asked.key,
+                "messages",
+                "haiku",
+                asked.max_tokens,
+                False,
+                asked.input_bytes,
+                asked.tier,
+                asked.workspace,
+            )
+        )
+        try:
+            waiting = self.ledger.hold_price(lease, [asked.target])
+            if waiting is not None:
+                await waiting
+        except LimitReached:
+            self.ledger.drop(lease)
+            raise
+        except BaseException:
+            self.settle(lease, None, "failed")
+            raise
+        return lease
+
+    def settle(self, lease: Lease, usage: Usage | None = None, status: Status = "succeeded") -> int | None:
+        outcome = Outcome(
+            status=status,
+            target=PRICED,
+            tier="haiku",
+            why="tier:haiku",
+            attempts=(AttemptRecord(PRICED, None, 1500),),
+            usage=usage,
+            stop_reason="end_turn",
+            error_type=None,
+            overhead_us=120,
+            first_event_us=2000,
+            total_us=9000,
+        )
+        return self.ledger.settle(lease, outcome)
+
+    async def ask(self, usage: Usage, asked: Asked | None = None) -> None:
+        self.settle(await self.reserve(asked), usage)
+
+    async def refusal(self, asked: Asked | None = None) -> LimitReached:
+        """The refusal that a request meets."""
+        with pytest.raises(LimitReached) as refused:
+            await self.reserve(asked)
+        return refused.value
+
+    async def state(self, asked: Asked | None = None) -> LimitState:
+        """What the count says now: of a batch request that takes no tokens and is dropped."""
+        base = asked or Asked()
+        lease = await self.reserve(replace(base, max_tokens=0, input_bytes=0, target="local/free", tier="batch"))
+        state = read_state(lease)
+        self.ledger.drop(lease)
+        return state
+
+
+def read_state(lease: Lease) -> LimitState:
+    """What a client is told."""
+    assert lease.hold is not None
+    return lease.hold.read()
+
+
+Starter = Callable[[Setup], Awaitable[Meter]]
+
+
+class LimitsSuite:
+    """Subclass it in a test module and give the subclass a `counting` fixture."""
+
+    @pytest.fixture
+    async def begin(self, counting: Counting, tmp_path: Path):  # noqa: ANN201
+        from renga.store.database import open_database
+
+        meters: list[Meter] = []
+        with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
+
+            async def start(setup: Setup) -> Meter:
+                meter = Meter(setup, counting, setup.database or database)
+                meters.append(meter)
+                await meter.start()
+                return meter
+
+            yield start
+            for meter in meters:
+                await meter.stop()
+
+    async def test_what_is_taken_and_what_stays(self, begin: Starter) -> None:
+        meter = await begin(
+            Setup({"requests_per_minute": 10, "input_tokens_per_minute": 1000, "output_tokens_per_minute": 500})
+        )
+        lease = await meter.reserve(Asked(max_tokens=200))
+        reading = read_state(lease)
+        now_s = meter.clock.now_us() // 1_000_000
+        assert reading.requests and reading.input_tokens and reading.output_tokens
+        assert (reading.requests.remaining, reading.requests.full_s) == (9, now_s + 6)
+        assert (reading.input_tokens.remaining, reading.input_tokens.full_s) == (900, now_s + 6)
+        assert (reading.output_tokens.remaining, reading.output_tokens.full_s) == (300, now_s + 24)
+        usage = Usage(40, cache_creation_input_tokens=10, cache_read_input_tokens=5000, output_tokens=20)
+        meter.settle(lease, usage)
+        for reading in (read_state(lease), await meter.state()):
+            assert reading.requests and reading.input_tokens and reading.output_tokens
+            # Cache reads count for nothing, and a request stays a request.
+            assert reading.requests.remaining == 9
+            left = (reading.input_tokens.remaining, reading.output_tokens.remaining)
+            assert left == (950, 480)
+
+    @pytest.mark.parametrize(
+        ("limits", "asked", "named"),
+        [
+            ({"requests_per_minute": 3}, Asked(), "3 requests per minute"),
+            ({"input_tokens_per_minute": 1200}, Asked(input_bytes=1596), "1,200 input tokens per minute"),
+            ({"output_tokens_per_minute": 900}, Asked(max_tokens=300), "900 output tokens per minute"),
+        ],
+    )
+    async def test_the_wait_is_exact(self, begin: Starter, limits: dict[str, float], asked: Asked, named: str) -> None:
+        meter = await begin(Setup(limits))
+        for _ in range(3):
+            await meter.reserve(asked)
+        refused = await meter.refusal(asked)
+        assert refused.message == f"This key has reached its limit: {named}."
+        assert (refused.retry_after_s, refused.status, refused.type) == (20, 429, "rate_limit_error")
+        await meter.advance(19.9)
+        await meter.refusal(asked)
+        await meter.advance(0.1)
+        await meter.reserve(asked)
+        assert meter.ledger.open_leases == 4
+
+    async def test_a_refusal_takes_nothing(self, begin: Starter) -> None:
+        meter = await begin(Setup({"requests_per_minute": 10, "output_tokens_per_minute": 100}))
+        await meter.reserve(Asked(max_tokens=60))
+        for _ in range(5):
+            refused = await meter.refusal(Asked(max_tokens=60))
+        for reading in (refused.state, await meter.state()):
+            assert reading.requests and reading.output_tokens
+            assert (reading.requests.remaining, reading.output_tokens.remaining) == (9, 40)
+
+    async def test_so_many_run_at_once(self, begin: Starter) -> None:
+        meter = await begin(Setup({"concurrent_requests": 2}))
+        first, second = await meter.reserve(), await meter.reserve()
+        refused = await meter.refusal()
+        assert "2 concurrent requests" in refused.message
+        assert refused.retry_after_s == 1
+        await meter.reserve(Asked(key="key_b"))
+        meter.settle(first, None, "canceled")
+        await meter.reserve()
+        await meter.refusal()
+        meter.settle(second, Usage(1, output_tokens=1))
+        await meter.reserve()
+
+    async def test_a_failed_request_gives_its_tokens_back(self, begin: Starter) -> None:
+        meter = await begin(Setup({"input_tokens_per_minute": 1000, "output_tokens_per_minute": 500}))
+        lease = await meter.reserve(Asked(max_tokens=500))
+        meter.settle(lease, None, "failed")
+        reading = await meter.state()
+        assert reading.tokens and reading.tokens.remaining == 1500
+
+    async def test_more_than_was_taken_is_a_debt(self, begin: Starter) -> None:
+        meter = await begin(Setup({"output_tokens_per_minute": 60}))
+        meter.settle(await meter.reserve(Asked(max_tokens=1000)), Usage(1, output_tokens=90))
+        refused = await meter.refusal(Asked(max_tokens=1))
+        assert refused.retry_after_s == 31
+
+    # Workspaces
+
+    async def test_the_keys_of_a_workspace_share_its_limits(self, begin: Starter) -> None:
+        meter = await begin(
+            Setup({"requests_per_minute": 5}, {"ws": KeyLimits(requests_per_minute=6, concurrent_requests=7)})
+        )
+        for key in ("key_a", "key_b", "key_c"):
+            for _ in range(2):
+                await meter.reserve(Asked(key=key, workspace="ws"))
+        refused = await meter.refusal(Asked(key="key_c", workspace="ws"))
+        assert refused.message == "This key's workspace has reached its limit: 6 requests per minute."
+        assert refused.retry_after_s == 10
+        # The tighter one is told, and nothing was taken of either.
+        assert refused.state.requests
+        assert (refused.state.requests.limit, refused.state.requests.remaining) == (6, 0)
+        outside = (await meter.state(Asked(key="key_c"))).requests
+        assert outside and (outside.limit, outside.remaining) == (5, 3)
+
+    async def test_a_key_at_its_limit_takes_nothing_of_its_workspace(self, begin: Starter) -> None:
+        meter = await begin(Setup({"requests_per_minute": 2}, {"ws": KeyLimits(requests_per_minute=10)}))
+        asked = Asked(workspace="ws")
+        await meter.reserve(asked)
+        await meter.reserve(asked)
+        for _ in range(3):
+            refused = await meter.refusal(asked)
+        assert refused.message.startswith("This key has reached its limit: 2 ")
+        common = (await meter.state(Asked(key="key_b", workspace="ws"))).requests
+        assert common and common.remaining == 2, "of key_b's own, which is tighter"
+        for _ in range(2):
+            await meter.reserve(Asked(key="key_b", workspace="ws"))
+        common = (await meter.state(Asked(key="key_c", workspace="ws"))).requests
+        assert common and common.remaining == 2
+
+    async def test_a_workspace_may_have_limits_where_keys_have_none(self, begin: Starter) -> None:
+        meter = await begin(Setup({}, {"ws": KeyLimits(concurrent_requests=1, budget_nano_usd_per_day=USD)}))
+        assert (await meter.reserve()).hold is None
+        lease = await meter.reserve(Asked(workspace="ws"))
+        assert "workspace" in (await meter.refusal(Asked(key="key_b", workspace="ws"))).message
+        meter.settle(lease, DEAR)
+        refused = await meter.refusal(Asked(key="key_b", workspace="ws"))
+        assert refused.message == "This key's workspace has spent its budget of $1.00 a day."
+        assert isinstance(refused, BudgetSpent)
+        assert (await meter.reserve(Asked(key="key_b"))).hold is None
+
+    async def test_of_two_limits_the_longer_wait_is_told(self, begin: Starter) -> None:
+        meter = await begin(Setup({"concurrent_requests": 1}, {"ws": KeyLimits(budget_nano_usd_per_day=USD)}))
+        meter.settle(await meter.reserve(Asked(workspace="ws", key="key_b")), DEAR)
+        await meter.reserve()
+        refused = await meter.refusal(Asked(workspace="ws"))
+        assert refused.retry_after_s == 12 * 3600
+
+    # Batches
+
+    async def test_batches_know_budgets_only(self, begin: Starter) -> None:
+        limits = {
+            "requests_per_minute": 2, "input_tokens_per_minute": 100, "output_tokens_per_minute": 100,
+            "concurrent_requests": 1, "budget_usd_per_day": 1.0,
+        }  # fmt: skip
+        meter = await begin(Setup(limits))
+        batch = Asked(tier="batch", max_tokens=1000, input_bytes=4000)
+        leases = [await meter.reserve(batch) for _ in range(5)]
+        state = await meter.state()
+        assert state.requests and state.tokens
+        assert (state.requests.remaining, state.tokens.remaining) == (2, 200)
+        live = await meter.reserve()
+        for lease in leases:
+            assert meter.settle(lease, DEAR) == USD // 2
+        meter.settle(live, Usage(1, output_tokens=1))
+        assert "budget of $1.00 a day" in (await meter.refusal(batch)).message
+
+    async def test_batches_hold_half_the_price(self, begin: Starter) -> None:
+        # 2,000 tokens at twice $1 and 100,000 at $5: $0.504, $0.252 in a batch.
+        meter = await begin(Setup({"budget_usd_per_day": 0.5}))
+        batch = Asked(tier="batch", max_tokens=100_000, input_bytes=3998)
+        await meter.reserve(batch)
+        await meter.reserve(batch)
+        assert "running requests" in (await meter.refusal(batch)).message
+        await meter.reserve(replace(batch, key="key_b", tier="standard"))
+        assert "running requests" in (await meter.refusal(replace(batch, key="key_b"))).message
+
+    # Budgets
+
+    async def test_a_spent_budget_refuses_until_the_day_ends(self, begin: Starter) -> None:
+        meter = await begin(Setup({"budget_usd_per_day": 2.5}))
+        for _ in range(3):
+            await meter.ask(DEAR)
+        refused = await meter.refusal()
+        assert isinstance(refused, BudgetSpent)
+        assert refused.error_code == "enforced_spend_limit_reached"
+        assert refused.message == "This key has spent its budget of $2.50 a day."
+        assert refused.retry_after_s == 12 * 3600
+        assert refused.state.budget_left_nano_usd == -USD // 2
+        await meter.ask(DEAR, Asked(key="key_b"))
+        await meter.advance(12 * 3600 - 1)
+        await meter.refusal()
+        await meter.advance(1)
+        await meter.ask(DEAR)
+
+    async def test_the_month_outlasts_the_day(self, begin: Starter) -> None:
+        meter = await begin(Setup({"budget_usd_per_day": 2, "budget_usd_per_month": 3}))
+        await meter.ask(DEAR)
+        await meter.ask(DEAR)
+        assert "a day" in (await meter.refusal()).message
+        await meter.advance(86_400)
+        await meter.ask(DEAR)
+        refused = await meter.refusal()
+        assert "a month" in refused.message
+        end = meter.clock.now().timestamp() + (refused.retry_after_s or 0)
+        assert datetime.fromtimestamp(end, UTC) == datetime(2026, 12, 1, tzinfo=UTC)
+        await meter.advance(86_400 * 10)
+        await meter.ask(DEAR)
+
+    async def test_running_requests_hold_what_they_may_cost(self, begin: Starter) -> None:
+        meter = await begin(Setup({"budget_usd_per_day": 1}))
+        # 2 tokens of input at $2, 200,000 of output at $5: $1.000004.
+        lease = await meter.reserve(Asked(max_tokens=200_000, input_bytes=2))
+        refused = await meter.refusal()
+        assert "running requests may spend" in refused.message
+        assert (refused.retry_after_s, refused.error_code) == (1, None)
+        meter.settle(lease, Usage(1, output_tokens=10))
+        await meter.reserve()
+
+    async def test_a_budget_is_passed_by_one_request(self, begin: Starter) -> None:
+        meter = await begin(Setup({"budget_usd_per_day": 1}))
+        leases: list[Lease] = []
+        with pytest.raises(LimitReached):
+            for _ in range(1000):
+                leases.append(await meter.reserve(Asked(max_tokens=30_000, input_bytes=2)))
+        # $0.150004 each: six fit, the seventh finds something left.
+        assert len(leases) == 7
+        for lease in leases:
+            meter.settle(lease, Usage(1, output_tokens=30_000))
+        assert -USD * 3 // 20 < ((await meter.refusal()).state.budget_left_nano_usd or 0) < 0
+
+    async def test_soft_budgets_are_told(self, begin: Starter) -> None:
+        meter = await begin(
+            Setup({"warn_usd_per_day": 2, "warn_usd_per_month": 4}, {"ws": KeyLimits(warn_nano_usd_per_day=USD)})
+        )
+        asked = Asked(workspace="ws")
+        await meter.ask(DEAR, asked)
+        assert (await meter.state(asked)).warnings == ("workspace day",)
+        await meter.ask(DEAR, asked)
+        assert (await meter.state()).warnings == ("day",)
+        assert (await meter.state(asked)).warnings == ("day", "workspace day")
+        await meter.ask(DEAR)
+        await meter.ask(DEAR)
+        await meter.advance(86_400)
+        assert (await meter.state(asked)).warnings == ("month",)
+
+    async def test_dollars_need_prices(self, begin: Starter) -> None:
+        meter = await begin(Setup({"warn_usd_per_day": 1}, {"ws": KeyLimits(budget_nano_usd_per_day=USD)}))
+        unknown = Asked(target="vllm/unknown")
+        with pytest.raises(PermissionDenied, match="This key's workspace has a budget in dollars, and vllm/unknown"):
+            await meter.reserve(replace(unknown, workspace="ws"))
+        assert meter.ledger.open_leases == 0
+        await meter.reserve(unknown)
+        await meter.reserve(Asked(target="local/hokku", workspace="ws"))
+
+    async def test_a_request_that_nobody_counted_costs_its_input(self, begin: Starter) -> None:
+        meter = await begin(Setup({"budget_usd_per_day": 1}))
+        meter.settle(await meter.reserve(Asked(input_bytes=1998, max_tokens=1000)), None, "canceled")
+        # 1,000 tokens at twice $1 per million, the price of writing them to a cache for an hour.
+        assert (await meter.state()).budget_left_nano_usd == USD - 2_000_000
+
+    async def test_what_the_ledger_knows_counts(self, begin: Starter) -> None:
+        """Of yesterday, of today, of a workspace; and a budget that comes later knows what was spent without it."""
+        clock = SuiteClock()
+        before = await begin(Setup({}, clock=clock))
+        await before.ask(DEAR, Asked(workspace="ws"))
+        await before.advance(86_400)
+        await before.ask(DEAR, Asked(workspace="ws"))
+        before.ledger.run(before.database)
+        await before.advance(10)
+        await before.stop()
+        after = await begin(
+            Setup(
+                {"budget_usd_per_day": 3, "budget_usd_per_month": 10},
+                {"ws": KeyLimits(budget_nano_usd_per_month=4 * USD)},
+                clock=clock,
+            )
+        )
+        assert (await after.state()).budget_left_nano_usd == 2 * USD
+        assert (await after.state(Asked(key="key_b", workspace="ws"))).budget_left_nano_usd == 2 * USD
+        await after.ask(DEAR)
+        assert (await after.state()).budget_left_nano_usd == USD
+        await after.advance(86_400)
+        assert (await after.state()).budget_left_nano_usd == 3 * USD
+        await after.advance(86_400 * 20)
+        assert (await after.state(Asked(workspace="ws"))).budget_left_nano_usd == 3 * USD
+
+    async def test_limits_may_change_while_requests_run(self, begin: Starter) -> None:
+        meter = await begin(Setup({"requests_per_minute": 1}))
+        await meter.reserve()
+        await meter.refusal()
+        row = KeyRow("key_a", "team", b"", "", 0, limits=KeyLimits(requests_per_minute=3))
+        await meter.load(row)
+        await meter.reserve()
+        await meter.reserve()
+        assert "3 requests per minute" in (await meter.refusal()).message
+        await meter.load(replace(row, limits=KeyLimits(requests_per_minute=None)))
+        assert (await meter.reserve()).hold is None
+
+
+def describe(error: RengaError) -> tuple[str, float | None, str | None]:
+    """An error, to be compared."""
+    return error.message, error.retry_after_s, error.error_code
