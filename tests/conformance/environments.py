@@ -73,6 +73,10 @@ LINES = (
 )
 """The last releases of the 0.x and 1.x lines, and the 2.x whose tests are run."""
 
+S3_SERVER = Environment("s3-server", ("moto[s3]==5.2.5", "flask", "flask-cors"))
+"""A server that speaks S3, for `tests/files/test_bucket.py`: thirty packages that nothing else here needs."""
+ALL = (*LINES, S3_SERVER)
+
 
 def install(environment: Environment) -> None:
     """Make one environment, unless it is whole.
@@ -103,8 +107,8 @@ def download(environment: Environment, pip: list[str | Path]) -> None:
 
 def install_all() -> None:
     """Make what is missing, all at once: most of the time is waiting for the package index."""
-    with ThreadPoolExecutor(len(LINES)) as pool:
-        for _ in pool.map(install, LINES):
+    with ThreadPoolExecutor(len(ALL)) as pool:
+        for _ in pool.map(install, ALL):
             pass
 
 

@@ -2,8 +2,8 @@
 
     python tests/conformance/run.py [--fast] [--installed-only]
 
-The suite is `tests/api_resources` for messages, count_tokens and models and their beta twins, from the SDK's own source
-package. What fails must stand in expected_failures.txt with its reason, and what stands there must fail.
+The suite is `tests/api_resources` for messages, count_tokens, models and files and their beta twins, from the SDK's own
+source package. What fails must stand in expected_failures.txt with its reason, and what stands there must fail.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from environments import FOLDER, LINES, SUITE, Environment, install_all, missing
@@ -38,6 +39,8 @@ SUITE_PATHS = (
     "tests/api_resources/test_models.py",
     "tests/api_resources/beta/test_models.py",
 )
+SEEDED_PATHS = ("tests/api_resources/test_files.py", "tests/api_resources/beta/test_files.py")
+"""Tests that ask for things by fixed ids, and delete them: `seeding.py` makes them anew, for one test after another."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,12 @@ def read_expected(path: Path) -> dict[str, str]:
     return reasons
 
 
-def judge(report: Path, expected: Mapping[str, str]) -> Verdict:
-    """Compare pytest's JUnit report with the list."""
+def judge(reports: Sequence[Path], expected: Mapping[str, str]) -> Verdict:
+    """Compare pytest's JUnit reports with the list."""
     passed = skipped = failed_as_expected = 0
     unexpected: list[str] = []
     recovered: list[str] = []
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in chain.from_iterable(ElementTree.parse(report).iter("testcase") for report in reports):
         module, _, group = case.get("classname", "").rpartition(".")
         test = f"{module.replace('.', '/')}.py::{group}::{case.get('name', '')}"
         failed = case.find("failure") is not None or case.find("error") is not None
@@ -109,22 +112,41 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_suite(server: Served) -> Verdict:
-    """The SDK's tests, two workers, warnings as errors as its authors run them."""
+    """The SDK's tests, warnings as errors as its authors run them."""
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        options = ["-n", "2", "-q", "--tb=short", "--show-capture=no", f"--junitxml={report}"]
-        command = [SUITE.python, "-m", "pytest", *SUITE_PATHS, *options]
-        variables = {**clean_environment(), "TEST_API_BASE_URL": server.url}
-        done = subprocess.run(
-            command, cwd=SUITE.suite, env=variables, capture_output=True, text=True, timeout=SUITE_LIMIT_S
-        )
-        if not report.exists():
-            raise SystemExit(f"the suite did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-        verdict = judge(report, read_expected(EXPECTED))
+        plain, seeded = Path(folder) / "plain.xml", Path(folder) / "seeded.xml"
+        said = run_tests(server, SUITE_PATHS, plain, ("-n", "2"))
+        said += run_tests(server, SEEDED_PATHS, seeded, ("-n", "0", "-p", "seeding"))
+        verdict = judge((plain, seeded), read_expected(EXPECTED))
         if not verdict.good:
-            SUITE_LOG.write_text(done.stdout)
+            SUITE_LOG.write_text(said)
             print(f"the suite's own output is in {SUITE_LOG}")
         return verdict
+
+
+def run_tests(server: Served, paths: Sequence[str], report: Path, options: Sequence[str]) -> str:
+    """Some of the SDK's tests. Returns what they say.
+
+    Raises: SystemExit if they did not run.
+    """
+    command = [SUITE.python, "-m", "pytest", *paths, *options, "-q", "--tb=short", "--show-capture=no"]
+    variables = {
+        **clean_environment(),
+        "TEST_API_BASE_URL": server.url,
+        "RENGA_SEED_DATABASE": str(server.folder / "renga.db"),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    done = subprocess.run(
+        [*command, f"--junitxml={report}"],
+        cwd=SUITE.suite,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=SUITE_LIMIT_S,
+    )
+    if not report.exists():
+        raise SystemExit(f"the suite did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout
 
 
 def run_loop(server: Served, environment: Environment) -> bool:

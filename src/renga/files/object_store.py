@@ -76,7 +76,7 @@ class BucketBlobs:
                         yield sha256
 
 
-def open_bucket(settings: FileSettings, environ: Mapping[str, str] = os.environ) -> BucketBlobs:
+def open_bucket(settings: FileSettings, environ: Mapping[str, str] = os.environ, *, retries: int = 4) -> BucketBlobs:
     """The bucket of the settings. Connects to nothing yet.
 
     Raises: ConfigError if it is no bucket, its keys are not in the environment, or `obstore` is not installed.
@@ -104,7 +104,7 @@ def open_bucket(settings: FileSettings, environ: Mapping[str, str] = os.environ)
         prefix=url.path.strip("/") or None,
         config=config,
         client_options={"allow_http": endpoint.startswith("http://"), "timeout": "60s"},
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+        retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=30)},
     )
     return BucketBlobs(store)
 
