@@ -21,6 +21,7 @@ from renga.answer import Parts
 from renga.answer.pricing import PriceRows
 from renga.clock import SystemClock
 from renga.config import PolicySettings, PriceSettings, ProviderSettings, ServerSettings
+from renga.config.health import HealthSettings
 from renga.http.app import Guard, HttpParts
 from renga.http.server import build_server_config
 from renga.meter.keys import KeyIdentity
@@ -30,6 +31,7 @@ from renga.meter.prices import PriceBook
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Target
 from renga.route.decision import Decider
+from renga.route.health import TargetHealth
 from renga.route.ladder import Ladders
 from renga.route.policies import Policies
 from renga.route.router import Router
@@ -145,7 +147,8 @@ async def open_town(database: Database, policies: dict[str, PolicySettings]) -> 
         built = Policies(policies)
         catalog = Catalog(TIERS, providers, "", built.names)
         router = Router(catalog, providers, Decider(built, Ladders(PriceRows(prices, clock), clock)))
-        parts = Parts(providers, router, ledger, clock)
+        health = TargetHealth(HealthSettings(failures_to_cool=1, cool_down_s=60.0), {}, clock)
+        parts = Parts(providers, router, ledger, clock, health=health)
         behind = HttpParts(parts, OneKey(), catalog, ServerSettings(), CollectorRegistry())
         for provider in providers.values():
             await provider.start()

@@ -204,6 +204,29 @@ async def test_a_policy_may_forbid_the_last_resort(build_town) -> None:
     assert (await town.ask()).status == 529
 
 
+async def test_a_target_that_failed_is_left_alone_and_the_row_says_so(build_town) -> None:
+    town = await build_town(STRUCTURAL)
+    town.script(small=refuse(529, "overloaded_error"), top=say("19"))
+    await town.ask()
+    assert town.row().escalated_because == "failed:overloaded_error"
+    town.script(top=say("19"))
+    assert text_of(await town.ask()) == "19"
+    row = town.row()
+    assert [(each.target, each.error_type) for each in row.attempts] == [
+        ("top/m", None),
+        ("small/m", "skipped:cooling"),
+    ]
+    assert (row.cost_nano_usd, row.escalated_because) == (COST["top"], "skipped:cooling")
+
+
+async def test_when_every_target_cools_down_they_are_tried_all_the_same(build_town) -> None:
+    town = await build_town(STRUCTURAL)
+    town.script(small=refuse(529, "overloaded_error"), top=refuse(529, "overloaded_error"))
+    assert (await town.ask()).status == 529
+    town.script(small=say("18"))
+    assert text_of(await town.ask()) == "18"
+
+
 async def test_what_is_too_much_for_the_small_tier_goes_up(build_town) -> None:
     town = await build_town(SECOND)
     town.script(small=refuse(400, "invalid_request_error"), top=say("19"))
@@ -263,10 +286,10 @@ async def test_a_floor_without_a_certificate_keeps_nothing(build_town) -> None:
     town = await build_town(PolicySettings(floor_points=2.0))
     town.script(top=say("19"))
     response = await town.ask()
-    assert response.headers["renga-plan"] == "policy:auto;floor:2;no_certificate;up"
+    assert response.headers["renga-plan"] == "policy:auto;floor:2;up:no_certificate"
     assert town.asked() == {"top": 1}
     row = town.row()
-    assert (row.kept, row.escalated_because) == (False, "up")
+    assert (row.kept, row.escalated_because) == (False, "up:no_certificate")
 
 
 async def test_a_suspended_policy_keeps_nothing(build_town) -> None:
@@ -274,7 +297,7 @@ async def test_a_suspended_policy_keeps_nothing(build_town) -> None:
     policy = town.parts.router.policies.find("auto")
     policy.suspended = "floor_broken"
     town.script(top=say("19"))
-    assert (await town.ask()).headers["renga-plan"] == "policy:auto;floor_broken;up"
+    assert (await town.ask()).headers["renga-plan"] == "policy:auto;up:floor_broken"
 
 
 async def test_a_tier_and_a_name_of_ones_own_may_have_policies(build_town) -> None:

@@ -20,7 +20,7 @@ from renga.answer.trial import Trial
 from renga.answer.verifying import Examined, Held, examine, hold
 from renga.cache.response import Freshness
 from renga.errors import ApiError, Overloaded, RengaError
-from renga.meter.lease import Lease, Outcome, Status
+from renga.meter.lease import AttemptRecord, Lease, Outcome, Status
 from renga.meter.limits import LimitReached
 from renga.route.decision import Settled
 from renga.route.plan import Attempt, Plan
@@ -69,7 +69,7 @@ class Passage:
         self.stored_target: str | None = None
         """Who gave the answer, where it came from the response cache."""
         self._notes: list[str] = []
-        self._skipped: list[tuple[str, str]] = []
+        self._skipped: list[AttemptRecord] = []
         self._examined: Examined | None = None
         self._checked: str | None = None
         self._first_event_us: int | None = None
@@ -194,7 +194,8 @@ class Passage:
         for attempt in self.plan.attempts:
             permission = health.enter(attempt.target.name)
             if permission is None:
-                self._skipped.append((attempt.target.name, health.refusal(attempt.target.name)))
+                name = attempt.target.name
+                self._skipped.append(AttemptRecord(name, f"skipped:{health.refusal(name)}", 0))
                 cooling.append(attempt)
             else:
                 yield attempt, permission
@@ -244,7 +245,7 @@ class Passage:
             target=attempt.target.name if attempt else None,
             tier=attempt.tier if attempt else None,
             why=self.why,
-            attempts=tuple([each.record() for each in self.trials]),
+            attempts=(*[each.record() for each in self.trials], *self._skipped),
             usage=tally.usage if status != "failed" else None,
             stop_reason=tally.stop_reason if status != "failed" else None,
             error_type=error_type,
@@ -276,8 +277,15 @@ class Passage:
             return None, None
         if attempt.tier == plan.small:
             return True, None
+        return False, self._why_not_tried(plan)
+
+    def _why_not_tried(self, plan: Plan) -> str:
+        """Why a tier above answered although nothing was rejected."""
         failed = next((each for each in self.trials if each is not self.trial), None)
-        return False, f"failed:{failed.record().error_type}" if failed is not None else plan.why.rpartition(";")[2]
+        if failed is not None:
+            return f"failed:{failed.record().error_type}"
+        skipped = next((each.error_type for each in self._skipped), None)
+        return skipped or plan.why.rpartition(";")[2]
 
     def _tell(self, status: Status, message: Message | None) -> None:
         """Tell the router and whoever watches how it ended."""

@@ -142,11 +142,11 @@ class Decider:
         if settings.floor_points is not None:
             unproven = "no_certificate" if not policy.is_proven else policy.suspended
             if unproven:
-                return top, None, (f"floor:{settings.floor_points:g}", unproven, "up")
+                return top, None, (f"floor:{settings.floor_points:g}", f"up:{unproven}")
         elif policy.suspended:
-            return top, None, (policy.suspended, "up")
+            return top, None, (f"up:{policy.suspended}",)
         if not small:
-            return top, None, (_note(triage), "nothing_below")
+            return top, None, (_note(triage), "up:nothing_below")
         if triage.route != "up" and not self._is_worth(case, triage.score, (small[0], top[0])):
             return small, None, (_note(triage), "not_worth")
         if triage.route == "haiku":
@@ -174,7 +174,7 @@ class Decider:
         )
         notes = (_note(triage),)
         if triage.route == "verify" and climb.tiers and climb.tiers[0] != settings.small:
-            notes = (_note(triage), "cost:up")
+            notes = (_note(triage), "up:cost")
         return tuple(attempt for tier in climb.tiers for attempt in checked[tier]), climb, notes
 
     def _with_check(self, case: _Case, attempt: Attempt, *, last: bool) -> Attempt:
