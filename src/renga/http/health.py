@@ -20,11 +20,16 @@ class ProviderReadiness(Struct, frozen=True):
     detail: str
 
 
-class Readiness(Struct, frozen=True):
+class Readiness(Struct, frozen=True, omit_defaults=True):
     """Ready when at least one provider is: the others' requests go to it, or are refused with the reason."""
 
     ready: bool
     providers: dict[str, ProviderReadiness]
+    limits: str | None = None
+    """Of limits that servers share. While they are away the server stays ready: requests without limits need none, and
+    all servers would leave at once."""
+    targets: dict[str, str] = {}
+    """Those that are left alone for now, and why."""
 
 
 class Liveness(Struct, frozen=True):
@@ -51,7 +56,9 @@ async def ready(exchange: Exchange, parts: HttpParts) -> None:
         name: ProviderReadiness(health.ready, health.detail)
         for name, health in ((name, provider.health()) for name, provider in parts.answering.providers.items())
     }
-    readiness = Readiness(any(provider.ready for provider in providers.values()), providers)
+    targets = {} if parts.health is None else parts.health.refused()
+    limits = None if parts.limits is None else parts.limits.status().detail
+    readiness = Readiness(any(provider.ready for provider in providers.values()), providers, targets, limits)
     await exchange.respond(200 if readiness.ready else 503, msgspec.json.encode(readiness))
 
 

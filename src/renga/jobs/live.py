@@ -35,6 +35,11 @@ class LiveRouting(Struct, frozen=True):
     desk: RoutingDesk
     samplers: tuple[ShadowSampler, ...]
 
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Everything that is drawn."""
+        return tuple(arm for sampler in self.samplers for arm in sampler.arms)
+
     async def stop(self) -> None:
         """Give up what runs in the background. Idempotent."""
         for sampler in self.samplers:

@@ -198,6 +198,10 @@ class TargetHealth:
         known.rates.age(self._clock.monotonic_ns(), self._rules.half_life_s)
         return 1.0 - known.rates.failures / max(known.rates.requests, SHARE_REQUESTS_MIN)
 
+    def refused(self) -> dict[str, str]:
+        """The targets that `enter` refuses now, and why."""
+        return {name: why for name in sorted(self._targets) if (why := self.refusal(name))}
+
     def describe(self) -> tuple[TargetState, ...]:
         """Every target that was asked, by name."""
         return tuple(self._describe(name, known) for name, known in sorted(self._targets.items()))
