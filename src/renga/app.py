@@ -27,6 +27,7 @@ from renga.errors import ConfigError
 from renga.files import open_shelf
 from renga.files.inline import Inliner
 from renga.http.app import Guard, HttpParts
+from renga.http.routing_metrics import RoutingMetrics
 from renga.jobs import BatchDesk, BatchStorage, BatchWorker, place_of
 from renga.jobs.live import Around, LiveRouting, build_live
 from renga.meter.discounts import DiscountBook
@@ -94,6 +95,8 @@ class App:
         """Start everything. Returns before providers are ready; `/ready` says when they are."""
         for provider in self._providers.values():
             await provider.start()
+        if self.parts.limits is not None:
+            await self.parts.limits.start()
         if self.parts.files is not None:
             await self.parts.files.start()
         if self.parts.batches is not None:
@@ -126,6 +129,8 @@ class App:
             await self.parts.files.stop()
         for provider in reversed(list(self._providers.values())):
             await provider.stop()
+        if self.parts.limits is not None:
+            await self.parts.limits.stop()
         await asyncio.to_thread(self._store.stop)
 
 
@@ -147,7 +152,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     outcomes = OutcomeBook(clock)
     batches = BatchStorage()
     records = Records()
-    jobs = (ledger, keys, signature_secret, records, outcomes, batches, *(job for job in (discounts, files) if job))
+    others = [job for job in (discounts, files) if job]
+    jobs = (ledger, keys, quotas, signature_secret, records, outcomes, batches, *others)
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
     providers = build_providers(config, signature_secret, clock)
     if config.engine.enabled:
@@ -168,7 +174,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
         keys=keys,
         catalog=catalog,
         settings=config.server,
-        metrics=_build_registry(metrics, providers.get(LOCAL)),
+        metrics=_build_registry(metrics, RoutingMetrics(health, live.guard.readings, live.arms), providers.get(LOCAL)),
         batches=BatchDesk(batches, clock, config.batches, BatchWorker(answering, batches, config.batches, place)),
         files=files,
         health=health,
@@ -176,14 +182,16 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
         outcomes=outcomes,
         records=records,
         organization=config.admin.organization,
+        limits=quotas.shared,
     )
     return App(providers, store, keys, parts, live)
 
 
-def _build_registry(metrics: Metrics, local: Provider | None) -> CollectorRegistry:
-    """What `/metrics` shows: the ledger's figures, the process's, and the engine's load where one runs."""
+def _build_registry(metrics: Metrics, routing: RoutingMetrics, local: Provider | None) -> CollectorRegistry:
+    """What `/metrics` shows: the ledger's and the router's figures, the process's, and the engine's load."""
     registry = CollectorRegistry()
     registry.register(metrics)
+    registry.register(routing)
     ProcessCollector(registry=registry)
     if isinstance(local, LocalProvider):
         load = local.load

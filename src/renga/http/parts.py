@@ -6,7 +6,7 @@ Owns: the composition's type, and the little that HTTP needs to know of keys. Mu
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
@@ -22,6 +22,9 @@ from renga.route.tiers import CatalogEntry
 from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
 from renga.store.records import Records
 from renga.wire.batches import DeletedMessageBatch, MessageBatch, MessageBatchPage
+
+if TYPE_CHECKING:
+    from renga.meter.shared import SharedLimits
 
 
 class Keys(Protocol):
@@ -115,3 +118,5 @@ class HttpParts(Struct, frozen=True):
     """The database, for the administrators' port; None where there is none."""
     organization: str = "Renga"
     """The installation's name."""
+    limits: SharedLimits | None = None
+    """Limits that servers share; None where each counts for itself."""
