@@ -33,9 +33,10 @@ def build_program() -> typer.Typer:
         rich_markup_mode=None,
     )
     program.callback()(_options)
-    for command in (serve, ask, models, usage, audit, doctor, get):
+    for command in (serve, ask, models, audit, doctor, get):
         program.command()(command)
     program.command("eval")(evaluate)
+    program.add_typer(usage, name="usage")
     program.add_typer(keys, name="keys")
     program.add_typer(workspaces, name="workspaces")
     program.add_typer(route, name="route")

@@ -1,4 +1,4 @@
-"""`renga usage`."""
+"""`renga usage`, and `renga usage export` behind it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from renga.cli.export import export
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
@@ -26,13 +27,21 @@ _COUNTS = (
 )
 
 
-def usage(
+usage = typer.Typer(help="Show requests, tokens and dollars from the ledger, or export its rows.")
+usage.command("export")(export)
+
+
+@usage.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
     config: ConfigOption = None,
     data_dir: DataOption = None,
     by: Annotated[
         str,
         typer.Option(
-            metavar="LIST", help="Group by these, separated by commas: day, key, tier, target, surface, status."
+            metavar="LIST",
+            help="Group by these, separated by commas: day, key, workspace, tier, target, surface, status, policy, "
+            "service_tier.",
         ),
     ] = "day,key,tier,target",
     since: Annotated[
@@ -46,6 +55,10 @@ def usage(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show requests, tokens and dollars from the ledger."""
+    if context.invoked_subcommand is not None:
+        if as_json or as_csv or any(given is not None for given in (config, data_dir, since, until)):
+            raise typer.BadParameter(f"write options after `{context.invoked_subcommand}`")
+        return
     from renga.cli.connection import COMMAND_KEY_ID
     from renga.cli.records import open_records
 
@@ -53,6 +66,7 @@ def usage(
     with open_records(read_config(config, data_dir)) as database:
         rows = database.usage.read(query)
         names = {row.key_id: row.name for row in database.keys.read()} | {COMMAND_KEY_ID: "command line"}
+        names |= {row.workspace_id: row.name for row in database.workspaces.read()}
     if as_json:
         from renga.cli.table import print_json
 
@@ -105,7 +119,7 @@ def _print_rows(query: UsageQuery, rows: Sequence[UsageRow], names: dict[str, st
     from renga.cli.table import Column, print_table
 
     def render_group(name: str, value: str | None) -> str:
-        return names.get(value or "", value or "-") if name == "key" else value or "-"
+        return names.get(value or "", value or "-") if name in ("key", "workspace") else value or "-"
 
     headings = ("requests", "failed", "input", "cache write", "cache read", "output", "thinking")
     columns = [*(Column(name) for name in query.by), *(Column(name, is_number=True) for name in headings)]

@@ -258,6 +258,25 @@ class UsageQuery(Struct, frozen=True):
     """One target, or all of a provider's as `anthropic/*`."""
 
 
+class RowQuery(Struct, frozen=True):
+    """A page of ledger rows."""
+
+    limit: int
+    after_row: int = 0
+    """The number of the last row of the page before."""
+    since_us: int | None = None
+    """Inclusive."""
+    until_us: int | None = None
+    """Exclusive."""
+
+
+class NumberedRow(Struct, frozen=True):
+    """A ledger row and its place in the order of writing."""
+
+    row_number: int
+    row: LedgerRow
+
+
 class UsageRow(Struct, frozen=True):
     """Sums over one group of requests."""
 

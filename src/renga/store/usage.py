@@ -1,6 +1,6 @@
-"""Sums over the ledger.
+"""Reading the ledger.
 
-Owns: the statements that add up. Must never know: what the sums are for.
+Owns: the statements that add up, and reading rows page by page. Must never know: what either is for.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import msgspec
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.sql import ColumnElement
 
 from renga.store import tables
-from renga.store.rows import Dimension, UsageQuery, UsageRow
+from renga.store.rows import Dimension, LedgerRow, NumberedRow, RowQuery, UsageQuery, UsageRow
 from renga.store.transactions import Transactions
 
 _DAY_US = 86_400_000_000
@@ -20,7 +21,7 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class UsageTable:
-    """Adds up the ledger."""
+    """Adds up the ledger, and reads it."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -35,6 +36,25 @@ class UsageTable:
                 tuple(_render_group(by, value) for by, value in zip(query.by, row[:width], strict=True)),
                 *(int(number or 0) for number in row[width:]),
             )
+            for row in found
+        ]
+
+    def read_rows(self, query: RowQuery) -> list[NumberedRow]:
+        """Ledger rows as they are, in the order they were written: at most `limit` after a row's number.
+
+        Cost: by the primary key from where the last page ended, so that the last page costs what the first did.
+        """
+        ledger = tables.ledger
+        statement = select(ledger).where(ledger.c.row_number > query.after_row).order_by(ledger.c.row_number)
+        if query.since_us is not None:
+            statement = statement.where(ledger.c.time_us >= query.since_us)
+        if query.until_us is not None:
+            statement = statement.where(ledger.c.time_us < query.until_us)
+        with self._transactions.reading() as connection:
+            found = connection.execute(statement.limit(query.limit)).mappings().all()
+        names = LedgerRow.__struct_fields__
+        return [
+            NumberedRow(row["row_number"], msgspec.convert({name: row[name] for name in names}, LedgerRow))
             for row in found
         ]
 
