@@ -6,7 +6,7 @@ Owns: `/`, `/health`, `/ready`, `/metrics`, and the telemetry that clients post.
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from renga import __version__
@@ -20,14 +20,14 @@ class ProviderReadiness(Struct, frozen=True):
     detail: str
 
 
-class Readiness(Struct, frozen=True):
+class Readiness(Struct, frozen=True, omit_defaults=True):
     """Ready when at least one provider is: the others' requests go to it, or are refused with the reason."""
 
     ready: bool
     providers: dict[str, ProviderReadiness]
     targets: dict[str, str] = {}
     """Those that are left alone for now, and why."""
-    limits: str | UnsetType = UNSET
+    limits: str | None = None
     """Of those that servers share. While their count is away the server stays ready: requests without limits need it
     not, and all servers would leave at once.
     """
@@ -58,7 +58,7 @@ async def ready(exchange: Exchange, parts: HttpParts) -> None:
         for name, health in ((name, provider.health()) for name, provider in parts.answering.providers.items())
     }
     targets = {} if parts.health is None else parts.health.refused()
-    limits = UNSET if parts.limits is None else parts.limits.status().detail
+    limits = None if parts.limits is None else parts.limits.status().detail
     readiness = Readiness(any(provider.ready for provider in providers.values()), providers, targets, limits)
     await exchange.respond(200 if readiness.ready else 503, msgspec.json.encode(readiness))
 
