@@ -106,7 +106,6 @@ def _ask(exchange: Exchange, request: MessageRequest, body: bytes, version: ApiV
         workspace_id=exchange.identity.workspace_id,
         tiers=exchange.identity.terms.tiers,
         response_cache=exchange.identity.terms.response_cache,
-        response_cache=exchange.identity.terms.response_cache,
     )
 
 
@@ -131,7 +130,6 @@ def _answer_headers(answered: Answer) -> tuple[Header, ...]:
         (b"renga-plan", header_value(answered.why)),
         (b"renga-overhead-us", b"%d" % answered.overhead_us),
         *(() if answered.confidence is None else ((b"renga-confidence", b"%.4f" % answered.confidence),)),
-        *(() if answered.cache_status is None else ((b"renga-cache", answered.cache_status.encode()),)),
         *(() if answered.cache_status is None else ((b"renga-cache", answered.cache_status.encode()),)),
         *(() if limits is None else render_limits(limits)),
     )
