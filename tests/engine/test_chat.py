@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.conftest import HOKKU_LIKE, SPECIAL, TAGS, make_tokenizer_json
 
-from renga.engine.chat import Chat, ChatMessage, ChatTemplate, ChatTool, ChatToolCall
+from renga.engine.chat import Chat, ChatMessage, ChatTemplate, ChatTool, ChatToolCall, Place
 from renga.engine.vocabulary import Vocabulary
 from renga.errors import ConfigError, InvalidRequest
 
@@ -124,3 +124,27 @@ def test_what_hugging_face_gives_to_templates() -> None:
     )
     template = ChatTemplate(source, VOCABULARY, variables={"bos_token": "<|endoftext|>"})
     assert show(template.render(Chat((user("a"), user("b")))).token_ids) == "<|endoftext|>20b"
+
+
+def test_places_are_found_among_the_tokens() -> None:
+    call = ChatToolCall("c", "add", {"a": 1, "b": "é"})
+    chat = Chat(
+        (
+            ChatMessage("system", "Be brief."),
+            user("First part.\nSecond part."),
+            ChatMessage("assistant", "So.", tool_calls=(call,)),
+            ChatMessage("tool", "2", call_id="c"),
+            ChatMessage("assistant", "Then it"),
+        ),
+        (ChatTool("add", "Adds.", {"type": "object"}),),
+        places=(Place(-1), Place(0), Place(1), Place(2, 11), Place(2), Place(3), Place(4), Place(5, 4), Place(5)),
+    )
+    prompt = TEMPLATE.render(chat)
+    before = [show(prompt.token_ids[:position]) for position in prompt.positions]
+    assert before[0] == ""
+    assert before[1] == before[2]  # this template writes the tools behind the system prompt
+    endings = ['ct"}}', "t part.", "d part.", 'é"}', "<|tool|>2", ">Then", ">Then it"]
+    assert all(text.endswith(ending) for text, ending in zip(before[2:], endings, strict=True)), before
+    assert list(prompt.positions) == sorted(prompt.positions)
+    assert prompt.positions[-1] == len(prompt.token_ids)
+    assert TEMPLATE.render(Chat(chat.messages, chat.tools)).token_ids == prompt.token_ids

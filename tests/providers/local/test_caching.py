@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -29,7 +32,7 @@ FIVE = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
 
 
-def long_text(topic: str, words: int = 900) -> str:
+def long_text(topic: str, words: int = 400) -> str:
     return " ".join(f"{topic} fact {number} is noted." for number in range(words // 5))
 
 
@@ -40,7 +43,7 @@ def text(words: str, control: dict[str, str] | None = None) -> dict[str, Any]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def provider() -> AsyncIterator[LocalProvider]:
     prefixes = build_prefixes(CacheSettings(), SystemClock())
-    provider = LocalProvider(EngineSettings(cache_bytes=64 << 20), lambda: b"secret", prefixes=prefixes)
+    provider = LocalProvider(EngineSettings(cache_bytes=16 << 20), lambda: b"secret", prefixes=prefixes)
     await provider.start()
     await provider.wait_ready()
     yield provider
@@ -113,7 +116,7 @@ async def test_a_growing_conversation_reads_what_it_wrote(provider: LocalProvide
 
 async def test_an_hour_before_five_minutes(provider: LocalProvider) -> None:
     system = [text(long_text("Delta"), HOUR)]
-    turns = [{"role": "user", "content": [text(long_text("Epsilon", 200), FIVE)]}]
+    turns = [{"role": "user", "content": [text(long_text("Epsilon", 100), FIVE)]}]
     split = split_of(await ask(provider, system=system, messages=turns))
     assert min(split.written_1h_tokens, split.written_5m_tokens) > 0
     assert split_of(await ask(provider, system=system)).read_tokens == split.written_1h_tokens
@@ -194,6 +197,28 @@ async def test_no_tokens_wanted_warms_the_cache(provider: LocalProvider) -> None
     assert (warming.content, warming.stop_reason, warming.usage.output_tokens) == ((), "max_tokens", 0)
     assert split_of(warming).written_5m_tokens > 512
     assert split_of(await ask(provider, system=system)).read_tokens == split_of(warming).written_5m_tokens
+
+
+async def test_what_the_engine_threw_away_is_not_claimed(provider: LocalProvider) -> None:
+    system = [text(long_text("Lambda"), FIVE)]
+    written = split_of(await ask(provider, system=system)).written_5m_tokens
+    room_tokens = 256 * 32
+    for number in range(room_tokens // written + 1):
+        await ask(provider, system=long_text(f"Other {number}"), max_tokens=0)
+    assert split_of(await ask(provider, system=system)).written_5m_tokens == written
+    assert split_of(await ask(provider, system=system)).read_tokens == written
+
+
+async def test_a_new_engine_holds_nothing(provider: LocalProvider) -> None:
+    system = [text(long_text("Mu"), FIVE)]
+    written = split_of(await ask(provider, system=system)).written_5m_tokens
+    process_id = provider.engine_process_id
+    assert process_id is not None
+    os.kill(process_id, signal.SIGKILL)
+    while provider.engine_process_id in (process_id, None):
+        await asyncio.sleep(0.001)
+    await provider.wait_ready()
+    assert split_of(await ask(provider, system=system)).written_5m_tokens == written
 
 
 @pytest.mark.parametrize(
