@@ -41,6 +41,7 @@ from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider, Target, Tier
 from renga.providers.local import LocalProvider, StartedEngine, build_prefixes
 from renga.providers.openai_compatible import OpenAICompatibleProvider
+from renga.providers.secrets import read_key
 from renga.route.decision import Decider
 from renga.route.health import TargetHealth
 from renga.route.ladder import Ladders
@@ -211,20 +212,20 @@ def _open_database(config: Config) -> Database:
 def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock) -> dict[str, Provider]:
     """One provider for each of the settings.
 
-    Raises: ConfigError if a setting takes a name that is Renga's own, or a key's variable is empty.
+    Raises: ConfigError if a setting takes a name that is Renga's own, or a key's file cannot be read.
     """
     providers: dict[str, Provider] = {}
     breakpoints = AutomaticBreakpoints(clock) if config.cache.automatic_breakpoints else None
     for name, settings in config.providers.items():
         if name == LOCAL:
             raise ConfigError("providers.local: this name is the local engine's", hint="choose another name")
-        secret = os.environ.get(settings.api_key_env, "") if settings.api_key_env else ""
+        secret = read_key(name, settings, os.environ)
         match settings.kind:
             case "anthropic":
-                providers[name] = AnthropicProvider(name, settings, secret or None, clock, breakpoints)
+                providers[name] = AnthropicProvider(name, settings, secret, clock, breakpoints)
             case "openai_compatible":
                 signatures = signature_secret.value
-                providers[name] = OpenAICompatibleProvider(name, settings, secret or None, clock, signatures)
+                providers[name] = OpenAICompatibleProvider(name, settings, secret, clock, signatures)
     return providers
 
 

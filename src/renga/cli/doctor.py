@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 import typer
@@ -15,7 +16,7 @@ from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from renga.cli.connection import Connection
-    from renga.config import Config
+    from renga.config import Config, ProviderSettings
 
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 
@@ -177,12 +178,28 @@ def _is_renga(host: str, port: int) -> bool:
 def _check_upstream_keys(settings: Config) -> Iterator[Finding]:
     for name, provider in settings.providers.items():
         variable = provider.api_key_env
-        if variable and not os.environ.get(variable):
+        if provider.api_key_file:
+            yield _check_key_file(name, provider)
+        elif variable and not os.environ.get(variable):
             yield Finding("fail", f"provider {name}", f"{variable} is not set", f"export {variable}=...")
         elif variable:
             yield Finding("ok", f"provider {name}", f"{provider.base_url}, key in {variable}")
         else:
             yield Finding("ok", f"provider {name}", f"{provider.base_url}, without a key")
+
+
+def _check_key_file(name: str, provider: ProviderSettings) -> Finding:
+    from renga.errors import ConfigError
+    from renga.providers.secrets import read_key
+
+    file = Path(provider.api_key_file or "").expanduser()
+    try:
+        read_key(name, provider, {})
+    except ConfigError as error:
+        return Finding("fail", f"provider {name}", error.message, "put the key there, and nothing else")
+    if file.stat().st_mode & 0o077:
+        return Finding("warn", f"provider {name}", f"{file} can be read by others", f"chmod 600 {file}")
+    return Finding("ok", f"provider {name}", f"{provider.base_url}, key in {file}")
 
 
 def _check_prices(settings: Config) -> Iterator[Finding]:

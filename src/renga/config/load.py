@@ -267,6 +267,8 @@ def _check_names(origins: _Origins, config: Config) -> None:
                 raise origins.error((*keys, field), "must begin with http:// or https://")
             if url.rstrip("/").endswith("/v1"):
                 raise origins.error((*keys, field), "must not end with /v1", "Renga adds it")
+        if provider.api_key_env and provider.api_key_file:
+            raise origins.error((*keys, "api_key_file"), "the key has one place", "leave out this or api_key_env")
         if provider.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", provider.api_key_env):
             raise origins.error(
                 (*keys, "api_key_env"), "is not the name of a variable", "put the key there, and its name here"

@@ -63,6 +63,7 @@ class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     replicas: Annotated[tuple[str, ...], Meta(description="More servers of the same models, without `/v1`.")] = ()
     affinity: Annotated[bool, Meta(description="Whether a conversation stays with the replica that knows it.")] = True
     api_key_env: Annotated[str | None, Meta(description="Name of the environment variable that holds its key.")] = None
+    api_key_file: Annotated[str | None, Meta(description="File that holds its key and nothing else.")] = None
     connect_timeout_s: Annotated[float, Meta(description="Time to connect.", gt=0)] = 5.0
     first_event_timeout_s: Annotated[float, Meta(description="Time to the first byte of an answer.", gt=0)] = 60.0
     idle_timeout_s: Annotated[float, Meta(description="Silence after which a stream is given up.", gt=0)] = 60.0

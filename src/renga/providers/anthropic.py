@@ -26,6 +26,7 @@ from renga.providers.http import WHOLE_ANSWER_TIMEOUT_S, Headers, UpstreamLost, 
 from renga.providers.refusals import BY_TYPE, Source, clean_message, read_refusal
 from renga.providers.replicas import Replicas
 from renga.providers.retry import Refusal, RetryPolicy, with_retries
+from renga.providers.secrets import place_of_key
 from renga.wire.blocks import OutputBlock
 from renga.wire.errors import error_event
 from renga.wire.fields import DEMANDING, DEMANDING_PARTS
@@ -121,8 +122,7 @@ class AnthropicProvider:
         self._secret = secret
         self._policy = RetryPolicy(settings.max_retries, clock)
         self._capabilities = {line.prefix: _line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
-        variable = settings.api_key_env or "api_key_env"
-        self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
+        self._source = Source(name, secret, f"set {place_of_key(settings)} to a key that {name} accepts")
         self._upstream = Replicas(name, settings, clock)
         self._running = False
 

@@ -31,6 +31,7 @@ from renga.providers.http import Headers, UpstreamLost, UpstreamResponse
 from renga.providers.refusals import Source, read_refusal, render_refusal
 from renga.providers.replicas import Replicas
 from renga.providers.retry import Refusal, RetryPolicy, with_retries
+from renga.providers.secrets import place_of_key
 from renga.wire.dialects import GENERIC, Dialect, detect_dialect
 from renga.wire.errors import error_event
 from renga.wire.openai import Chunk, ModelList, decode_chunk, encode_chat
@@ -62,8 +63,7 @@ class OpenAICompatibleProvider:
         self._secret = secret
         self._signature_secret = signature_secret
         self._policy = RetryPolicy(settings.max_retries, clock)
-        variable = settings.api_key_env or "api_key_env"
-        self._source = Source(name, secret, f"set {variable} to a key that {name} accepts")
+        self._source = Source(name, secret, f"set {place_of_key(settings)} to a key that {name} accepts")
         self._upstream = Replicas(name, settings, clock)
         content = ("content-type", "application/json")
         self._headers: Headers = (content, ("authorization", f"Bearer {secret}")) if secret else (content,)
