@@ -36,6 +36,13 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], footer
     console.print(table)
 
 
+def print_lines(lines: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, the values under each other."""
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"{name:<{width}}  {value}")
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON, indented."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -105,21 +105,33 @@ class OutcomeBook:
             self._write(database)
         finally:
             self._answer(database)
-        if not self._restored:
-            for reader in self._readers:
-                reader.restore(database)
-            self._restored = True
-        if self._readers:
-            for row in database.outcomes.read_after(self._read_to, READ_ROWS):
-                for reader in self._readers:
-                    reader.observe(row.record, database)
-                self._read_to = row.row_number
+        self._read_on(database)
+
+    def read_all(self, database: Database) -> None:
+        """Tell the readers of every label there is. For commands; a server reads on bit by bit."""
+        while self._read_on(database):
+            pass
 
     def abandon(self) -> None:
         """The server ends and the database is away."""
         self._give_up(len(self._rows), "the server ends and the database is away")
         self._rows.clear()
         self._refuse_feedback()
+
+    def _read_on(self, database: Database) -> int:
+        """Tell the readers of some more labels; how many there were."""
+        if not self._readers:
+            return 0
+        if not self._restored:
+            for reader in self._readers:
+                reader.restore(database)
+            self._restored = True
+        rows = database.outcomes.read_after(self._read_to, READ_ROWS)
+        for row in rows:
+            for reader in self._readers:
+                reader.observe(row.record, database)
+            self._read_to = row.row_number
+        return len(rows)
 
     def _write(self, database: Database) -> None:
         while self._rows:
