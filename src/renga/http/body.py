@@ -44,16 +44,23 @@ async def read_body(exchange: Exchange, max_body_bytes: int) -> bytes:
     return await asyncio.to_thread(_decompress, body, encoding, max_body_bytes)
 
 
-async def read_pieces(exchange: Exchange, max_body_bytes: int) -> AsyncIterator[bytes]:
-    """A body too long to be held, decoded, piece by piece as it comes.
+def read_pieces(exchange: Exchange, max_body_bytes: int) -> AsyncIterator[bytes]:
+    """A body too long to be held, decoded, piece by piece as it comes. What can be refused by its head is, at once.
 
     Raises: RequestTooLarge, InvalidRequest; the rest of the body may still be on its way then.
     """
     _check_charset(exchange)
+    declared = exchange.headers.get(b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > max_body_bytes:
+        raise _too_large(max_body_bytes)
     encoding = _encoding(exchange)
-    decoder = _PieceDecoder(encoding, max_body_bytes) if encoding else None
-    size = progress = 0
+    # From here on and not from the first piece on: who watches for the client to leave would take the pieces.
     exchange.vigil.body_expected()
+    return _read_pieces(exchange, max_body_bytes, _PieceDecoder(encoding, max_body_bytes) if encoding else None)
+
+
+async def _read_pieces(exchange: Exchange, max_body_bytes: int, decoder: _PieceDecoder | None) -> AsyncIterator[bytes]:
+    size = progress = 0
     more = True
     while more:
         message = await exchange.receive()
