@@ -1,20 +1,18 @@
-"""`renga route calibrate|check|explain`."""
+"""`renga route calibrate|check`; `explain` has a file of its own."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from renga.cli.options import JsonOption
+from renga.cli.route_explain import explain
 
 if TYPE_CHECKING:
     from renga.route.floor import Certificate, Question, Refusal
     from renga.route.outcomes import Outcomes
-    from renga.route.score import Scorer, Triage
-    from renga.wire.request import MessageRequest
 
 route = typer.Typer(
     help="Prove what may be kept at the small tier, and see what triage says of a request.", no_args_is_help=True
@@ -25,14 +23,6 @@ Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"
 
 _AUTO = "`auto` tries haiku, and goes up only where haiku fails."
 _NO_CERTIFICATES_YET = f"In this version the server does not use certificates yet: {_AUTO}"
-_NO_TRIAGE_YET = f"In this version the server does not ask triage yet: {_AUTO}"
-_MEANINGS = {
-    "haiku": "haiku answers, and nothing is checked",
-    "verify": "haiku answers, and the answer is checked before it is kept",
-    "up": "haiku is not asked",
-}
-_DECISIONS = 21
-"""Decisions that are timed, after one that is not: the first one of a process pays for loading."""
 
 
 @route.command("calibrate")
@@ -121,42 +111,7 @@ def check(
     print(f"The seal fits. {_NO_CERTIFICATES_YET}")
 
 
-@route.command("explain")
-def explain(
-    prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="The question; with - it is read from stdin.")
-    ] = None,
-    request: Annotated[
-        Path | None, typer.Option("--request", metavar="FILE", help="A whole Messages request as JSON instead.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what triage decides for a request, and why. Nothing is sent anywhere."""
-    from renga.route.score import Scorer, load_prior
-
-    asked = _read_request(prompt, request)
-    decided, decision_us = _time_decision(Scorer(load_prior()), asked)
-    if as_json:
-        from renga.cli.table import print_json
-
-        print_json(
-            {
-                "route": decided.route,
-                "score": decided.score,
-                "reasons": decided.reasons,
-                "decision_us": round(decision_us, 1),
-            }
-        )
-        return
-    _print_lines(
-        [
-            ("route", f"{decided.route}: {_MEANINGS[decided.route]}"),
-            ("score", f"{decided.score:+.2f} (0: a typical exam question; higher: longer, with rarer words)"),
-            ("reasons", _render_reasons(decided)),
-            ("decided in", f"{decision_us:.0f} us (median of {_DECISIONS})"),
-        ]
-    )
-    print(_NO_TRIAGE_YET)
+route.command("explain")(explain)
 
 
 def _prove(outcomes: Outcomes, question: Question, file: Path) -> Certificate | Refusal:
@@ -253,12 +208,6 @@ def _render_share(share: float) -> str:
     return f"{100 * share:.10g} %"
 
 
-def _render_reasons(decided: Triage) -> str:
-    if decided.reasons == ("score",):
-        return "score: no threshold is in force, so nothing is kept unchecked"
-    return ", ".join(decided.reasons)
-
-
 def _print_lines(lines: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
@@ -302,54 +251,3 @@ def _write_certificate(found: Certificate, output: Path) -> None:
     except OSError as error:
         half.unlink(missing_ok=True)
         raise ConfigError(f"cannot be written: {error.strerror}", path=str(output)) from error
-
-
-def _read_request(prompt: str | None, file: Path | None) -> MessageRequest:
-    """Raises: BadParameter if there is nothing to decide on, ConfigError naming the file if it holds no request."""
-    from renga.wire.request import MessageRequest, Turn
-
-    if file is not None:
-        if prompt is not None:
-            raise typer.BadParameter("a prompt and a request are two questions; give one", param_hint="--request")
-        return _decode_file(file)
-    try:
-        text = sys.stdin.read() if prompt == "-" else prompt
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"stdin is not text: {error}", param_hint="prompt") from error
-    if not text or not text.strip():
-        raise typer.BadParameter(
-            'nothing to explain, as in: renga route explain "Why is the sky blue?"', param_hint="prompt"
-        )
-    return MessageRequest(model="auto", messages=(Turn("user", text),), max_tokens=1024)
-
-
-def _decode_file(file: Path) -> MessageRequest:
-    """Read by the newest version's rules, or by the older one's where those refuse it."""
-    from renga.errors import ConfigError, InvalidRequest
-    from renga.wire.messages import decode_request
-
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", path=str(file)) from error
-    try:
-        return decode_request(data, "2026-10-21")
-    except InvalidRequest as newest:
-        try:
-            return decode_request(data, "2023-06-01")
-        except InvalidRequest:
-            raise ConfigError(newest.sentence(), path=str(file)) from newest
-
-
-def _time_decision(scorer: Scorer, asked: MessageRequest) -> tuple[Triage, float]:
-    """The decision, and the median of how long it takes in microseconds."""
-    from statistics import median
-    from time import perf_counter_ns
-
-    decided = scorer.decide(asked)
-    times_ns: list[int] = []
-    for _ in range(_DECISIONS):
-        began_ns = perf_counter_ns()
-        scorer.decide(asked)
-        times_ns.append(perf_counter_ns() - began_ns)
-    return decided, median(times_ns) / 1000

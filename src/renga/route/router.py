@@ -52,8 +52,8 @@ class Router:
         """For reports, and for whoever may have to suspend one."""
         return None if self._decider is None else self._decider.policies
 
-    def plan(self, request: MessageRequest, asker: Asker = ANYONE) -> Plan:
-        """The attempts for a request.
+    def plan(self, request: MessageRequest, asker: Asker = ANYONE, *, as_if_ready: bool = False) -> Plan:
+        """The attempts for a request; `as_if_ready` where nothing has been started.
 
         Raises: NotFound if the model's name means nothing here or its tier has no target; InvalidRequest if no target
                 can serve the request; PermissionDenied if its key may not use the tier.
@@ -65,12 +65,13 @@ class Router:
                 f"model: {request.model} has no target here",
                 hint="set ANTHROPIC_API_KEY, or write [tiers] in renga.toml; `renga doctor` says more",
             )
-        fitting = self._fitting(request, candidates)
-        attempts = self._ready_first(fitting)
+        fitting = self._fitting(request, candidates, as_if_ready=as_if_ready)
+        attempts = tuple(fitting) if as_if_ready else self._ready_first(fitting)
         if named.policy is None or self._decider is None:
             return Plan(attempts, _why(named), _echo_model(named))
         plan = self._decider.decide(named.policy, request, Candidates(attempts, self._fits), asker)
-        return replace(plan, attempts=self._ready_first(plan.attempts), echo_model=_echo_model(named))
+        attempts = plan.attempts if as_if_ready else self._ready_first(plan.attempts)
+        return replace(plan, attempts=attempts, echo_model=_echo_model(named))
 
     def settled(self, plan: Plan, settled: Settled) -> None:
         """Learn from a request that a policy decided."""
@@ -104,12 +105,15 @@ class Router:
         if not any(target in self._catalog.tier_targets(tier, tier) for tier in allowed):
             raise _forbidden(target.name, asker)
 
-    def _fitting(self, request: MessageRequest, candidates: Sequence[Attempt]) -> list[Attempt]:
+    def _fitting(self, request: MessageRequest, candidates: Sequence[Attempt], *, as_if_ready: bool) -> list[Attempt]:
         fitting: list[Attempt] = []
         refusal: InvalidRequest | None = None
         for attempt in candidates:
+            provider = self._providers[attempt.target.provider]
             try:
-                refuse(request, self._providers[attempt.target.provider].capabilities(attempt.target.model))
+                # A local model that has not been started cannot say what it can.
+                if not as_if_ready or provider.health().ready:
+                    refuse(request, provider.capabilities(attempt.target.model))
             except InvalidRequest as error:
                 refusal = refusal or error
             else:
