@@ -204,6 +204,8 @@ files = Table(
     Column("content_sha256", LargeBinary, nullable=False),
     Column("downloadable", Boolean, nullable=False),
     Index("ix_files_key_id_created_us", "key_id", "created_us"),
+    Index("ix_files_workspace_id_created_us", "workspace_id", "created_us"),
+    Index("ix_files_expires_us", "expires_us"),
     Index("ix_files_content_sha256", "content_sha256"),
 )
 

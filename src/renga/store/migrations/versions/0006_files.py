@@ -26,4 +26,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("file_id", name="pk_files"),
     )
     op.create_index("ix_files_key_id_created_us", "files", ["key_id", "created_us"])
+    op.create_index("ix_files_workspace_id_created_us", "files", ["workspace_id", "created_us"])
+    op.create_index("ix_files_expires_us", "files", ["expires_us"])
     op.create_index("ix_files_content_sha256", "files", ["content_sha256"])
