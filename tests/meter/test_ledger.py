@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -19,7 +21,8 @@ from renga.meter.prices import PriceBook
 from renga.meter.spool import Spool
 from renga.store.database import Database
 from renga.store.errors import DatabaseAway
-from renga.store.rows import UsageQuery
+from renga.store.rows import LedgerRow, UsageQuery
+from renga.testing.store_suite import make_row
 from renga.wire.stream import CacheCreation, OutputTokensDetails, Usage
 
 SMALL = Usage(input_tokens=100, output_tokens=20)
@@ -85,7 +88,8 @@ def test_cost_is_known_free_or_unknown(
     assert ledger.settle(ledger.reserve(make_terms("req_1")), make_outcome(usage, target, status)) == cost
 
 
-def test_rows_wait_while_the_database_is_away(ledger: Ledger) -> None:
+def test_rows_wait_in_memory_where_there_is_no_spool(clock: FakeClock) -> None:
+    ledger = Ledger(PriceBook({}, {}), Metrics(), clock, queue_rows=100, spool=None)
     shelf = Shelf()
     shelf.away = True
     for number in range(10):
@@ -100,7 +104,11 @@ def test_rows_wait_while_the_database_is_away(ledger: Ledger) -> None:
     assert ledger.queued_rows == 0
 
 
-def test_when_much_waits_it_goes_to_disk_and_comes_back(ledger: Ledger, spool: Spool) -> None:
+def read_spool(spool: Spool) -> list[LedgerRow]:
+    return [row for file in spool.claim() for rows in spool.read(file, 25) for row in rows]
+
+
+def test_what_the_database_does_not_take_goes_to_disk_and_comes_back(ledger: Ledger, spool: Spool) -> None:
     shelf = Shelf()
     shelf.away = True
     for number in range(60):
@@ -108,13 +116,60 @@ def test_when_much_waits_it_goes_to_disk_and_comes_back(ledger: Ledger, spool: S
     with pytest.raises(DatabaseAway):
         ledger.run(shelf_database(shelf))
     assert ledger.queued_rows == 0
-    assert len(spool.read()) == 60
+    assert len(read_spool(spool)) == 60
     settle(ledger, "req_60")
     shelf.away = False
     ledger.run(shelf_database(shelf))
     assert sorted(row.request_id for row in shelf.rows) == sorted(f"req_{number}" for number in range(61))
-    assert spool.read() == []
+    assert read_spool(spool) == []
     assert ledger.lost_rows == 0
+
+
+def test_what_is_on_disk_is_written_once_and_cleared_when_it_is(ledger: Ledger, spool: Spool) -> None:
+    """The database goes away again half-way; a second process writes the same files."""
+    shelf = Shelf()
+    shelf.away = True
+    for number in range(50):
+        settle(ledger, f"req_{number}")
+        with pytest.raises(DatabaseAway):
+            ledger.run(shelf_database(shelf))
+    assert spool.has_rows()
+    files = spool.claim()
+    assert len(files) == 1, "nothing is set apart while the database is away"
+    shelf.away = False
+    other = Ledger(PriceBook({}, {}), Metrics(), FakeClock(), queue_rows=100, spool=spool)
+    for rows in spool.read(files[0], 20):
+        shelf.write_rows(rows)
+        break
+    other.run(shelf_database(shelf))
+    ledger.run(shelf_database(shelf))
+    assert sorted(row.request_id for row in shelf.rows) == sorted(f"req_{number}" for number in range(50))
+    assert not spool.has_rows()
+
+
+def test_processes_that_share_a_folder_lose_nothing(tmp_path: Path) -> None:
+    """Two append while a third sets apart, reads and clears."""
+    spool = Spool(tmp_path / "ledger.spool")
+    found: list[str] = []
+
+    def append(name: str) -> None:
+        mine = Spool(tmp_path / "ledger.spool")
+        for number in range(200):
+            mine.append([make_row(f"{name}_{number}")])
+
+    def drain() -> None:
+        for file in spool.claim():
+            found.extend(row.request_id for rows in spool.read(file, 7) for row in rows)
+            spool.clear(file)
+
+    threads = [threading.Thread(target=append, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        drain()
+    drain()
+    assert sorted(found) == sorted(f"{name}_{number}" for name in "ab" for number in range(200))
+    assert not spool.has_rows()
 
 
 def test_a_server_that_ends_without_its_database_leaves_its_rows_to_the_next(
@@ -182,7 +237,7 @@ def test_a_half_written_line_of_the_spool_is_skipped(ledger: Ledger, spool: Spoo
     with (tmp_path / "data" / "ledger.spool").open("ab") as file:
         file.write(b'{"request_id": "req_2", "time')
     with caplog.at_level(logging.ERROR):
-        assert [row.request_id for row in spool.read()] == ["req_1"]
+        assert [row.request_id for row in read_spool(spool)] == ["req_1"]
     assert ":2 " in caplog.text
 
 

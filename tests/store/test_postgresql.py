@@ -2,67 +2,55 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
+import threading
 from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 
 import pytest
 
-from renga.testing.file_suite import FileTableSuite
-from renga.testing.outcome_suite import OutcomeSuite
-from renga.testing.store_suite import StoreSuite
+from renga.store.database import open_database
+from renga.store.errors import DatabaseAway
+from renga.testing.postgresql import AVAILABLE, PostgresqlServer
+from renga.testing.store_suite import StoreSuite, make_key, make_row
 
 pytest.importorskip("psycopg")
-
-PLACES = [*os.environ["PATH"].split(os.pathsep), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-INITDB, PG_CTL = (shutil.which(name, path=os.pathsep.join(PLACES)) for name in ("initdb", "pg_ctl"))
-NUMBERS = count()
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A server of our own on a Unix socket; the URL of its first database."""
-    if INITDB is None or PG_CTL is None:
-        pytest.skip("PostgreSQL is not installed")
-    # It refuses to run as root; Debian's package brings a user for it.
-    owner = "postgres" if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="renga-pg-") as folder:
-        if owner:
-            shutil.chown(folder, owner)
-
-        def run(*command: str) -> None:
-            subprocess.run(command, check=True, capture_output=True, user=owner, cwd=folder)
-
-        data = f"{folder}/data"
-        run(INITDB, "-D", data, "-U", "renga", "--auth=trust", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-        run(PG_CTL, "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
-        yield f"postgresql://renga@/postgres?host={folder}"
-        run(PG_CTL, "-D", data, "-m", "immediate", "stop")
-
-
-@pytest.fixture
-def url(server: str) -> str:
-    """A fresh database."""
-    import psycopg
-
-    name = f"renga_{next(NUMBERS)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.replace("/postgres?", f"/{name}?")
+def server() -> Iterator[PostgresqlServer]:
+    with PostgresqlServer() as running:
+        yield running
 
 
 class TestPostgresql(StoreSuite):
-    pass
+    @pytest.fixture
+    def url(self, server: PostgresqlServer) -> str:
+        return server.create_database()
 
 
-class TestOutcomes(OutcomeSuite):
-    pass
+def test_a_server_that_stops_and_starts_is_a_database_away_meanwhile(server: PostgresqlServer) -> None:
+    with open_database(server.create_database()) as database:
+        database.write_rows([make_row("req_1")])
+        for end in (server.stop, server.kill):
+            end()
+            for _ in range(3):
+                with pytest.raises(DatabaseAway):
+                    database.write_rows([make_row("req_2")])
+            server.start()
+            database.write_rows([make_row("req_2"), make_row("req_3")])
+        assert [row.request_id for row in database.read_rows()] == ["req_1", "req_2", "req_3"]
 
 
-class TestFiles(FileTableSuite):
-    pass
+def test_of_many_first_keys_at_once_one_is_made(server: PostgresqlServer) -> None:
+    url, made = server.create_database(), []
+
+    def create(number: int) -> None:
+        with open_database(url) as database:
+            made.append(database.keys.create_first(make_key(number)))
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == [False, False, False, True]

@@ -133,8 +133,7 @@ def _check_store(settings: Config) -> Iterator[Finding]:
         free = shutil.disk_usage(folder).free
         if free < _FREE_BYTES_MIN:
             yield Finding("warn", "disk", f"{free >> 20} MB free under {folder}", "make room, or move store.data_dir")
-    spool = folder / "ledger.spool"
-    if spool.exists():
+    for spool in sorted(folder.glob("ledger.spool*")):
         yield Finding("warn", "ledger", f"rows wait in {spool}", "start the server: it writes them to the database")
     working = sum(row.revoked_us is None for row in rows)
     if working:

@@ -160,19 +160,16 @@ class Ledger:
         self._write_spooled(database)
 
     def run(self, database: Database) -> None:
-        """Write what waits. What the database does not take stays, or goes to the spool when much is waiting.
+        """Write what waits. What the database does not take goes to the spool, so that kill -9 loses no more of it
+        while the database is away than while it is there.
 
         Raises: DatabaseAway.
         """
         try:
+            self._write_queued(database)
             self._write_spooled(database)
-            while self._writing or self._queue:
-                self._fill_batch()
-                self._write(database, self._writing)
-                self._writing = []
         except DatabaseAway:
-            if self.queued_rows > self._queue_rows // 2:
-                self._save()
+            self._save()
             raise
 
     def abandon(self) -> None:
@@ -299,14 +296,26 @@ class Ledger:
                 except DatabaseFailed as refusal:
                     self._give_up((row,), refusal.message)
 
+    def _write_queued(self, database: Database) -> None:
+        while self._writing or self._queue:
+            self._fill_batch()
+            self._write(database, self._writing)
+            self._writing = []
+
     def _write_spooled(self, database: Database) -> None:
-        rows = [] if self._spool is None else self._spool.read()
-        if not rows or self._spool is None:
+        """Write what is on disk, in turn with what comes in meanwhile."""
+        if self._spool is None or not self._spool.has_rows():
             return
-        for start in range(0, len(rows), _BATCH_ROWS):
-            self._write(database, rows[start : start + _BATCH_ROWS])
-        self._spool.clear()
-        _log.warning("wrote %d ledger rows that had been kept on disk", len(rows))
+        # Fails where the database is away, before anything is set apart.
+        database.write_rows(())
+        for file in self._spool.claim():
+            count = 0
+            for rows in self._spool.read(file, _BATCH_ROWS):
+                self._write(database, rows)
+                self._write_queued(database)
+                count += len(rows)
+            self._spool.clear(file)
+            _log.warning("wrote %d ledger rows that had been kept on disk", count)
 
     def _save(self) -> None:
         """Move what waits to the spool; what it does not take stays."""

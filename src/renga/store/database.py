@@ -31,6 +31,15 @@ from renga.store.usage import UsageTable
 from renga.store.workspaces import WorkspaceTable
 
 _BUSY_TIMEOUT_S = 5.0
+_POSTGRESQL_PATIENCE = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server whose host has vanished is given up in 10 s: the system's own patience is a quarter of an hour, in which the
+ledger could write nothing to disk either. Source: libpq documentation, connection parameters."""
 _STATEMENT_ROWS = 64
 """Rows a statement. Preparing them holds the interpreter lock, 10 us a row, while the event loop waits for it."""
 
@@ -134,7 +143,7 @@ def _create_engine(url: URL) -> Engine:
         return msgspec.json.encode(value).decode()
 
     sqlite_url = url.get_backend_name() == "sqlite"
-    arguments = {"timeout": _BUSY_TIMEOUT_S} if sqlite_url else {}
+    arguments = {"timeout": _BUSY_TIMEOUT_S} if sqlite_url else _POSTGRESQL_PATIENCE
     if sqlite_url and url.database:
         _create_private_file(Path(url.database))
     try:

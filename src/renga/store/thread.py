@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("renga.store")
 
-_RETRY_MAX_S = 5.0
-"""How long the thread waits at most before it tries an absent database again."""
+_RETRY_MAX_S = 1.0
+"""How long the thread waits at most before it tries an absent database again. Jobs keep what they cannot write on disk
+at each try, so this is also what kill -9 may lose meanwhile."""
 
 
 class Job(Protocol):
