@@ -62,16 +62,17 @@ def test_a_conversation_stays_and_a_longer_match_wins():
 
 def test_a_hot_prefix_overflows_and_is_held_twice_from_then_on():
     affinity = Affinity(NAMES)
-    loads = [0, 0, 0, 0]
+    works = [0, 0, 0, 0]
     used: list[int] = []
-    for _ in range(40):
-        index = affinity.rank((7,), loads)[0]
-        affinity.record((7,), index)
-        loads[index] += 1
+    for conversation in range(100, 140):
+        prompt = (7, 8, 9, conversation, 2 * conversation)
+        index = affinity.rank(prompt, works)[0]
+        works[index] += len(prompt) - affinity.count_held(prompt)[index]
+        affinity.record(prompt, index)
         used.append(index)
-    assert len(set(used[:4])) == 1
-    assert len(set(used)) == 4
-    assert max(loads) <= 1.25 * 40 / 4 + 1
+    assert len(set(used[:5])) == 1  # three chunks, four times, are worth a queue of twelve
+    assert set(used) == {0, 1, 2, 3}
+    assert max(works) - min(works) <= 12 + 5
 
 
 def test_a_dead_replica_holds_nothing():
@@ -90,16 +91,21 @@ def test_without_a_fingerprint_the_idlest_is_first():
 
 
 @given(
-    st.lists(st.tuples(st.lists(st.integers(0, 9), max_size=4), st.integers(0, 3)), max_size=30),
-    st.lists(st.integers(0, 9), max_size=4),
+    st.lists(st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.integers(0, 3)), max_size=30),
+    st.lists(st.integers(0, 9), min_size=1, max_size=4),
     st.lists(st.integers(0, 40), min_size=4, max_size=4),
 )
-def test_every_replica_is_ranked_once_and_the_first_is_never_overfull(
-    records: list[tuple[list[int], int]], asked: list[int], loads: list[int]
+def test_every_replica_is_ranked_once_by_what_it_would_have_to_do(
+    records: list[tuple[list[int], int]], asked: list[int], works: list[int]
 ) -> None:
     affinity = Affinity(NAMES)
+    sent: list[set[int]] = [set() for _ in NAMES]
     for chunks, index in records:
         affinity.record(tuple(chunks), index)
-    ranked = affinity.rank(tuple(asked), loads)
+        sent[index] |= set(chunks)
+    ranked = affinity.rank(tuple(asked), works)
     assert sorted(ranked) == [0, 1, 2, 3]
-    assert loads[ranked[0]] <= max(3, 1.25 * (sum(loads) + 1) / 4)
+    held = [max((at + 1 for at, chunk in enumerate(asked) if chunk in sent[index]), default=0) for index in range(4)]
+    assert affinity.count_held(tuple(asked)) == held
+    costs = [works[index] + 4 * (len(asked) - held[index]) for index in ranked]
+    assert costs == sorted(costs)

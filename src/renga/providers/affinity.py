@@ -2,18 +2,17 @@
 
 Owns: fingerprints of prompts, who holds which, and the order in which replicas are to be tried.
 Must never know: HTTP, whether a server is alive (`providers/replicas.py` says so), tokens.
-Invariants: no replica gets more than a quarter above its even share of what runs, so that a hot prefix overflows to a
-second one, which holds it from then on; what nobody holds is placed by rendezvous hashing, so that gateways which do
-not speak to each other place it alike; memory is bounded.
+Invariants: a prompt goes where it is expected to begin soonest, with a prefix that is not held counted four times, for
+what is computed twice is in the way of everybody who comes later; so a hot prefix overflows to a second replica once
+the first is that far behind, and is held by both from then on; of two that are alike, rendezvous hashing takes the same
+one in every gateway; memory is bounded.
 
-Source: rendezvous hashing, Thaler and Ravishankar 1998; bounded loads, Mirrokni, Thorup and Zadimoghaddam 2018,
-arXiv:1608.01350.
+Source: rendezvous hashing, Thaler and Ravishankar 1998; the weight of four: docs/log/cache.md.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
@@ -30,9 +29,8 @@ CHUNK_BYTES = 1024
 CHUNKS_MAX = 512
 """Prompts that are the same for half a megabyte are one conversation."""
 
-LOAD_FACTOR = 1.25
-FREE_REQUESTS = 4
-"""So many may run on a replica whatever the others do: a server decodes them together."""
+MISSING_WEIGHT = 4
+"""Work that a replica would do again weighs so much more than work that is waiting there (docs/log/cache.md)."""
 
 _KNOWN_CHUNKS = 65_536
 """Remembered, about 10 MB. At 250 tokens each more than a few servers hold."""
@@ -69,20 +67,32 @@ class Affinity:
         """A bit for each replica that was sent the prefix which ends in a chunk; least recently used first."""
         self._turns = itertools.count()
 
-    def rank(self, fingerprint: Fingerprint, loads: Sequence[int]) -> list[int]:
-        """All replicas in the order in which they should be tried, given how many requests run on each."""
-        holders = self._find_holders(fingerprint)
+    def rank(self, fingerprint: Fingerprint, works: Sequence[int]) -> list[int]:
+        """All replicas in the order in which they should be tried, given the work that waits on each, in chunks."""
         if not fingerprint:
             turn = next(self._turns)
-            return sorted(range(len(loads)), key=lambda index: (loads[index], (index + turn) % len(loads)))
-        allowed = max(FREE_REQUESTS, math.ceil(LOAD_FACTOR * (sum(loads) + 1) / len(loads)))
+            return sorted(range(len(works)), key=lambda index: (works[index], (index + turn) % len(works)))
+        held = self.count_held(fingerprint)
         places = {index: place for place, index in enumerate(self._order(fingerprint[0]))}
+        return sorted(
+            range(len(works)),
+            key=lambda index: (works[index] + MISSING_WEIGHT * (len(fingerprint) - held[index]), places[index]),
+        )
 
-        def wish(index: int) -> tuple[bool, bool, int, int]:
-            holds = bool(holders >> index & 1)
-            return loads[index] >= allowed, not holds, loads[index] if holds else 0, places[index]
-
-        return sorted(range(len(loads)), key=wish)
+    def count_held(self, fingerprint: Fingerprint) -> list[int]:
+        """Leading chunks of a prompt that each replica holds, as far as is known."""
+        held = [0] * len(self._names)
+        unknown = (1 << len(held)) - 1
+        for count in range(len(fingerprint), 0, -1):
+            found = self._holders.get(fingerprint[count - 1], 0) & unknown
+            if found:
+                unknown &= ~found
+                for index in range(len(held)):
+                    if found >> index & 1:
+                        held[index] = count
+                if not unknown:
+                    break
+        return held
 
     def record(self, fingerprint: Fingerprint, index: int) -> None:
         """A replica was sent a prompt and holds it from now on."""
@@ -96,10 +106,6 @@ class Affinity:
         """A replica has died, and what it held with it. Cost: 5 ms where all is full."""
         keep = ~(1 << index)
         self._holders = {chunk: rest for chunk, bits in self._holders.items() if (rest := bits & keep)}
-
-    def _find_holders(self, fingerprint: Fingerprint) -> int:
-        """Who holds the longest beginning that is known, as bits."""
-        return next((bits for chunk in reversed(fingerprint) if (bits := self._holders.get(chunk, 0))), 0)
 
     def _order(self, chunk: int) -> Iterable[int]:
         """Rendezvous: every replica draws a lot for the chunk, and the highest wins."""

@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -78,6 +78,18 @@ def build_endpoint(name: str, settings: ProviderSettings) -> Endpoint:
     )
 
 
+class Progress(Protocol):
+    """Hears how far a response is."""
+
+    def begin(self) -> None:
+        """Some of its body is there. Called more than once."""
+        ...
+
+    def end(self) -> None:
+        """It is closed."""
+        ...
+
+
 class UpstreamResponse:
     """A response whose head has arrived. Use as `async with`, or call `close`."""
 
@@ -91,6 +103,8 @@ class UpstreamResponse:
         # A server may send the head at once and think then: the first bytes may take as long as the head.
         self._timeout_s = first_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self.progress: Progress | None = None
+        """Who wants to know how far it is."""
 
     def header(self, name: str) -> str | None:
         """A header by its lower-case name."""
@@ -114,6 +128,8 @@ class UpstreamResponse:
         self._timeout_s = self._idle_timeout_s
         if not data:
             self.close()
+        elif self.progress is not None:
+            self.progress.begin()
         return data
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -143,15 +159,17 @@ class UpstreamResponse:
         """Give the connection back, or close it when the body was not read to its end. Idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._upstream.in_flight -= 1
             self._upstream.give_back(connection)
+            if self.progress is not None:
+                self.progress.end()
 
     def finish(self) -> None:
         """Close a response whose meaning has ended: what may still come is framing, and nobody waits for it."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._upstream.in_flight -= 1
             self._upstream.drain(connection)
+            if self.progress is not None:
+                self.progress.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -167,8 +185,6 @@ class Upstream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.name = endpoint.name
-        self.in_flight = 0
-        """Requests whose answer has not ended."""
         self._endpoint = endpoint
         self._url = parse_base_url(endpoint)
         self._prefix = self._url.path.rstrip("/")
@@ -221,14 +237,6 @@ class Upstream:
         return await self._exchange(render_request("GET", self._prefix + path, self._common, headers), b"", None)
 
     async def _exchange(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
-        self.in_flight += 1
-        try:
-            return await self._open_response(head, body, first_byte_timeout_s)
-        except BaseException:
-            self.in_flight -= 1
-            raise
-
-    async def _open_response(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
         timeout_s = first_byte_timeout_s or self._endpoint.first_byte_timeout_s
         while True:
             connection = await self._take()

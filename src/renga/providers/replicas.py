@@ -19,6 +19,9 @@ from renga.wire.request import MessageRequest
 DEAD_STATUSES = frozenset({502, 503, 504})
 """What a balancer or a server that is starting says for a replica that cannot work."""
 
+RUNNING_CHUNKS = 1
+"""What an answer that is being written weighs: servers decode many at once."""
+
 FIRST_REST_NS = 1_000_000_000
 LONGEST_REST_NS = 30_000_000_000
 
@@ -31,6 +34,8 @@ class Replica:
         self._clock = clock
         self._failures = 0
         self._rests_until_ns = 0
+        self.work = 0
+        """What waits or runs on it for us, in chunks of prompts."""
 
     @property
     def rests(self) -> bool:
@@ -54,6 +59,25 @@ class Replica:
     def _rest(self) -> None:
         rest_ns = min(LONGEST_REST_NS, FIRST_REST_NS << min(self._failures - 1, 10))
         self._rests_until_ns = self._clock.monotonic_ns() + rest_ns
+
+
+class Work:
+    """One request's part of a replica's work: its prompt until its answer begins, then the answer's share."""
+
+    def __init__(self, replica: Replica, chunks: int) -> None:
+        self._replica = replica
+        self._chunks = chunks
+        replica.work += chunks
+
+    def begin(self) -> None:
+        self._change(min(self._chunks, RUNNING_CHUNKS))
+
+    def end(self) -> None:
+        self._change(0)
+
+    def _change(self, chunks: int) -> None:
+        self._replica.work += chunks - self._chunks
+        self._chunks = chunks
 
 
 class Replicas:
@@ -101,17 +125,20 @@ class Replicas:
         for index in self._rank(fingerprint):
             replica = self._replicas[index]
             replica.enter()
-            if self._affinity is not None:
-                self._affinity.record(fingerprint, index)
+            work = Work(replica, self._record(fingerprint, index))
             try:
                 response = await replica.upstream.post(path, headers, body, first_byte_timeout_s=first_byte_timeout_s)
             except UpstreamUnreachable as error:
+                work.end()
                 self._fail(index)
                 failure = error
                 continue
-            except (UpstreamLost, UpstreamTimedOut):
-                self._fail(index)
+            except BaseException as error:
+                work.end()
+                if isinstance(error, (UpstreamLost, UpstreamTimedOut)):
+                    self._fail(index)
                 raise
+            response.progress = work
             if response.status in DEAD_STATUSES:
                 self._fail(index)
             else:
@@ -133,10 +160,17 @@ class Replicas:
 
     def _rank(self, fingerprint: Fingerprint) -> list[int]:
         """Who is asked, in order: those that rest only where all do."""
-        loads = [replica.upstream.in_flight for replica in self._replicas]
-        ranked = (self._affinity or self._even).rank(fingerprint, loads)
+        ranked = (self._affinity or self._even).rank(fingerprint, [replica.work for replica in self._replicas])
         awake = [index for index in ranked if not self._replicas[index].rests]
         return awake or ranked
+
+    def _record(self, fingerprint: Fingerprint, index: int) -> int:
+        """Note where a prompt goes. Returns what of it is new there, in chunks."""
+        if self._affinity is None:
+            return 1
+        new = len(fingerprint) - self._affinity.count_held(fingerprint)[index]
+        self._affinity.record(fingerprint, index)
+        return max(1, new)
 
     def _fail(self, index: int) -> None:
         is_news = self._replicas[index].fail()
