@@ -31,6 +31,7 @@ from renga.http.routing_metrics import RoutingMetrics
 from renga.jobs import BatchDesk, BatchStorage, BatchWorker, place_of
 from renga.jobs.live import Around, LiveRouting, build_live
 from renga.meter.discounts import DiscountBook
+from renga.meter.journal import Journal
 from renga.meter.keys import KeyRing, NewKey
 from renga.meter.ledger import Ledger
 from renga.meter.metrics import Metrics
@@ -48,6 +49,7 @@ from renga.route.ladder import Ladders
 from renga.route.outcome_book import OutcomeBook
 from renga.route.policies import Policies
 from renga.route.router import Router
+from renga.route.shares import Shares
 from renga.route.tiers import TIERS, Catalog, parse_target
 from renga.store.records import Records
 from renga.store.secrets import StoredSecret
@@ -143,7 +145,8 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     clock = SystemClock()
     metrics = Metrics()
     signature_secret = StoredSecret(_SIGNATURE_SECRET)
-    spool = Spool(data_dir(config.store) / "ledger.spool")
+    folder = data_dir(config.store)
+    spool = Spool(folder / "ledger.spool", journal=Journal(folder))
     discounts = DiscountBook(config.discounts, clock) if config.discounts else None
     prices = PriceBook(config.providers, config.prices, discounts)
     quotas = Quotas(config.limits, prices, metrics, clock)
@@ -164,10 +167,11 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     policies = Policies(config.policies)
     catalog = Catalog(plan_tiers(config, local), providers, local, policies.names)
     decider = Decider(policies, Ladders(PriceRows(prices, clock), clock))
-    router = Router(catalog, providers, decider)
     health = TargetHealth(config.health, config.targets, clock)
+    shares = Shares(config.targets, config.canaries, health.weight)
+    router = Router(catalog, providers, decider, shares)
     path = Parts(providers, router, ledger, clock, health=health, files=Inliner(files) if files else None)
-    live = build_live(path, Around(catalog, policies, outcomes, prices))
+    live = build_live(path, Around(catalog, policies, shares, outcomes, prices))
     answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     parts = HttpParts(

@@ -103,8 +103,7 @@ async def test_the_report_counts_what_was_kept_saved_and_lost(live, tmp_path: Pa
             await server.ask("an easy one")
         doubt = await server.ask("a doubtful one")
         await server.send("POST", "/v1/feedback", {"request_id": doubt.headers["request-id"], "score": 0.75})
-        for sampler in server.app._live.samplers:
-            await sampler.settle()
+        await server.app._live.second.settle()
         desk = server.app.parts.routing
         await server.until(lambda: (desk._readings() or [None])[0] is not None and desk._readings()[0].labels == 4)
         seen = await report(server)

@@ -33,8 +33,7 @@ say.count = 0
 
 async def settle(server, count: int) -> tuple[list[OutcomeRecord], list[LedgerRow]]:
     """Everything that runs in the background, and the rows once there are so many outcomes."""
-    for sampler in server.app._live.samplers:
-        await sampler.settle()
+    await server.app._live.second.settle()
     with server.open_database() as database:
 
         def written() -> bool:
@@ -133,11 +132,10 @@ async def test_a_top_tier_that_fails_is_written_down_and_released(live) -> None:
 async def test_a_days_dollars_are_not_overspent(live) -> None:
     # An answer of the large model to this costs about 0.1 thousandths of a dollar.
     async with live(say, POLICY + "shadow_usd_per_day = 0.00015\nshadow_concurrent_requests = 1\n") as server:
-        (sampler,) = server.app._live.samplers
-        arm = sampler.arms[0]
+        second, (arm,) = server.app._live.second, server.app._live.arms
         for count in range(1, 9):
             await server.ask("an easy one")
-            await sampler.settle()
+            await second.settle()
             before = arm.spent_nano_usd
             if before >= 150_000:
                 break
@@ -145,7 +143,7 @@ async def test_a_days_dollars_are_not_overspent(live) -> None:
             await server.until(lambda before=before: arm.spent_nano_usd > before)
         asked = len([model for model, _ in server.upstream.asked if model == "large"])
         await server.ask("an easy one")
-        await sampler.settle()
+        await second.settle()
         assert len([model for model, _ in server.upstream.asked if model == "large"]) == asked
     assert 1 < asked < 8
 
@@ -155,7 +153,6 @@ async def test_a_share_of_nothing_draws_nothing(live, share: str) -> None:
     async with live(say, POLICY.replace("1.0", share)) as server:
         await server.ask("an easy one", model="haiku")
         await server.ask("an easy one")
-        for sampler in server.app._live.samplers:
-            await sampler.settle()
+        await server.app._live.second.settle()
         large = [model for model, _ in server.upstream.asked if model == "large"]
     assert len(large) == float(share), "and a tier that was asked for by name is nobody's policy"

@@ -32,15 +32,19 @@ def identify(key_id: str, request: MessageRequest) -> str:
 
     Cost: 3 to 10 us, however long the request is.
     """
+    digest = hashlib.blake2b(key=_SECRET, digest_size=12)
+    digest.update(read_opening(key_id, request).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def read_opening(key_id: str, request: MessageRequest) -> str:
+    """What tells a conversation from others, the same in every process. It is content, and to be hashed at once."""
     system = request.system
     if system is None:
         system = ""
     elif not isinstance(system, str):
         system = system[-1].text if system else ""
-    digest = hashlib.blake2b(key=_SECRET, digest_size=12)
-    parts = (key_id, system[-PROMPT_CHARACTERS:], _first_user_text(request)[:PROMPT_CHARACTERS])
-    digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    return "\0".join((key_id, system[-PROMPT_CHARACTERS:], _first_user_text(request)[:PROMPT_CHARACTERS]))
 
 
 def _first_user_text(request: MessageRequest) -> str:

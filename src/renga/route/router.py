@@ -9,26 +9,19 @@ reason of the first target, before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from renga.errors import InvalidRequest, NotFound, PermissionDenied
 from renga.providers.base import Provider, Target, Tier
+from renga.route.conversations import read_opening
 from renga.route.decision import Candidates, Decider, Settled
 from renga.route.fit import refuse
 from renga.route.plan import ANYONE, Asker, Attempt, Plan
 from renga.route.policies import Policies
+from renga.route.shares import Shares
 from renga.route.tiers import TIERS, Catalog, Named
 from renga.wire.request import MessageRequest
-
-
-class TargetOrder(Protocol):
-    """Shares traffic among a tier's targets: weights and canaries (`route/shares.py`)."""
-
-    def arrange(self, tier: Tier, targets: tuple[Target, ...], key_id: str) -> tuple[Target, ...]:
-        """The same targets, in the order to try them for this request."""
-        ...
 
 
 class Router:
@@ -39,13 +32,13 @@ class Router:
         catalog: Catalog,
         providers: Mapping[str, Provider],
         decider: Decider | None = None,
-        order: TargetOrder | None = None,
+        shares: Shares | None = None,
     ) -> None:
         """Without a decider no name has a policy, and `auto` is every tier from the cheapest up."""
         self._catalog = catalog
         self._providers = providers
         self._decider = decider
-        self._order = order
+        self._shares = shares if shares is not None and shares.is_needed else None
 
     @property
     def policies(self) -> Policies | None:
@@ -59,7 +52,8 @@ class Router:
                 can serve the request; PermissionDenied if its key may not use the tier.
         """
         named = self._catalog.resolve(request.model)
-        candidates = self._candidates(named, asker)
+        opening = "" if self._shares is None else read_opening(asker.key_id, request)
+        candidates, notes = self._candidates(named, asker, opening)
         if not candidates:
             raise NotFound(
                 f"model: {request.model} has no target here",
@@ -68,34 +62,38 @@ class Router:
         fitting = self._fitting(request, candidates, as_if_ready=as_if_ready)
         attempts = tuple(fitting) if as_if_ready else self._ready_first(fitting)
         if named.policy is None or self._decider is None:
-            return Plan(attempts, _why(named), _echo_model(named))
+            return Plan(attempts, _add_notes(_why(named), notes), _echo_model(named))
         plan = self._decider.decide(named.policy, request, Candidates(attempts, self._fits), asker)
         attempts = plan.attempts if as_if_ready else self._ready_first(plan.attempts)
-        return replace(plan, attempts=attempts, echo_model=_echo_model(named))
+        return replace(plan, attempts=attempts, why=_add_notes(plan.why, notes), echo_model=_echo_model(named))
 
     def settled(self, plan: Plan, settled: Settled) -> None:
         """Learn from a request that a policy decided."""
         if self._decider is not None:
             self._decider.learn(plan, settled)
 
-    def _candidates(self, named: Named, asker: Asker) -> list[Attempt]:
+    def _candidates(self, named: Named, asker: Asker, opening: str) -> tuple[list[Attempt], list[str]]:
+        """Who could answer, best first in each tier, and what was drawn among them."""
         if named.target is not None:
             self._check_target(named.target, asker)
-            return [Attempt(named.target, None)]
+            return [Attempt(named.target, None)], []
         tiers: Sequence[Tier] = TIERS if named.tier is None or named.policy is not None else (named.tier,)
         found: list[Attempt] = []
+        notes: list[str] = []
         for tier in tiers:
             # The id that was asked for is one model of one tier; the others answer with their newest.
             asked: str = named.echo_model if named.policy is None or tier == named.tier else tier
             targets = self._catalog.tier_targets(tier, asked)
-            if self._order is not None and len(targets) > 1:
-                targets = self._order.arrange(tier, targets, asker.key_id)
+            if self._shares is not None:
+                arranged = self._shares.arrange(tier, targets, opening)
+                targets = arranged.targets
+                notes += [arranged.note] if arranged.note else []
             found += [Attempt(target, tier) for target in targets]
         if asker.tiers and found:
             found = [attempt for attempt in found if attempt.tier in asker.tiers]
             if not found:
                 raise _forbidden(named.echo_model, asker)
-        return found
+        return found, notes
 
     def _check_target(self, target: Target, asker: Asker) -> None:
         """Raises: PermissionDenied for a target that is in none of the tiers that a key may use."""
@@ -146,6 +144,14 @@ def _why(named: Named) -> str:
     if named.is_auto:
         return "auto"
     return f"tier:{named.tier}" if named.tier else "target"
+
+
+def _add_notes(why: str, notes: Sequence[str]) -> str:
+    """The notes behind the first word: the last one is what decided."""
+    if not notes:
+        return why
+    first, *rest = why.split(";")
+    return ";".join((first, *notes, *rest))
 
 
 def _echo_model(named: Named) -> str:

@@ -156,7 +156,7 @@ def _fill_costs(connection: Connection, record: OutcomeRecord) -> OutcomeRecord:
     costs = dict(record.costs_nano_usd)
     winner, checks = found.cost_nano_usd - found.check_cost_nano_usd, found.check_cost_nano_usd
     if record.label == "escalated":
-        tried = [attempt for attempt in found.attempts if attempt.get("role", "answer") == "answer"][:-1]
+        tried = [attempt for attempt in found.attempts if _was_sent(attempt)][:-1]
         costs[top] = winner
         if not tried and record.check_nano_usd is not None:
             # The small tier was asked in the background only.
@@ -166,6 +166,12 @@ def _fill_costs(connection: Connection, record: OutcomeRecord) -> OutcomeRecord:
     else:
         costs[small] = winner
     return msgspec.structs.replace(record, costs_nano_usd=costs, check_nano_usd=max(0, checks))
+
+
+def _was_sent(attempt: dict[str, Any]) -> bool:
+    """Whether an attempt was made to answer, and not passed over for its target's health."""
+    role, error_type = attempt.get("role", "answer"), attempt.get("error_type") or ""
+    return role == "answer" and not error_type.startswith("skipped:")
 
 
 def _to_columns(record: OutcomeRecord) -> dict[str, object]:

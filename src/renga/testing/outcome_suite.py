@@ -50,6 +50,7 @@ class OutcomeSuite:
             AttemptRow("local/a", None, 5, "answer", cost_nano_usd=100),
             AttemptRow("local/b", None, 5, "second", cost_nano_usd=70),
             AttemptRow("anthropic/c", None, 5, "answer", cost_nano_usd=4_000),
+            AttemptRow("local/d", "skipped:cooling", 0),
         )
         up = replace(make_row("req_2"), attempts=attempts, cost_nano_usd=4_170, check_cost_nano_usd=170)
         unknown = replace(make_row("req_3"), cost_nano_usd=None, check_cost_nano_usd=None)
