@@ -2,8 +2,8 @@
 
     python tests/conformance/run.py [--fast] [--installed-only]
 
-The suite is `tests/api_resources` for messages, count_tokens, models and files and their beta twins, from the SDK's own
-source package. What fails must stand in expected_failures.txt with its reason, and what stands there must fail.
+The suite is `tests/api_resources` for messages, count_tokens, models, files and batches and their beta twins, from the
+SDK's own source package. What fails must stand in expected_failures.txt with its reason, and what stands there must fail.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ SUITE_PATHS = (
     "tests/api_resources/test_models.py",
     "tests/api_resources/beta/test_models.py",
 )
-SEEDED_PATHS = ("tests/api_resources/test_files.py", "tests/api_resources/beta/test_files.py")
+SEEDED_PATHS = (
+    "tests/api_resources/test_files.py",
+    "tests/api_resources/beta/test_files.py",
+    "tests/api_resources/messages/test_batches.py",
+    "tests/api_resources/beta/messages/test_batches.py",
+)
 """Tests that ask for things by fixed ids, and delete them: `seeding.py` makes them anew, for one test after another."""
 
 

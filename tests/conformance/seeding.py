@@ -21,6 +21,11 @@ SEEDS: dict[str, tuple[str, ...]] = {
         "INSERT OR REPLACE INTO files (file_id, key_id, created_us, filename, mime_type, size_bytes, content_sha256, "
         "downloadable) VALUES ('file_id', :key_id, :now_us, 'seed.txt', 'text/plain', 4, zeroblob(32), false)",
     ),
+    "test_batches.py": (
+        "INSERT OR REPLACE INTO batches (batch_id, key_id, created_us, expires_us, sealed_us, ended_us, request_count, "
+        "succeeded, errored, canceled, expired, terms) VALUES ('message_batch_id', :key_id, :now_us, :now_us, :now_us, "
+        ":now_us, 0, 0, 0, 0, 0, '{\"version\":\"2026-10-21\"}')",
+    ),
 }
 """Statements by the end of a test file's name."""
 
