@@ -1,4 +1,4 @@
-"""How much kill -9 can lose: what was settled within the last second, and nothing in between."""
+"""What kill -9 loses of what was settled: nothing, with a journal; without one the last second, and nothing before it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ RUN_S = 1.2
 
 PROGRAM = """
 import sys
+from pathlib import Path
 from renga.clock import SystemClock
 from renga.meter.lease import Outcome, Terms
+from renga.meter.journal import Journal
 from renga.meter.ledger import Ledger
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook
+from renga.meter.spool import Spool
 from renga.store.thread import StoreThread
 from renga.wire.stream import Usage
 
@@ -26,7 +29,9 @@ def open_here():
     from renga.store.database import open_database
     return open_database(sys.argv[1])
 
-ledger = Ledger(PriceBook({}, {}), Metrics(), SystemClock(), queue_rows=1_000_000, spool=None)
+folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+spool = None if folder is None else Spool(folder / "ledger.spool", journal=Journal(folder))
+ledger = Ledger(PriceBook({}, {}), Metrics(), SystemClock(), queue_rows=1_000_000, spool=spool)
 thread = StoreThread(open_here, [ledger], interval_s=0.25)
 thread.start()
 thread.wait_ready(10)
@@ -38,10 +43,10 @@ for number, _ in enumerate(sys.stdin):
 """
 
 
-def test_kill_9_loses_at_most_the_last_second(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'renga.db'}"
+def settle_and_kill(*arguments: str) -> tuple[list[float], float]:
+    """Settle rows in a process, and kill it. Returns when each was settled, and when it was killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        [sys.executable, "-c", PROGRAM, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -59,12 +64,33 @@ def test_kill_9_loses_at_most_the_last_second(tmp_path: Path) -> None:
         process.wait()
         process.stdin.close()
         process.stdout.close()
+    return settled_at, killed_at
+
+
+def test_without_a_journal_kill_9_loses_at_most_the_last_second(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'renga.db'}"
+    settled_at, killed_at = settle_and_kill(url)
     with open_database(url) as database:
         kept = [row.request_id for row in database.read_rows(limit=len(settled_at))]
     assert kept == [f"req_{number}" for number in range(len(kept))]
     assert 0 < len(kept) <= len(settled_at)
     lost = settled_at[len(kept) :]
     assert not lost or killed_at - lost[0] <= LOSS_MAX_S
+
+
+def test_with_a_journal_kill_9_loses_nothing(tmp_path: Path) -> None:
+    url, folder = f"sqlite:///{tmp_path / 'renga.db'}", tmp_path / "data"
+    settled_at, _ = settle_and_kill(url, str(folder))
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM + "thread.stop()\n", url, str(folder)],
+        input="",
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with open_database(url) as database:
+        kept = [row.request_id for row in database.read_rows(limit=len(settled_at) + 1)]
+    assert sorted(kept) == sorted(f"req_{number}" for number in range(len(settled_at)))
 
 
 def test_a_server_that_stops_loses_nothing(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 Owns: open leases, a row's making (classes of tokens, cost), the queue to the store thread.
 Must never know: HTTP, SQL, how a request was answered.
 Invariants: `reserve` and `settle` run on the event loop's thread, never wait and never touch the database; a row leaves
-the queue when the database has it, and what cannot be kept is logged and counted, never dropped in silence. kill -9
-loses the rows of the last `ledger.flush_interval_s` (at most 1 s) and no others.
+the queue when the database has it, and what cannot be kept is logged and counted, never dropped in silence. With a
+journal kill -9 loses no row of a request that was settled; without one, or by a power cut, those of the last
+`ledger.flush_interval_s` (at most 1 s) and no others.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from renga.store.rows import AttemptRow, LedgerRow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+    from pathlib import Path
 
     from renga.store.database import Database
 
@@ -66,6 +68,9 @@ class Ledger:
         self._clock = clock
         self._queue_rows = queue_rows
         self._spool = spool
+        self._journal = None if spool is None else spool.journal
+        self._segments: list[Path] = []
+        """Parts of the journal with rows that are still in the queue."""
         self._quotas = quotas
         self._open: set[Lease] = set()
         self._queue: deque[LedgerRow] = deque()
@@ -125,7 +130,7 @@ class Ledger:
         """Close a lease with what happened. Returns the cost in nano-dollars, None if the price is not known.
 
         Raises: LeaseSettledTwice if it is not open; nothing is written then.
-        Cost: about 8 us.
+        Cost: about 11 us, 3 of them for the journal.
         """
         self._close(lease)
         row = self._make_row(lease.terms, outcome)
@@ -134,7 +139,10 @@ class Ledger:
         elif len(self._queue) >= self._queue_rows:
             self._give_up((row,), "the queue is full")
         else:
+            # First the queue: a segment that the store thread cuts has only rows that it will find in the queue.
             self._queue.append(row)
+            if self._journal is not None:
+                self._journal.append(row)
         self._metrics.observe(row)
         self._prices.count(row)
         if self._quotas is not None:
@@ -156,8 +164,16 @@ class Ledger:
             raise LeaseSettledTwice(f"{lease.terms.request_id} is not open") from None
 
     def opened(self, database: Database) -> None:
-        """Write what an earlier process kept on disk, so that sums over the ledger are whole from the start."""
+        """Write what an earlier process left on disk, so that sums over the ledger are whole from the start."""
         self._write_spooled(database)
+        if self._journal is not None:
+            for segment in self._journal.find_left():
+                rows = self._journal.read(segment)
+                self._write(database, rows)
+                self._journal.clear(segment)
+                if rows:
+                    _log.warning("wrote %d ledger rows of a process that was killed", len(rows))
+            self._journal.cut()
 
     def run(self, database: Database) -> None:
         """Write what waits. What the database does not take goes to the spool, so that kill -9 loses no more of it
@@ -165,11 +181,16 @@ class Ledger:
 
         Raises: DatabaseAway.
         """
+        segment = None if self._journal is None else self._journal.cut()
+        if segment is not None:
+            self._segments.append(segment)
         try:
             self._write_queued(database)
+            self._clear_segments()
             self._write_spooled(database)
         except DatabaseAway:
             self._save()
+            self._clear_segments()
             raise
 
     def abandon(self) -> None:
@@ -178,7 +199,7 @@ class Ledger:
         rows = [*self._writing, *self._queue]
         self._writing = []
         self._queue.clear()
-        if rows:
+        if rows and self._journal is None:
             self._give_up(rows, "the server ends, and neither the database nor the spool took them")
 
     def _make_row(self, terms: Terms, outcome: Outcome) -> LedgerRow:
@@ -316,6 +337,13 @@ class Ledger:
                 count += len(rows)
             self._spool.clear(file)
             _log.warning("wrote %d ledger rows that had been kept on disk", count)
+
+    def _clear_segments(self) -> None:
+        """What was queued when they were cut is elsewhere now, unless neither database nor spool took it."""
+        if self._journal is not None and not self._writing:
+            for segment in self._segments:
+                self._journal.clear(segment)
+            self._segments = []
 
     def _save(self) -> None:
         """Move what waits to the spool; what it does not take stays."""

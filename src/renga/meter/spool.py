@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from renga.meter.journal import Journal
 from renga.store.rows import LedgerRow
 
 _log = logging.getLogger("renga.ledger")
@@ -35,7 +36,9 @@ class SpoolFull(Exception):
 class Spool:
     """Rows on disk. Used by one thread of each process."""
 
-    def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX, journal: Journal | None = None) -> None:
+        self.journal = journal
+        """Where the rows are that wait for neither: those since the last flush."""
         self._path = path
         self._bytes_max = bytes_max
 

@@ -1,0 +1,94 @@
+"""The journal: what kill -9 leaves of the rows that were not flushed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from renga.meter.journal import Journal
+from renga.testing.store_suite import make_row
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from renga.meter.journal import Journal
+from renga.testing.store_suite import make_row
+journal = Journal(Path(sys.argv[1]))
+journal.cut()
+for number in range(3):
+    journal.append(make_row(f"req_{number}"))
+print("written", flush=True)
+time.sleep(60)
+"""
+
+
+def names(journal: Journal, segment: Path) -> list[str]:
+    return [row.request_id for row in journal.read(segment)]
+
+
+def test_rows_go_through_segments_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "new" / "folder")
+    assert journal.cut() is None, "the first begins"
+    assert journal.cut() is None, "nothing was written"
+    journal.append(make_row("req_1"))
+    journal.append(make_row("req_2"))
+    first = journal.cut()
+    assert first is not None
+    journal.append(make_row("req_3"))
+    assert journal.read(first) == [make_row("req_1"), make_row("req_2")]
+    journal.clear(first)
+    second = journal.cut()
+    assert second is not None
+    assert names(journal, second) == ["req_3"]
+    journal.clear(second)
+    assert len(list((tmp_path / "new" / "folder").iterdir())) == 1
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new" / "folder").iterdir()} == {0o600}
+
+
+def test_a_killed_process_leaves_its_rows_to_the_next(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        journal, other = Journal(tmp_path), Journal(tmp_path)
+        assert journal.find_left() == [], "its process lives"
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.wait()
+    (left,) = journal.find_left()
+    assert names(journal, left) == ["req_0", "req_1", "req_2"]
+    assert other.find_left() == [], "it has been taken over"
+    journal.clear(left)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_row_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path)
+    journal.cut()
+    journal.append(make_row("req_1"))
+    segment = journal.cut()
+    assert segment is not None
+    with segment.open("ab") as file:
+        file.write(b'{"request_id": "req_')
+    assert names(journal, segment) == ["req_1"]
+    assert "half-written" in caplog.text
+
+
+def test_a_full_disk_is_said_once_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    journal.cut()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
+    for number in range(3):
+        journal.append(make_row(f"req_{number}"))
+    monkeypatch.undo()
+    journal.append(make_row("req_3"))
+    segment = journal.cut()
+    assert segment is not None
+    assert names(journal, segment) == ["req_3"]
+    assert caplog.text.count("only in memory") == 1
