@@ -9,12 +9,16 @@ only where nothing of it was sent; where all are dead, all are tried.
 
 from __future__ import annotations
 
+import logging
+
 from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import UpstreamTimedOut
 from renga.providers.affinity import Affinity, Fingerprint, fingerprint_prompt
 from renga.providers.http import Headers, Upstream, UpstreamLost, UpstreamResponse, UpstreamUnreachable, build_endpoint
 from renga.wire.request import MessageRequest
+
+_log = logging.getLogger(__name__)
 
 DEAD_STATUSES = frozenset({502, 503, 504})
 """What a balancer or a server that is starting says for a replica that cannot work."""
@@ -29,8 +33,9 @@ LONGEST_REST_NS = 30_000_000_000
 class Replica:
     """One server: its connections, and whether it is to be left alone for a while."""
 
-    def __init__(self, upstream: Upstream, clock: Clock) -> None:
+    def __init__(self, upstream: Upstream, url: str, clock: Clock) -> None:
         self.upstream = upstream
+        self.url = url
         self._clock = clock
         self._failures = 0
         self._rests_until_ns = 0
@@ -53,8 +58,10 @@ class Replica:
         self._rest()
         return self._failures == 1
 
-    def succeed(self) -> None:
-        self._failures = 0
+    def succeed(self) -> bool:
+        """It answered. Returns whether that is news."""
+        was_dead, self._failures = self._failures > 0, 0
+        return was_dead
 
     def _rest(self) -> None:
         rest_ns = min(LONGEST_REST_NS, FIRST_REST_NS << min(self._failures - 1, 10))
@@ -87,7 +94,7 @@ class Replicas:
         endpoint = build_endpoint(name, settings)
         urls = dict.fromkeys((settings.base_url, *settings.replicas))
         self.name = name
-        self._replicas = [Replica(Upstream(endpoint.at(url)), clock) for url in urls]
+        self._replicas = [Replica(Upstream(endpoint.at(url)), url, clock) for url in urls]
         self._affinity = Affinity(tuple(urls)) if settings.affinity and len(urls) > 1 else None
         self._even = Affinity(tuple(urls))
 
@@ -141,8 +148,8 @@ class Replicas:
             response.progress = work
             if response.status in DEAD_STATUSES:
                 self._fail(index)
-            else:
-                replica.succeed()
+            elif replica.succeed():
+                _log.warning("%s: %s is back", self.name, replica.url)
             return response
         assert failure is not None  # there is at least one replica, and it either answered or raised
         raise failure
@@ -173,6 +180,9 @@ class Replicas:
         return max(1, new)
 
     def _fail(self, index: int) -> None:
-        is_news = self._replicas[index].fail()
-        if is_news and self._affinity is not None:
+        replica = self._replicas[index]
+        if not replica.fail():
+            return
+        _log.warning("%s: %s does not answer and is passed over", self.name, replica.url)
+        if self._affinity is not None:
             self._affinity.forget(index)
