@@ -8,7 +8,8 @@ which the place cannot be told (a name given twice) stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +30,9 @@ class _Span(Struct, frozen=True):
     end: int
 
 
+_Members: TypeAlias = Iterable[tuple[str, _Span]]
+
+
 class _Unclear(Exception):
     """The place cannot be told."""
 
@@ -40,7 +44,8 @@ def mark_blocks(raw: bytes, marked: Sequence[PromptBlock]) -> bytes:
     Cost:   0.3 us a string or bracket of the body, twice.
     """
     try:
-        insertions = [insertion for block in marked for insertion in _mark(raw, block)]
+        top = list(_members(raw, _after_space(raw, 0)))
+        insertions = [insertion for block in marked for insertion in _mark(raw, top, block)]
     except _Unclear:
         return raw
     parts: list[bytes] = []
@@ -52,12 +57,12 @@ def mark_blocks(raw: bytes, marked: Sequence[PromptBlock]) -> bytes:
     return b"".join(parts)
 
 
-def _mark(raw: bytes, block: PromptBlock) -> list[tuple[int, bytes]]:
+def _mark(raw: bytes, top: _Members, block: PromptBlock) -> list[tuple[int, bytes]]:
     """What is to be inserted where."""
-    span = _member(raw, _Span(_after_space(raw, 0), len(raw)), block.section)
+    span = _find(top, block.section)
     if block.section == "messages":
         turn = _element(raw, span, block.outer)
-        span = _member(raw, turn, "content")
+        span = _find(_members(raw, turn.start), "content")
         if not block.is_short:
             span = _element(raw, span, block.inner)
     elif not block.is_short:
@@ -69,9 +74,9 @@ def _mark(raw: bytes, block: PromptBlock) -> list[tuple[int, bytes]]:
     return [(span.end - 1, b"," + _CONTROL)]
 
 
-def _member(raw: bytes, holder: _Span, name: str) -> _Span:
+def _find(members: _Members, name: str) -> _Span:
     """The value of an object's member."""
-    found = [span for key, span in _members(raw, holder.start) if key == name]
+    found = [span for key, span in members if key == name]
     if len(found) != 1:
         raise _Unclear
     return found[0]
