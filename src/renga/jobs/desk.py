@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from renga import ids
 from renga.clock import Clock
 from renga.config import BatchSettings
@@ -27,6 +29,7 @@ from renga.wire.batches import (
     MessageBatch,
     MessageBatchPage,
     ProcessingStatus,
+    Progress,
     RequestCounts,
     decode_batch_request,
     prefix_of,
@@ -101,8 +104,16 @@ class BatchDesk:
         return await self.find(owner, batch.batch_id)
 
     async def find(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
-        """Raises: NotFound."""
-        return render_batch(await self._find(owner, batch_id))
+        """One batch, with how far it is.
+
+        Raises: NotFound.
+        """
+        row = await self._find(owner, batch_id)
+        batch = render_batch(row)
+        if row.ended_us is not None:
+            return batch
+        done = await self._storage.desk(lambda table: table.count_done(batch_id))
+        return replace(batch, renga=Progress(done))
 
     async def list_page(self, owner: BatchOwner, query: PageQuery) -> MessageBatchPage:
         """Some of the owner's batches, newest first."""

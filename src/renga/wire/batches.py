@@ -43,7 +43,13 @@ class RequestCounts(Struct, frozen=True):
     expired: int = 0
 
 
-class MessageBatch(Struct, frozen=True, tag_field="type", tag="message_batch"):
+class Progress(Struct, frozen=True):
+    """Ours: how far a batch is while the API's counts still say `processing` of everything."""
+
+    done: int
+
+
+class MessageBatch(Struct, frozen=True, tag_field="type", tag="message_batch", omit_defaults=True):
     """A batch as the API shows it."""
 
     id: str
@@ -55,6 +61,8 @@ class MessageBatch(Struct, frozen=True, tag_field="type", tag="message_batch"):
     archived_at: str | None
     cancel_initiated_at: str | None
     results_url: str | None
+    renga: Progress | None = None
+    """Only where one batch is asked for that has not ended."""
 
 
 class MessageBatchPage(Struct, frozen=True):
