@@ -59,7 +59,7 @@ def test_a_certificate_is_proven_written_and_read_back(shell: Shell) -> None:
     assert lines["floor"] == "2 points below opus"
     assert lines["confidence"] == "90 %"
     assert "of what opus alone costs; 90 % interval" in lines["saving"]
-    assert "Wrote certificate.json. In this version the server does not use certificates yet" in done.out
+    assert done.out.endswith('floor_points = 2\n  certificate = "certificate.json"\n')
     certificate = decode_certificate((shell.folder / "certificate.json").read_bytes())
     assert lines["threshold"] == f"haiku is kept where confidence >= {certificate.threshold:.6g}"
     assert lines["kept"] == f"{100 * certificate.kept_share:.1f} % of requests"
@@ -189,7 +189,9 @@ def test_what_cannot_be_ranked_or_saved_is_refused(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["calibrate"], 2, "Missing option '--data'"),
+        (["calibrate"], 2, "give --data FILE or --from-shadow"),
+        (["calibrate", "--data", "one.jsonl", "--from-shadow"], 2, "one of the two"),
+        (["report", "--days", "0"], 2, "a number of days"),
         (["calibrate", "--data", "none.jsonl"], 1, "none.jsonl: cannot be read: No such file"),
         (["calibrate", "--data", "one.jsonl", "--floor", "0"], 1, "a floor of 0 points is not between 0 and 100"),
         (["calibrate", "--data", "one.jsonl", "--floor", "nan"], 1, "a floor of nan points"),

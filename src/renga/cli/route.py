@@ -1,4 +1,4 @@
-"""`renga route calibrate|check`; `explain` has a file of its own."""
+"""`renga route calibrate|check`; the group's other commands have files of their own."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from renga.cli.options import JsonOption
+from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
 from renga.cli.route_explain import explain
+from renga.cli.route_outcomes import PolicyOption, outcomes, read_shadow
+from renga.cli.route_report import report
+from renga.cli.table import print_lines
 
 if TYPE_CHECKING:
     from renga.route.floor import Certificate, Question, Refusal
     from renga.route.outcomes import Outcomes
 
 route = typer.Typer(
-    help="Prove what may be kept at the small tier, and see what triage says of a request.", no_args_is_help=True
+    help="Prove what may be kept at the small tier, and see what routing does and why.", no_args_is_help=True
 )
+route.command("report")(report)
+route.command("outcomes")(outcomes)
+route.command("explain")(explain)
 
 Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"]
 """`route/floor.py` has the same; it is not imported for `--help`, because numpy would be."""
-
-_AUTO = "`auto` tries haiku, and goes up only where haiku fails."
-_NO_CERTIFICATES_YET = f"In this version the server does not use certificates yet: {_AUTO}"
 
 
 @route.command("calibrate")
 def calibrate(
     data: Annotated[
-        Path, typer.Option("--data", metavar="FILE", help="Outcomes: one JSON object a line (guides/routing.md).")
-    ],
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Outcomes: one JSON object a line (guides/routing.md)."),
+    ] = None,
+    from_shadow: Annotated[
+        bool, typer.Option("--from-shadow", help="Use what shadow traffic has shown, out of the database.")
+    ] = False,
+    policy: PolicyOption = "auto",
     floor: Annotated[
         float, typer.Option("--floor", metavar="POINTS", help="At most so many points of 100 below the large model.")
     ] = 2.0,
@@ -43,6 +51,8 @@ def calibrate(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the certificate here.")
     ] = None,
     as_json: JsonOption = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
 ) -> None:
     """Find the threshold that saves most while the floor is proven to hold, and write its certificate.
 
@@ -56,7 +66,9 @@ def calibrate(
 
     if small == large:
         raise typer.BadParameter(f"{small!r} is the small model too; name two", param_hint="--large")
-    if output is not None and output.resolve() == data.resolve():
+    if (data is None) != from_shadow:
+        raise typer.BadParameter("give --data FILE or --from-shadow, one of the two", param_hint="--data")
+    if output is not None and data is not None and output.resolve() == data.resolve():
         raise typer.BadParameter("it would overwrite the outcomes", param_hint="--output")
     question = Question(
         small,
@@ -65,11 +77,12 @@ def calibrate(
         confidence,
         ranking=ranking,
         created_on=datetime.now(UTC).date().isoformat(),
-        head_sha256=_read_head_sha256() if ranking == "triage" else "",
+        head_sha256=_read_head_sha256(config, data_dir, policy) if ranking == "triage" else "",
     )
     # Too few rows are an answer here and no mistake in the file: the refusal says how many it takes for this floor.
-    outcomes = read_outcomes(data, Reading((small, large), rows_min=0))
-    found = _prove(outcomes, question, data)
+    reading = Reading((small, large), rows_min=0)
+    known = read_shadow(config, data_dir, policy, reading) if data is None else read_outcomes(data, reading)
+    found = _prove(known, question)
     if not isinstance(found, Refusal) and output is not None:
         _write_certificate(found, output)
     if as_json:
@@ -77,8 +90,8 @@ def calibrate(
     elif isinstance(found, Refusal):
         _print_refusal(found, question, output)
     else:
-        _print_lines(_render_certificate(found, _render_rows(found, outcomes), _saving_unit(outcomes, question)))
-        _print_proven(output)
+        print_lines(_render_certificate(found, _render_rows(found, known), _saving_unit(known, question)))
+        _print_proven(output, found, policy)
     if isinstance(found, Refusal):
         raise typer.Exit(1)
 
@@ -99,7 +112,7 @@ def check(
     unit = f"of what {found.top} alone costs" if found.counts == "dollars" else f"of {found.top}'s calls"
     shrunk = f"; the proof is everyone's, the threshold its own, from {found.group_rows:,} rows"
     group = [("group", found.group + (shrunk if found.group_rows else ""))] if found.group else []
-    _print_lines(
+    print_lines(
         [
             *_render_certificate(found, f"{found.rows:,}", unit),
             *group,
@@ -108,13 +121,10 @@ def check(
             ("made on", found.created_on or "unknown"),
         ]
     )
-    print(f"The seal fits. {_NO_CERTIFICATES_YET}")
+    print("The seal fits. `certificate` in [policies.NAME] of renga.toml puts it in force.")
 
 
-route.command("explain")(explain)
-
-
-def _prove(outcomes: Outcomes, question: Question, file: Path) -> Certificate | Refusal:
+def _prove(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
     """What the floor says, with what would make its answer meaningless refused first.
 
     Raises: ConfigError naming the file if no row has the evidence, or the costs cannot be a share of anything.
@@ -122,7 +132,7 @@ def _prove(outcomes: Outcomes, question: Question, file: Path) -> Certificate | 
     from renga.route.floor import Refusal, calibrate
     from renga.route.outcomes import ROWS_MIN
 
-    _check_evidence(outcomes, question, file)
+    _check_evidence(outcomes, question)
     found = calibrate(outcomes, question)
     if isinstance(found, Refusal):
         return found
@@ -132,14 +142,17 @@ def _prove(outcomes: Outcomes, question: Question, file: Path) -> Certificate | 
     return found
 
 
-def _read_head_sha256() -> str:
-    """Of the head whose scores `renga route explain` shows and the server writes down."""
+def _read_head_sha256(config: Path | None, data_dir: Path | None, policy: str) -> str:
+    """Of the head whose scores the policy goes by and the server writes down."""
+    from renga.route.head import load_head
     from renga.route.score import load_prior
 
-    return load_prior().sha256
+    own = read_config(config, data_dir).policies.get(policy)
+    head = load_prior() if own is None or own.head is None else load_head(Path(own.head).expanduser())
+    return head.sha256
 
 
-def _check_evidence(outcomes: Outcomes, question: Question, file: Path) -> None:
+def _check_evidence(outcomes: Outcomes, question: Question) -> None:
     """Raises: ConfigError if no row has the evidence that ranks; it names what the rows have instead."""
     from renga.errors import ConfigError
     from renga.route.outcomes import Signals
@@ -153,7 +166,7 @@ def _check_evidence(outcomes: Outcomes, question: Question, file: Path) -> None:
     others = ", ".join(f"--ranking {name}" for name in present)
     raise ConfigError(
         f"no row has evidence.{question.ranking}, by which to rank",
-        path=str(file),
+        path=outcomes.name or None,
         hint=f"the rows allow {others}" if others else "guides/routing.md shows what a row looks like",
     )
 
@@ -208,14 +221,8 @@ def _render_share(share: float) -> str:
     return f"{100 * share:.10g} %"
 
 
-def _print_lines(lines: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in lines)
-    for name, value in lines:
-        print(f"{name:<{width}}  {value}")
-
-
 def _print_refusal(refusal: Refusal, question: Question, output: Path | None) -> None:
-    _print_lines(
+    print_lines(
         [
             ("rows", f"{refusal.rows:,}"),
             ("floor", _render_floor(question.floor_points, question.top)),
@@ -227,11 +234,12 @@ def _print_refusal(refusal: Refusal, question: Question, output: Path | None) ->
         print(f"{output} was not written." + (" The one that is there is older." if output.exists() else ""))
 
 
-def _print_proven(output: Path | None) -> None:
+def _print_proven(output: Path | None, found: Certificate, policy: str) -> None:
     if output is None:
         print("No file was written; -o FILE writes the certificate.")
-    else:
-        print(f"Wrote {output}. {_NO_CERTIFICATES_YET}")
+        return
+    print(f"Wrote {output}. These lines in renga.toml put it in force:")
+    print(f'  [policies.{policy}]\n  floor_points = {found.floor_points:g}\n  certificate = "{output}"')
 
 
 def _write_certificate(found: Certificate, output: Path) -> None:

@@ -29,7 +29,7 @@ def outcomes(policy: PolicyOption = "auto", config: ConfigOption = None, data_di
     from renga.route.outcomes import encode_outcomes
 
     rows, left_out = _read_rows(config, data_dir, policy)
-    sys.stdout.buffer.write(encode_outcomes(rows))
+    sys.stdout.write(encode_outcomes(rows).decode())
     sys.stdout.flush()
     if left_out:
         print(f"{left_out:,} drawn requests are left out: one answer failed, or nobody could compare.", file=sys.stderr)
