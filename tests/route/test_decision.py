@@ -14,6 +14,7 @@ from renga.providers.base import Target, Tier
 from renga.route.conversations import Conversations, identify
 from renga.route.decision import Candidates, Decider, Settled
 from renga.route.economy import ACCEPT_MEMORY, Acceptance, PriceRow, PriceStep
+from renga.route.features import read_request
 from renga.route.floor import Certificate, encode_certificate
 from renga.route.head import Labels, encode_head, fit_head
 from renga.route.ladder import EXPLORE_EVERY, Ladders, read_size
