@@ -10,6 +10,7 @@ from typer.main import get_command
 from renga import __version__
 from renga.cli.ask import ask
 from renga.cli.audit import audit
+from renga.cli.batch import batch
 from renga.cli.doctor import doctor
 from renga.cli.evaluate import evaluate
 from renga.cli.get import get
@@ -36,6 +37,7 @@ def build_program() -> typer.Typer:
     for command in (serve, ask, models, audit, doctor, get):
         program.command()(command)
     program.command("eval")(evaluate)
+    program.add_typer(batch, name="batch")
     program.add_typer(usage, name="usage")
     program.add_typer(keys, name="keys")
     program.add_typer(workspaces, name="workspaces")
