@@ -1,4 +1,4 @@
-"""What kill -9 loses of what was settled: nothing, with a journal; without one the last second, and nothing before it."""
+"""What kill -9 loses of what was settled: with a journal nothing; without one the last second, nothing before it."""
 
 from __future__ import annotations
 
