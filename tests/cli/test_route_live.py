@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
 from renga.cli.records import now_us
-from renga.route.outcomes import Reading, decode_outcomes
+from renga.route.floor import Certificate, Question, calibrate, encode_certificate, load_certificate
+from renga.route.outcomes import OutcomeRow, Outcomes, Reading, Signals, decode_outcomes
+from renga.route.sides import SEAL_CHARACTERS
 from renga.store.database import Database, open_database
 from renga.store.outcome_rows import Feedback
 from renga.store.rows import AttemptRow, LedgerRow
@@ -135,3 +138,35 @@ def test_nothing_drawn_says_how_to_begin(shell: Shell) -> None:
     done = shell.call("route", "outcomes", "--config", "renga.toml")
     assert (done.code, done.out) == (0, "")
     assert "Nothing yet of auto. `shadow_share` of [policies.auto]" in done.err
+
+
+def test_the_doctor_says_what_policies_may_keep(shell: Shell) -> None:
+    (shell.folder / "renga.toml").write_text(SETTINGS + "[policies.careful]\nfloor_points = 1\n")
+    options = ("--no-model", "--json", "--config", "renga.toml")
+    found = {each["subject"]: each for each in msgspec.json.decode(shell.call("doctor", *options).out)}
+    assert (found["policy auto"]["level"], found["policy auto"]["detail"]) == ("ok", "uncertified")
+    careful = found["policy careful"]
+    assert careful["detail"] == "1 points are promised and not proven: everything goes up"
+    assert careful["remedy"].startswith("renga route calibrate --floor 1,")
+    certify(shell, "careful.json", 1.0)
+    (shell.folder / "renga.toml").write_text(
+        SETTINGS + '[policies.careful]\nfloor_points = 1\ncertificate = "careful.json"\n'
+    )
+    seal = load_certificate(shell.folder / "careful.json").seal[:SEAL_CHARACTERS]
+    with open_database(f"sqlite:///{shell.folder / 'renga.db'}") as database:
+        database.outcomes.write_broken(f"shadow:careful:{seal}", 1)
+    found = {each["subject"]: each for each in msgspec.json.decode(shell.call("doctor", *options).out)}
+    assert found["policy careful"]["detail"] == "its floor was found broken, so everything goes up"
+    (shell.folder / "careful.json").write_text("{}")
+    found = {each["subject"]: each for each in msgspec.json.decode(shell.call("doctor", *options).out)}
+    assert found["policies"]["level"] == "fail" and "careful.json" in str(found["policies"])
+
+
+def certify(shell: Shell, name: str, points: float) -> None:
+    """A certificate on 500 faultless labels."""
+    rows = tuple(
+        OutcomeRow(f"r{number}", {"haiku": 1.0, "opus": 1.0}, evidence=Signals(agreement=1.0)) for number in range(500)
+    )
+    found = calibrate(Outcomes(rows, "ab" * 32), Question("haiku", "opus", points, ranking="agreement"))
+    assert isinstance(found, Certificate)
+    (shell.folder / name).write_bytes(encode_certificate(found))

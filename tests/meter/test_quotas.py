@@ -80,6 +80,13 @@ def test_without_limits_nothing_is_held(clock: FakeClock) -> None:
     assert meter.settle(lease, DEAR) == USD
 
 
+def test_what_the_server_asks_on_its_own_account_has_no_limits(clock: FakeClock) -> None:
+    meter = Meter(clock, requests_per_minute=1, budget_usd_per_day=0.0)
+    for number in range(3):
+        terms = Terms(f"req_{number}", "shadow", "shadow", "haiku", 100, False)
+        assert meter.ledger.reserve(terms).hold is None
+
+
 def test_what_is_taken_and_what_stays(clock: FakeClock) -> None:
     meter = Meter(clock, **LIMITED)
     lease = meter.reserve(max_tokens=200, input_bytes=396)

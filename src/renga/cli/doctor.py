@@ -77,6 +77,7 @@ def _examine(config: ConfigOption, data_dir: DataOption, *, online: bool, model:
         _check_port,
         _check_upstream_keys,
         _check_prices,
+        _check_policies,
     ]
     if online:
         checks.append(_check_upstreams)
@@ -95,7 +96,8 @@ def _guard(check: Callable[[Config], Iterator[Finding]], settings: Config) -> It
     try:
         yield from check(settings)
     except RengaError as error:
-        yield Finding("fail", check.__name__.removeprefix("_check_"), error.message, error.hint or "")
+        detail = f"{error.path}: {error.message}" if error.path else error.message
+        yield Finding("fail", check.__name__.removeprefix("_check_"), detail, error.hint or "")
     except Exception as error:
         logging.getLogger(__name__).debug("a check failed", exc_info=True)
         detail = f"{type(error).__name__}: {error}"
@@ -154,6 +156,7 @@ def _check_port(settings: Config) -> Iterator[Finding]:
     except ConfigError as error:
         if _is_renga(settings.server.host, settings.server.port):
             yield Finding("ok", "port", f"a Renga listens on {address} already")
+            yield from _check_targets(settings)
         else:
             yield Finding("fail", "port", error.message, "stop what listens there, or set server.port")
         return
@@ -161,15 +164,31 @@ def _check_port(settings: Config) -> Iterator[Finding]:
 
 
 def _is_renga(host: str, port: int) -> bool:
+    return b'"version"' in _get(host, port, "/health")
+
+
+def _check_targets(settings: Config) -> Iterator[Finding]:
+    """Which targets the server that runs leaves alone for now."""
+    import msgspec
+
+    try:
+        refused = msgspec.json.decode(_get(settings.server.host, settings.server.port, "/ready")).get("targets", {})
+    except (msgspec.DecodeError, AttributeError):
+        return
+    for target, why in refused.items():
+        yield Finding("warn", f"target {target}", f"left alone: {why}", "renga route report --url says how it fares")
+
+
+def _get(host: str, port: int, path: str) -> bytes:
+    """The body of an open route; b"" where nobody answers."""
     import http.client
 
     connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_TIMEOUT_S)
     try:
-        connection.request("GET", "/health")
-        response = connection.getresponse()
-        return response.status == 200 and b'"version"' in response.read(1000)
+        connection.request("GET", path)
+        return connection.getresponse().read()
     except (OSError, http.client.HTTPException):
-        return False
+        return b""
     finally:
         connection.close()
 
@@ -214,6 +233,31 @@ def _check_prices(settings: Config) -> Iterator[Finding]:
         yield Finding("warn", "prices", f"{target} has no known price, so its cost will be unknown", remedy)
     if not unknown:
         yield Finding("ok", "prices", read_price_date())
+
+
+def _check_policies(settings: Config) -> Iterator[Finding]:
+    """What each policy may keep; a broken certificate, curve or head is refused with its file named."""
+    from renga.cli.records import open_records
+    from renga.route.policies import Policies
+    from renga.route.sides import describe_state, read_seal
+
+    with open_records(settings) as database:
+        broken = {name.rpartition(":")[0]: name.rpartition(":")[2] for name in database.outcomes.read_broken()}
+    for policy in Policies(settings.policies):
+        subject = f"policy {policy.name}"
+        seal = read_seal(policy)
+        if seal and broken.get(f"shadow:{policy.name}") == seal:
+            remedy = "renga route report; then renga route calibrate --from-shadow, for a new certificate"
+            yield Finding("warn", subject, "its floor was found broken, so everything goes up", remedy)
+        elif describe_state(policy) == "no_certificate":
+            points = f"{policy.settings.floor_points:g}"
+            remedy = f"renga route calibrate --floor {points}, and name the certificate in [policies.{policy.name}]"
+            yield Finding("warn", subject, f"{points} points are promised and not proven: everything goes up", remedy)
+        else:
+            yield Finding("ok", subject, describe_state(policy))
+    for name in settings.canaries:
+        if f"canary:{name}" in broken:
+            yield Finding("warn", f"canary {name}", "rolled back", f'renga route report; remove [canaries."{name}"]')
 
 
 def _check_upstreams(settings: Config) -> Iterator[Finding]:

@@ -36,6 +36,9 @@ _UNLIMITED = Limits()
 _NOTHING = Used(0, 0)
 _FREE = Cost()
 
+OWN_SURFACES = frozenset({"shadow"})
+"""What the server asks on its own account: it has budgets of its own, and nobody's limits hold for it."""
+
 
 class _Table(Struct, frozen=True):
     """Whose limits are not the default. None: has none."""
@@ -99,6 +102,8 @@ class Quotas:
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         """
+        if terms.surface in OWN_SURFACES:
+            return None
         table = self._table
         limits = table.keys.get(terms.key_id, self._default)
         common = None if terms.workspace_id is None else table.workspaces.get(terms.workspace_id)
