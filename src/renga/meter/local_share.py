@@ -16,7 +16,7 @@ from renga.meter.account import Desk, Hold
 from renga.meter.accounts import Accounts
 from renga.meter.claim import Claim, Cost, Used
 from renga.meter.limits import Limits
-from renga.meter.spending import Periods, Spending, Spent
+from renga.meter.spending import Periods, Spending, Spent, find_periods
 
 
 class Seen(Struct, frozen=True):
@@ -24,6 +24,11 @@ class Seen(Struct, frozen=True):
 
     spent: Spent
     at_us: int
+
+    def add(self, nano_usd: int, at_us: int) -> Seen:
+        """The same after a further request."""
+        spent = self.read(find_periods(at_us))
+        return Seen(Spent(spent.day + nano_usd, spent.month + nano_usd), at_us)
 
     def read(self, periods: Periods) -> Spent:
         """The part of it that belongs to these periods."""

@@ -171,6 +171,10 @@ class SharedLimits:
         self._link.reports.add(b"".join(map(encode_argument, words)), len(words))
         if not self._is_up:
             self._share.spend(name, nano_usd, at_us)
+        seen = self._seen.get(name)
+        if seen is not None:
+            # Until the count says so itself.
+            self._seen[name] = seen.add(nano_usd, at_us)
 
     async def _read_before(self, hold: SharedHold) -> list[Spent] | None:
         """What each account had spent before the count began; None after having waited for it."""

@@ -5,208 +5,19 @@ Owns: what limits and budgets promise, as tests. Must never know: where they are
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-from msgspec import Struct
 from msgspec.structs import replace
 
-from renga.config import LimitSettings, PriceSettings
-from renga.errors import PermissionDenied, RengaError
-from renga.meter.account import Desk
-from renga.meter.lease import AttemptRecord, Lease, Outcome, Status, Terms
-from renga.meter.ledger import Ledger
-from renga.meter.limits import BudgetSpent, LimitReached, LimitState
-from renga.meter.metrics import Metrics
-from renga.meter.prices import PriceBook
-from renga.meter.quotas import Quotas
-from renga.meter.shared import SharedLimits
-from renga.store.database import Database
-from renga.store.rows import KeyLimits, KeyRow, WorkspaceRow
-from renga.wire.request import ServiceTier
+from renga.errors import PermissionDenied
+from renga.meter.lease import Lease
+from renga.meter.limits import BudgetSpent, LimitReached
+from renga.store.rows import KeyLimits, KeyRow
+from renga.testing.metering import DEAR, USD, Asked, Counting, Meter, Setup, SuiteClock, read_state
 from renga.wire.stream import Usage
-
-USD = 1_000_000_000
-PRICED = "vllm/priced"
-"""A target at $1 and $5 per million tokens."""
-DEAR = Usage(100_000, output_tokens=180_000)
-"""One dollar there."""
-
-
-class SuiteClock:
-    """Time that passes when told, in whole microseconds."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-        self.ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self.ns
-
-    def now(self) -> datetime:
-        return self.at
-
-    async def sleep(self, delay_s: float) -> None:
-        self.advance_us(int(delay_s * 1_000_000))
-
-    def advance_us(self, microseconds: int) -> None:
-        self.at += timedelta(microseconds=microseconds)
-        self.ns += microseconds * 1000
-
-    def now_us(self) -> int:
-        return int(self.at.timestamp() * 1_000_000)
-
-
-class Counting(Protocol):
-    """A way to count limits."""
-
-    def settings(self, settings: LimitSettings) -> LimitSettings:
-        """The settings that choose it."""
-        ...
-
-    def share(self, settings: LimitSettings, desk: Desk) -> SharedLimits:
-        """What servers share; not called where the settings name nothing."""
-        ...
-
-    async def set_time(self, now_us: int) -> None:
-        """Let the counting side see a time of day."""
-        ...
-
-
-class Setup(Struct, frozen=True):
-    """What a test starts from."""
-
-    limits: dict[str, float]
-    """`[limits]`."""
-    workspaces: dict[str, KeyLimits] = {}
-    database: Database | None = None
-    clock: SuiteClock | None = None
-
-
-class Asked(Struct, frozen=True):
-    """A request of a test."""
-
-    max_tokens: int = 100
-    input_bytes: int = 396
-    key: str = "key_a"
-    workspace: str | None = None
-    target: str = PRICED
-    tier: ServiceTier = "standard"
-
-
-class Meter:
-    """A ledger with limits, as one server has it. Rows stay in its queue until a test writes them."""
-
-    def __init__(self, setup: Setup, counting: Counting, database: Database) -> None:
-        self.clock = setup.clock or SuiteClock()
-        self.metrics = Metrics()
-        self.database = database
-        self._counting = counting
-        self._workspaces = setup.workspaces
-        prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
-        settings = counting.settings(LimitSettings(**setup.limits))  # pyright: ignore[reportArgumentType]
-        self.quotas = Quotas(settings, prices, self.metrics, self.clock, counting.share)
-        self.ledger = Ledger(prices, self.metrics, self.clock, queue_rows=100_000, spool=None, quotas=self.quotas)
-        self._number = 0
-
-    async def start(self) -> None:
-        """Everything that a server does before its first request."""
-        await self._counting.set_time(self.clock.now_us())
-        if self.quotas.shared is not None:
-            await self.quotas.shared.start()
-        if self._workspaces:
-            known = {row.workspace_id for row in self.database.workspaces.read()}
-            for name, limits in self._workspaces.items():
-                if name not in known:
-                    self.database.workspaces.create(WorkspaceRow(name, name, self.clock.now_us(), limits=limits))
-        await self.load()
-
-    async def load(self, *keys: KeyRow) -> None:
-        """What the store thread does."""
-        self.quotas.load(keys, self.database)
-        await asyncio.to_thread(self.quotas.run, self.database)
-
-    async def stop(self) -> None:
-        if self.quotas.shared is not None:
-            await self.quotas.shared.stop()
-
-    async def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.clock.advance_us(int(seconds * 1_000_000))
-        await self._counting.set_time(self.clock.now_us())
-
-    async def reserve(self, asked: Asked | None = None) -> Lease:
-        """As the path does it."""
-        asked = asked or Asked()
-        self._number += 1
-        lease = self.ledger.reserve(
-            Terms(
-                f"req_{id(self)}_{self._number}",
-                asked.key,
-                "messages",
-                "haiku",
-                asked.max_tokens,
-                False,
-                asked.input_bytes,
-                asked.tier,
-                asked.workspace,
-            )
-        )
-        try:
-            waiting = self.ledger.hold_price(lease, [asked.target])
-            if waiting is not None:
-                await waiting
-        except LimitReached:
-            self.ledger.drop(lease)
-            raise
-        except BaseException:
-            self.settle(lease, None, "failed")
-            raise
-        return lease
-
-    def settle(self, lease: Lease, usage: Usage | None = None, status: Status = "succeeded") -> int | None:
-        outcome = Outcome(
-            status=status,
-            target=PRICED,
-            tier="haiku",
-            why="tier:haiku",
-            attempts=(AttemptRecord(PRICED, None, 1500),),
-            usage=usage,
-            stop_reason="end_turn",
-            error_type=None,
-            overhead_us=120,
-            first_event_us=2000,
-            total_us=9000,
-        )
-        return self.ledger.settle(lease, outcome)
-
-    async def ask(self, usage: Usage, asked: Asked | None = None) -> None:
-        self.settle(await self.reserve(asked), usage)
-
-    async def refusal(self, asked: Asked | None = None) -> LimitReached:
-        """The refusal that a request meets."""
-        with pytest.raises(LimitReached) as refused:
-            await self.reserve(asked)
-        return refused.value
-
-    async def state(self, asked: Asked | None = None) -> LimitState:
-        """What the count says now: of a batch request that takes no tokens and is dropped."""
-        base = asked or Asked()
-        lease = await self.reserve(replace(base, max_tokens=0, input_bytes=0, target="local/free", tier="batch"))
-        state = read_state(lease)
-        self.ledger.drop(lease)
-        return state
-
-
-def read_state(lease: Lease) -> LimitState:
-    """What a client is told."""
-    assert lease.hold is not None
-    return lease.hold.read()
-
 
 Starter = Callable[[Setup], Awaitable[Meter]]
 
@@ -215,7 +26,7 @@ class LimitsSuite:
     """Subclass it in a test module and give the subclass a `counting` fixture."""
 
     @pytest.fixture
-    async def begin(self, counting: Counting, tmp_path: Path):  # noqa: ANN201
+    async def begin(self, counting: Counting, tmp_path: Path) -> AsyncIterator[Starter]:
         from renga.store.database import open_database
 
         meters: list[Meter] = []
@@ -275,8 +86,7 @@ class LimitsSuite:
     async def test_a_refusal_takes_nothing(self, begin: Starter) -> None:
         meter = await begin(Setup({"requests_per_minute": 10, "output_tokens_per_minute": 100}))
         await meter.reserve(Asked(max_tokens=60))
-        for _ in range(5):
-            refused = await meter.refusal(Asked(max_tokens=60))
+        refused = [await meter.refusal(Asked(max_tokens=60)) for _ in range(5)][-1]
         for reading in (refused.state, await meter.state()):
             assert reading.requests and reading.output_tokens
             assert (reading.requests.remaining, reading.output_tokens.remaining) == (9, 40)
@@ -330,8 +140,7 @@ class LimitsSuite:
         asked = Asked(workspace="ws")
         await meter.reserve(asked)
         await meter.reserve(asked)
-        for _ in range(3):
-            refused = await meter.refusal(asked)
+        refused = [await meter.refusal(asked) for _ in range(3)][-1]
         assert refused.message.startswith("This key has reached its limit: 2 ")
         common = (await meter.state(Asked(key="key_b", workspace="ws"))).requests
         assert common and common.remaining == 2, "of key_b's own, which is tighter"
@@ -508,8 +317,3 @@ class LimitsSuite:
         assert "3 requests per minute" in (await meter.refusal()).message
         await meter.load(replace(row, limits=KeyLimits(requests_per_minute=None)))
         assert (await meter.reserve()).hold is None
-
-
-def describe(error: RengaError) -> tuple[str, float | None, str | None]:
-    """An error, to be compared."""
-    return error.message, error.retry_after_s, error.error_code

@@ -1,0 +1,206 @@
+"""A ledger with limits as one server has it, for tests: a clock that is told, requests without a path, a real database.
+
+Must never know: where limits are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
+from renga.config import LimitSettings, PriceSettings
+from renga.meter.account import Desk
+from renga.meter.lease import AttemptRecord, Lease, Outcome, Status, Terms
+from renga.meter.ledger import Ledger
+from renga.meter.limits import LimitReached, LimitState
+from renga.meter.metrics import Metrics
+from renga.meter.prices import PriceBook
+from renga.meter.quotas import Quotas
+from renga.meter.shared import SharedLimits
+from renga.store.database import Database
+from renga.store.rows import KeyLimits, KeyRow, WorkspaceRow
+from renga.wire.request import ServiceTier
+from renga.wire.stream import Usage
+
+USD = 1_000_000_000
+PRICED = "vllm/priced"
+"""A target at $1 and $5 per million tokens."""
+DEAR = Usage(100_000, output_tokens=180_000)
+"""One dollar there."""
+
+
+class SuiteClock:
+    """Time that passes when told, in whole microseconds."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+        self.ns = 0
+
+    def monotonic_ns(self) -> int:
+        return self.ns
+
+    def now(self) -> datetime:
+        return self.at
+
+    async def sleep(self, delay_s: float) -> None:
+        self.advance_us(int(delay_s * 1_000_000))
+
+    def advance_us(self, microseconds: int) -> None:
+        self.at += timedelta(microseconds=microseconds)
+        self.ns += microseconds * 1000
+
+    def now_us(self) -> int:
+        """Since 1970."""
+        return int(self.now().timestamp() * 1_000_000)
+
+
+class Counting(Protocol):
+    """A way to count limits."""
+
+    def settings(self, settings: LimitSettings) -> LimitSettings:
+        """The settings that choose it."""
+        ...
+
+    def share(self, settings: LimitSettings, desk: Desk) -> SharedLimits:
+        """What servers share; not called where the settings name nothing."""
+        ...
+
+    async def set_time(self, now_us: int) -> None:
+        """Let the counting side see a time of day."""
+        ...
+
+
+class Setup(Struct, frozen=True):
+    """What a test starts from."""
+
+    limits: dict[str, float]
+    """`[limits]`."""
+    workspaces: dict[str, KeyLimits] = {}
+    database: Database | None = None
+    clock: SuiteClock | None = None
+
+
+class Asked(Struct, frozen=True):
+    """A request of a test."""
+
+    max_tokens: int = 100
+    input_bytes: int = 396
+    key: str = "key_a"
+    workspace: str | None = None
+    target: str = PRICED
+    tier: ServiceTier = "standard"
+
+
+class Meter:
+    """A ledger with limits, as one server has it. Rows stay in its queue until a test writes them."""
+
+    def __init__(self, setup: Setup, counting: Counting, database: Database) -> None:
+        self.clock = setup.clock or SuiteClock()
+        self.metrics = Metrics()
+        self.database = database
+        self._counting = counting
+        self._workspaces = setup.workspaces
+        prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
+        settings = counting.settings(LimitSettings(**setup.limits))  # pyright: ignore[reportArgumentType]
+        self.quotas = Quotas(settings, prices, self.metrics, self.clock, counting.share)
+        self.ledger = Ledger(prices, self.metrics, self.clock, queue_rows=100_000, spool=None, quotas=self.quotas)
+        self._number = 0
+
+    async def start(self) -> None:
+        """Everything that a server does before its first request."""
+        await self._counting.set_time(self.clock.now_us())
+        if self.quotas.shared is not None:
+            await self.quotas.shared.start()
+        if self._workspaces:
+            known = {row.workspace_id for row in self.database.workspaces.read()}
+            for name, limits in self._workspaces.items():
+                if name not in known:
+                    self.database.workspaces.create(WorkspaceRow(name, name, self.clock.now_us(), limits=limits))
+        await self.load()
+
+    async def load(self, *keys: KeyRow) -> None:
+        """What the store thread does."""
+        self.quotas.load(keys, self.database)
+        await asyncio.to_thread(self.quotas.run, self.database)
+
+    async def stop(self) -> None:
+        if self.quotas.shared is not None:
+            await self.quotas.shared.stop()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance_us(int(seconds * 1_000_000))
+        await self._counting.set_time(self.clock.now_us())
+
+    async def reserve(self, asked: Asked | None = None) -> Lease:
+        """As the path does it."""
+        asked = asked or Asked()
+        self._number += 1
+        lease = self.ledger.reserve(
+            Terms(
+                f"req_{id(self)}_{self._number}",
+                asked.key,
+                "messages",
+                "haiku",
+                asked.max_tokens,
+                False,
+                asked.input_bytes,
+                asked.tier,
+                asked.workspace,
+            )
+        )
+        try:
+            waiting = self.ledger.hold_price(lease, [asked.target])
+            if waiting is not None:
+                await waiting
+        except LimitReached:
+            self.ledger.drop(lease)
+            raise
+        except BaseException:
+            self.settle(lease, None, "failed")
+            raise
+        return lease
+
+    def settle(self, lease: Lease, usage: Usage | None = None, status: Status = "succeeded") -> int | None:
+        outcome = Outcome(
+            status=status,
+            target=PRICED,
+            tier="haiku",
+            why="tier:haiku",
+            attempts=(AttemptRecord(PRICED, None, 1500),),
+            usage=usage,
+            stop_reason="end_turn",
+            error_type=None,
+            overhead_us=120,
+            first_event_us=2000,
+            total_us=9000,
+        )
+        return self.ledger.settle(lease, outcome)
+
+    async def ask(self, usage: Usage, asked: Asked | None = None) -> None:
+        self.settle(await self.reserve(asked), usage)
+
+    async def refusal(self, asked: Asked | None = None) -> LimitReached:
+        """The refusal that a request meets."""
+        with pytest.raises(LimitReached) as refused:
+            await self.reserve(asked)
+        return refused.value
+
+    async def state(self, asked: Asked | None = None) -> LimitState:
+        """What the count says now: of a batch request that takes no tokens and is dropped."""
+        base = asked or Asked()
+        lease = await self.reserve(replace(base, max_tokens=0, input_bytes=0, target="local/free", tier="batch"))
+        state = read_state(lease)
+        self.ledger.drop(lease)
+        return state
+
+
+def read_state(lease: Lease) -> LimitState:
+    """What a client is told."""
+    assert lease.hold is not None
+    return lease.hold.read()
