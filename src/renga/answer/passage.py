@@ -87,6 +87,11 @@ class Passage:
         return ";".join((why, *self._notes)) if self._notes else why
 
     @property
+    def came_to_targets(self) -> bool:
+        """Whether it came so far that targets were asked, or passed over because they fail."""
+        return bool(self.trials or self._skipped)
+
+    @property
     def confidence(self) -> float | None:
         """That the answer that was checked is good enough; None where nothing was checked."""
         return None if self._examined is None else self._examined.confidence

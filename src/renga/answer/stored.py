@@ -49,7 +49,7 @@ def find_stored(passage: Passage) -> Answer | None:
 def find_stale(passage: Passage, error: BaseException) -> Answer | None:
     """The answer from before for a request that every target failed; None where there is none."""
     is_down = isinstance(error, RengaError) and error.retryable and not isinstance(error, LimitReached)
-    if not is_down or passage.question is None or passage.plan is None or passage.parts.responses is None:
+    if not is_down or not passage.came_to_targets or passage.question is None or passage.parts.responses is None:
         return None
     stored = passage.parts.responses.find(passage.question, stale=True)
     return None if stored is None else _replay(passage, stored)

@@ -18,7 +18,9 @@ see docs/decisions/0017.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from hashlib import blake2b
+from statistics import median
 
 from msgspec import Struct
 
@@ -32,11 +34,13 @@ _UNKNOWN_CAPACITY_BLOCKS = 4_096
 _SLACK_TOKENS = 2 * KV_BLOCK_TOKENS
 """How far a claim may end behind the last whole block that is held: its own block is never whole."""
 
-_RATE_WEIGHT = 0.2
-_RATE_TOKENS = 64
+_SPEED_TOKENS = 64
 """The fewest newly computed tokens from which a speed is read."""
 
-_HIDDEN_MAX_S = 10.0
+_SPEEDS = 15
+"""Of so many prompts the median counts: one that met a restart of the engine says nothing of its speed."""
+
+_HIDDEN_MAX_S = 60.0
 
 
 class Reading(Struct, frozen=True):
@@ -66,8 +70,8 @@ class LocalPrefixes:
         self._owners: dict[bytes, set[str]] = {}
         """Who sent each block that is held; least recently used first."""
         self._deaths = 0
-        self._token_s: float | None = None
-        """Running mean of what a new prompt token takes."""
+        self._token_s: deque[float] = deque(maxlen=_SPEEDS)
+        """What a new token took in the last prompts."""
 
     def fit(self, capacity_blocks: int, deaths: int) -> None:
         """Keep up with the engine: its size, and whether it began anew."""
@@ -86,7 +90,7 @@ class LocalPrefixes:
         if prompt is not None:
             split = self._cache.read(owner, prompt, own * KV_BLOCK_TOKENS + _SLACK_TOKENS)
         hidden_tokens = (held - own) * KV_BLOCK_TOKENS if self._hides else 0
-        wait_s = min(_HIDDEN_MAX_S, hidden_tokens * (self._token_s or 0.0))
+        wait_s = min(_HIDDEN_MAX_S, hidden_tokens * median(self._token_s)) if hidden_tokens and self._token_s else 0.0
         return Reading(owner, blocks, held, prompt, split, wait_s, len(token_ids))
 
     def begin(self, reading: Reading, first_token_s: float, *, alone: bool) -> None:
@@ -95,10 +99,8 @@ class LocalPrefixes:
         `alone`: no other request ran beside it, so that its time tells how fast the engine reads.
         """
         new_tokens = reading.prompt_tokens - reading.held * KV_BLOCK_TOKENS
-        if new_tokens >= _RATE_TOKENS and (alone or self._token_s is None):
-            sample_s = first_token_s / new_tokens
-            known_s = sample_s if self._token_s is None else self._token_s
-            self._token_s = known_s + _RATE_WEIGHT * (sample_s - known_s)
+        if new_tokens >= _SPEED_TOKENS and (alone or not self._token_s):
+            self._token_s.append(first_token_s / new_tokens)
         self._keep(reading.blocks, reading.owner)
         if reading.prompt is not None:
             self._cache.write(reading.owner, reading.prompt)
