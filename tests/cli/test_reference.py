@@ -41,6 +41,7 @@ def test_every_setting_and_command_is_there() -> None:
         "keys revoke",
         "route calibrate",
         "route check",
+        "route curves",
         "route explain",
     ):
         assert f"## `renga {name}`" in commands

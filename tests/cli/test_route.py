@@ -253,6 +253,23 @@ def test_a_group_says_whose_proof_it_has(shell: Shell) -> None:
         assert read_lines(shell.call("route", "check", "certificate.json").out)["group"] == said
 
 
+def test_curves_are_fitted_written_and_loaded(shell: Shell) -> None:
+    rows = (
+        {"id": str(at), "scores": {"haiku": float(at % 3 > 0)}, "evidence": {"mean_logprob": -0.1 if at % 3 else -2.0}}
+        for at in range(300)
+    )
+    (shell.folder / "outcomes.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    command = ("route", "curves", "--data", "outcomes.jsonl", "--target", "local/hokku", "-o", "curves.json")
+    done = shell.call(*command)
+    assert done.code == 0, done.err
+    assert "logprob    300 labels, calibration error 0.00" in done.out
+    shell.write_config('[policies.auto]\ncurves = "curves.json"\n')
+    assert shell.call("route", "explain", "Why?").code == 0
+    (shell.folder / "curves.json").write_text("{}")
+    refused = shell.call("route", "explain", "Why?")
+    assert (refused.code, refused.err.startswith("renga: curves.json: no curves")) == (1, True)
+
+
 def test_a_prompt_is_explained(shell: Shell) -> None:
     done = shell.run("route", "explain", "-", stdin="Why is the sky blue?\n")
     assert (done.code, done.err) == (0, "")

@@ -18,6 +18,10 @@ def evaluate(
     cases: Annotated[int, typer.Option(min=1, help="At most so many cases a suite.")] = 200,
     suite: Annotated[list[str] | None, typer.Option(help="Only suites whose name begins so; may be repeated.")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Also measure speed.")] = False,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option("--outcomes", metavar="FILE", help="Write answers' confidence here, for `renga route curves`."),
+    ] = None,
 ) -> None:
     """Score a model on the public task sets, through the Messages API, beside cheap baselines.
 
@@ -27,7 +31,7 @@ def evaluate(
     from renga.errors import ConfigError
     from renga.evals.client import HttpAnswerer
     from renga.evals.data import shared_data
-    from renga.evals.report import Row, render_rows, run_suites
+    from renga.evals.report import Calibration, Row, render_rows, run_suites
 
     if not (shared_data() / "tasks").is_dir():
         raise ConfigError(
@@ -41,9 +45,13 @@ def evaluate(
     with open_connection(settings, url, environ()) as connection:
         wait_ready(connection, settings)
         print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
-        run_suites(
-            HttpAnswerer(connection.url, connection.secret, model), cases_most=cases, names=suite or [], told=tell
-        )
+        calibration = Calibration()
+        answerer = HttpAnswerer(connection.url, connection.secret, model)
+        run_suites(answerer, cases_most=cases, names=suite or [], told=tell, calibration=calibration)
+        if outcomes is not None:
+            import msgspec
+
+            outcomes.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in calibration.outcomes(model)))
         if speed:
             from renga.evals.speed import measure_speed, render_speed
 

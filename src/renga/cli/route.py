@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.route_curves import curves
 from renga.cli.route_explain import explain
 from renga.cli.route_outcomes import PolicyOption, outcomes, read_shadow
 from renga.cli.route_report import report
@@ -23,6 +24,7 @@ route = typer.Typer(
 route.command("report")(report)
 route.command("outcomes")(outcomes)
 route.command("explain")(explain)
+route.command("curves")(curves)
 
 Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"]
 """`route/floor.py` has the same; it is not imported for `--help`, because numpy would be."""

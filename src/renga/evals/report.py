@@ -47,12 +47,22 @@ class Calibration:
 
     logprobs: list[float] = field(default_factory=list[float])
     right: list[bool] = field(default_factory=list[bool])
+    names: list[str] = field(default_factory=list[str])
+    """Suite and number of each answer."""
 
     def add(self, suite: Suite, cases: list[Case], answers: list[Answer]) -> None:
         for case, answer in zip(cases, answers, strict=True):
             if answer.mean_logprob is not None and not answer.error:
                 self.logprobs.append(answer.mean_logprob)
                 self.right.append(suite.score(case, answer) == 1.0)
+                self.names.append(f"{suite.name} {len(self.names)}")
+
+    def outcomes(self, model: str) -> list[dict[str, object]]:
+        """The answers as `renga route curves` reads them."""
+        return [
+            {"id": name, "scores": {model: float(right)}, "evidence": {"mean_logprob": logprob}}
+            for name, right, logprob in zip(self.names, self.right, self.logprobs, strict=True)
+        ]
 
     def rows(self) -> list[Row]:
         """AUROC over all; calibration error on one half with the temperature fitted on the other."""
@@ -163,10 +173,14 @@ def run_suites(
     cases_most: int = DEFAULT_CASES,
     names: Iterable[str] = (),
     told: Callable[[Row], None] = lambda row: None,
+    calibration: Calibration | None = None,
 ) -> list[Row]:
-    """Run the suites whose names begin with one of `names` (none given: all); `told` hears of each row at once."""
+    """Run the suites whose names begin with one of `names` (none given: all); `told` hears of each row at once.
+
+    `calibration` gathers the answers of the calibrated suites, for whoever wants more of them than the figures.
+    """
     wanted = tuple(names)
-    calibration = Calibration()
+    calibration = calibration or Calibration()
     rows: list[Row] = []
 
     def keep(row: Row) -> None:
