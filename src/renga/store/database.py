@@ -153,6 +153,8 @@ def _create_engine(url: URL) -> Engine:
             json_serializer=encode_json,
             json_deserializer=msgspec.json.decode,
             connect_args=arguments,
+            # Values of statements are in no log and no error, at any level.
+            hide_parameters=True,
             pool_pre_ping=not sqlite_url,
         )
     except ModuleNotFoundError as error:
