@@ -18,12 +18,12 @@ from training.mixture import Corpus
 
 @dataclass(slots=True)
 class Batch:
-    """Shapes: all (B, T). `learned` marks the targets that the loss counts."""
+    """Shapes: all (B, T). `learned` says how much the loss counts a target."""
 
     tokens: Tensor
     targets: Tensor
     learned: Tensor
-    "bool"
+    "uint8; zero for what only every_token learns"
     positions: Tensor
     documents: Tensor | None
     "Which document of its row a token belongs to; None if every row is one document."
@@ -90,7 +90,7 @@ class Batches:
     def _side_by_side(self, chosen: numpy.ndarray) -> Batch:
         length = int(self.lengths[chosen].max())
         tokens = numpy.zeros((len(chosen), length), numpy.int64)
-        learned = numpy.zeros((len(chosen), length), bool)
+        learned = numpy.zeros((len(chosen), length), numpy.uint8)
         for row, index in enumerate(chosen):
             start, size = self.starts[index], self.lengths[index]
             tokens[row, :size] = self.corpus.tokens[start : start + size]
@@ -102,7 +102,7 @@ class Batches:
         rows = self.batch_tokens // self.row_tokens
         shape = (rows, self.row_tokens + 1)
         tokens, documents = numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.int64)
-        learned, positions = numpy.zeros(shape, bool), numpy.zeros(shape, numpy.int64)
+        learned, positions = numpy.zeros(shape, numpy.uint8), numpy.zeros(shape, numpy.int64)
         used = [0] * rows
         for number, index in enumerate(chosen[::-1], 1):
             start, size = self.starts[index], int(min(self.lengths[index], self.row_tokens + 1))
@@ -112,7 +112,7 @@ class Batches:
             place = slice(used[row], used[row] + size)
             tokens[row, place] = self.corpus.tokens[start : start + size]
             learned[row, place] = self.corpus.learned[start : start + size]
-            learned[row, used[row]] = False
+            learned[row, used[row]] = 0
             documents[row, place], positions[row, place] = number, numpy.arange(size)
             used[row] += size
         return _shifted(tokens, learned, positions[:, :-1], documents[:, :-1])

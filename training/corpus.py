@@ -47,7 +47,7 @@ def main() -> None:
         arguments.folder, seed=arguments.seed, token_budget=arguments.tokens, longest_tokens=arguments.longest
     )
     documents, tokens = len(corpus.ends), len(corpus.tokens)
-    print(f"{size} token types, {documents} documents, {tokens} tokens, {corpus.learned.mean():.1%} learned")
+    print(f"{size} token types, {documents} documents, {tokens} tokens, {(corpus.learned > 0).mean():.1%} learned")
     print(f"{tokens / documents:.0f} tokens a document, {time.perf_counter() - started_s:.0f} s")
 
 

@@ -34,7 +34,8 @@ class Gradients:
     """What one part of a batch gives."""
 
     loss: float
-    counted: int
+    counted: float
+    "The sum of the counted tokens' weights."
     gradients: tuple[Tensor, ...]
     tokens: int
 

@@ -87,13 +87,15 @@ def rate_scale(share: float) -> float:
     return min(share / 0.02 + 0.02, 1.0, (1.0 - share) / 0.55)
 
 
-def batch_loss(model: Any, batch: Batch, *, every_token: bool) -> tuple[Tensor, int]:
-    """Summed cross-entropy and the number of counted tokens; logits are computed for those alone."""
+def batch_loss(model: Any, batch: Batch, *, every_token: bool) -> tuple[Tensor, float]:
+    """Weighted sum of the cross-entropies and of the weights; logits are computed for counted tokens alone."""
     positions = batch.positions if batch.documents is not None else batch.positions[:1]
     hidden, table = model(batch.tokens, positions, batch.mask())
-    counted = batch.targets != 0 if every_token else batch.learned
+    counted = batch.targets != 0 if every_token else batch.learned > 0
+    weights = batch.learned[counted].float().clamp(min=1.0)
     logits = functional.linear(hidden[counted], table)
-    return functional.cross_entropy(logits.float(), batch.targets[counted], reduction="sum"), int(counted.sum())
+    losses = functional.cross_entropy(logits.float(), batch.targets[counted], reduction="none")
+    return (losses * weights).sum(), float(weights.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Machine:
 @torch.no_grad()
 def validation_loss(model: Hokku, batches: Batches, *, count: int, machine: Machine) -> float:
     """Mean loss of the assistant's tokens over the first batches of a corpus with another seed."""
-    total, tokens = 0.0, 0
+    total, tokens = 0.0, 0.0
     for number in range(count):
         with machine.autocast():
             loss, counted = batch_loss(model, batches.batch(number).to(machine.device), every_token=False)
@@ -218,7 +220,7 @@ class Run:
         """One update; returns the mean loss of the counted tokens."""
         jobs = [Job(self.progress.step, part, share) for part in range(self.parts)]
         results = compute_parts(self.compute, jobs, self.helper)
-        counted = max(1, sum(result.counted for result in results))
+        counted = max(1.0, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
             parameter.grad = sum(result.gradients[index] for result in results) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)

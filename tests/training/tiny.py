@@ -33,5 +33,7 @@ def make_corpora(tokenizer_path: pathlib.Path) -> Corpora:
         tokens += encoded.tokens
         learned += encoded.learned
         ends.append(len(tokens))
-    corpus = Corpus(numpy.array(tokens, numpy.uint16), numpy.array(learned, bool), numpy.array(ends, numpy.int64))
+    corpus = Corpus(
+        numpy.array(tokens, numpy.uint16), numpy.array(learned, numpy.uint8), numpy.array(ends, numpy.int64)
+    )
     return Corpora(corpus, corpus, corpus, corpus)

@@ -95,7 +95,7 @@ def _spell(chosen: list[str], random: Random) -> dict[str, str]:
 def lay_out(items: list[tuple[str, str]], options: list[str], random: Random, family: str) -> Document:
     """Lay the options out, and put the instruction in the system text or before the first message."""
     random.shuffle(options)
-    instruction = random.choice(INSTRUCTIONS)
+    instruction = INSTRUCTIONS[0] if random.random() < 0.2 else random.choice(INSTRUCTIONS)
     style = random.choices(("dash", "plain", "comma", "json", "number", "letter", "object"), (9, 2, 2, 1, 0.5, 0.5, 4))[
         0
     ]
