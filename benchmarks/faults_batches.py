@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 
 from renga.store import tables
 from renga.testing.batches import audit_batch, make_requests, wavering_config, wavering_upstream
-from renga.testing.postgresql import postgresql
+from renga.testing.postgresql import PostgresqlServer
 from renga.testing.served import Served, ServedSettings, respawned, served
 
 END_LIMIT_S = 180.0
@@ -126,8 +126,8 @@ sys.exit(connection.getresponse().status != 200)
 def run_postgresql(options: argparse.Namespace) -> Report:
     """Two servers on one database; each round one of them is killed and starts again after the other took over."""
     report = Report()
-    with wavering_upstream(delay_s=0.02) as upstream, postgresql() as url, ExitStack() as stack:
-        config = wavering_config(upstream.url)
+    with wavering_upstream(delay_s=0.02) as upstream, PostgresqlServer() as postgresql, ExitStack() as stack:
+        config, url = wavering_config(upstream.url), postgresql.create_database()
         servers = [stack.enter_context(served(ServedSettings(config, store_url=url))) for _ in range(2)]
         for number in range(options.rounds):
             create(servers[number % 2], options.requests)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import anthropic
 import httpx2
 import pytest
 from anthropic import Anthropic
 
+from renga.cli.program import run
 from renga.meter.keys import make_key
 from renga.testing.batches import WaveringUpstream, audit_batch, make_requests, wavering_config, wavering_upstream
-from renga.testing.postgresql import NotInstalled, postgresql
+from renga.testing.postgresql import AVAILABLE, PostgresqlServer
 from renga.testing.served import Served, ServedSettings, respawned, served
 
 BATCHES = "/v1/messages/batches"
@@ -209,6 +212,81 @@ def test_a_batch_that_is_cancelled_keeps_what_was_answered(
     assert len(rows) == counts.succeeded
 
 
+def run_command(server: Served, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """`renga batch`, asking the running server."""
+    monkeypatch.setenv("RENGA_URL", server.url)
+    monkeypatch.setenv("RENGA_KEY", server.secret)
+    return run(["batch", *arguments])
+
+
+def test_files_are_answered_in_their_own_format(
+    server: Served, client: Anthropic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    chat = {"model": "haiku", "messages": [{"role": "user", "content": "Hi"}]}
+    body = {"custom_id": "chat", "method": "POST", "url": "/v1/chat/completions", "body": chat}
+    source.write_text(json.dumps(body) + "\n" + json.dumps({**body, "custom_id": "other"}) + "\n")
+    assert run_command(server, monkeypatch, "run", str(source), "-o", str(output)) == 0
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == ["chat", "other"]
+    assert lines[0]["response"]["body"]["choices"][0]["message"]["content"].startswith("answer")
+    assert not output.with_name("out.jsonl.batches").exists()
+
+
+def test_a_run_that_was_cut_off_is_taken_up(
+    server: Served,
+    client: Anthropic,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests = make_requests(12)
+    source.write_text("".join(json.dumps(request) + "\n" for request in requests))
+    # One answer is there, a second was cut off, and the batch of all but the last two was made.
+    made = client.messages.batches.create(requests=cast("Any", requests[:10]))
+    wait_ended(client, made.id)
+    lines = read_lines(client, made.id)
+    output.write_bytes(lines[0] + b"\n" + lines[1][:20])
+    state = {"url": server.url, "batch_id": made.id, "custom_ids": [request["custom_id"] for request in requests[:10]]}
+    output.with_name("out.jsonl.batches").write_text(json.dumps(state) + '\n{"url":')
+    before = len(client.messages.batches.list(limit=1000).data)
+    for _ in range(2):
+        assert run_command(server, monkeypatch, "run", str(source), "-o", str(output)) == 0
+    answered = [json.loads(line)["custom_id"] for line in output.read_bytes().splitlines()]
+    assert sorted(answered) == sorted(request["custom_id"] for request in requests)
+    assert output.read_bytes().startswith(b"\n".join(lines))
+    batches = client.messages.batches.list(limit=1000).data
+    assert len(batches) == before + 1
+    assert batches[0].request_counts.succeeded == 2
+
+    capsys.readouterr()
+    assert run_command(server, monkeypatch, "results", batches[0].id) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert run_command(server, monkeypatch, "list") == 0
+    assert batches[0].id in capsys.readouterr().out
+    assert run_command(server, monkeypatch, "get", batches[0].id) == 0
+    assert run_command(server, monkeypatch, "cancel", batches[0].id) == 0
+    assert run_command(server, monkeypatch, "get", "msgbatch_none") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("", "no requests"),
+        ('{"custom_id":"a","params":{}}\n{"custom_id":"a","params":{}}\n', "in.jsonl:2: custom_id 'a' is also that of"),
+        ('{"custom_id":"a"}\n', "in.jsonl:1: "),
+        ('{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{}}\n', "in.jsonl:1: url: Must be"),
+        ('{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}\n', "in.jsonl:1: body: "),
+    ],
+)
+def test_a_wrong_line_is_named(lines: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(lines)
+    assert run(["batch", "run", str(source), "-o", str(tmp_path / "out.jsonl")]) == 1
+    assert complaint in capsys.readouterr().err
+
+
 @pytest.mark.timeout(40 + 20 * ROUNDS)
 def test_kill_9_and_a_stop_in_good_order_lose_nothing_and_double_nothing(upstream: WaveringUpstream) -> None:
     """Wherever the server is cut off: one result and one ledger row a request, both of the same try."""
@@ -231,12 +309,10 @@ def test_kill_9_and_a_stop_in_good_order_lose_nothing_and_double_nothing(upstrea
 
 @pytest.mark.timeout(120)
 @pytest.mark.skipif("RENGA_BATCH_KILLS" not in os.environ, reason="takes 20 s; set RENGA_BATCH_KILLS")
+@pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")
 def test_two_workers_share_a_batch_and_one_takes_over_from_the_other(upstream: WaveringUpstream) -> None:
     with ExitStack() as stack:
-        try:
-            url = stack.enter_context(postgresql())
-        except NotInstalled:
-            pytest.skip("PostgreSQL is not installed")
+        url = stack.enter_context(PostgresqlServer()).create_database()
         settings = ServedSettings(wavering_config(upstream.url, max_running=4), store_url=url)
         first, second = [stack.enter_context(served(settings)) for _ in range(2)]
         client = Anthropic(base_url=second.url, api_key=second.secret)
