@@ -105,12 +105,16 @@ class Trial:
         if self._duration_us is not None:
             return
         self._duration_us = self._elapsed_us()
+        if error is None:
+            if self._pass is not None:
+                self._pass.end(False, self.first_event_us)
+            return
         failed = isinstance(error, RengaError) and error.retryable
         if isinstance(error, RengaError):
             self._error = error.type
         elif isinstance(error, asyncio.CancelledError | GeneratorExit | TimeoutError):
             self._error = "canceled"
-        elif error is not None:
+        else:
             self._error, failed = "api_error", True
         if self._pass is not None:
             retry_after_s = error.retry_after_s if isinstance(error, RengaError) else None

@@ -263,6 +263,8 @@ class Ledger:
         self, outcome: Outcome, answer: Bill, terms: Terms, time_us: int
     ) -> tuple[int | None, tuple[AttemptRow, ...]]:
         """What was paid beside the answer (None: not known), and every attempt with its part."""
+        if len(outcome.attempts) == 1 and outcome.winner is not None:
+            return 0, (_attempt_row(outcome.attempts[0], answer.tokens, answer.cost_nano_usd),)
         others: int | None = 0
         rows: list[AttemptRow] = []
         is_batch = terms.service_tier == "batch"
@@ -274,19 +276,7 @@ class Ledger:
                 tokens = _NOTHING if record.usage is None else count_by_class(record.usage, batch=is_batch)
                 cost = self._price_attempt(record, tokens, terms, time_us)
                 others = None if others is None or cost is None else others + cost
-            rows.append(
-                AttemptRow(
-                    record.target,
-                    record.error_type,
-                    record.duration_us,
-                    record.role,
-                    tokens.input,
-                    tokens.cache_creation_5m + tokens.cache_creation_1h,
-                    tokens.cache_read,
-                    tokens.output,
-                    cost,
-                )
-            )
+            rows.append(_attempt_row(record, tokens, cost))
         return others, tuple(rows)
 
     def _price_attempt(self, record: AttemptRecord, tokens: Tokens, terms: Terms, time_us: int) -> int | None:
@@ -364,3 +354,17 @@ class Ledger:
                 "ledger row lost (%s): request %s, key %s, target %s, %d input and %d output tokens, %s nano-dollars",
                 why, row.request_id, row.key_id, row.target, row.input_tokens, row.output_tokens, row.cost_nano_usd,
             )  # fmt: skip
+
+
+def _attempt_row(record: AttemptRecord, tokens: Tokens, cost_nano_usd: int | None) -> AttemptRow:
+    return AttemptRow(
+        record.target,
+        record.error_type,
+        record.duration_us,
+        record.role,
+        tokens.input,
+        tokens.cache_creation_5m + tokens.cache_creation_1h,
+        tokens.cache_read,
+        tokens.output,
+        cost_nano_usd,
+    )
