@@ -12,6 +12,7 @@ from anthropic.types.storage_quota_exceeded_error import StorageQuotaExceededErr
 
 from renga.config import FileSettings, ServerSettings
 from renga.files import open_shelf
+from renga.http.vigil import PATIENCE_S
 from renga.store.database import open_database
 from renga.store.file_rows import FileOwner
 
@@ -326,9 +327,22 @@ async def test_a_server_without_files_says_so():
 
 async def test_a_database_that_is_away_is_a_500_that_may_be_tried_again(tmp_path, clock, settings):
     shelf = open_shelf(settings, tmp_path / "files", clock)
+    shelf.wait_s = 0.05
     async with serving(ServerSettings(), shelf) as running:
         assert (await running.ask("GET", "/v1/files", b"", KEY)).status == 500
         assert (await running.ask("GET", "/v1/files/file_1", b"", KEY)).headers["retry-after"] == "1"
+
+
+async def test_an_upload_waits_for_a_database_that_opens_late(tmp_path, clock, settings):
+    """Longer than the server waits before it watches a request's client, who has sent all of the body by then."""
+    shelf = open_shelf(settings, tmp_path / "files", clock)
+    async with serving(ServerSettings(), shelf) as running:
+        coming = asyncio.create_task(post(running, form(b"x" * 100_000)))
+        await asyncio.sleep(3 * PATIENCE_S)
+        assert not coming.done()
+        with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
+            shelf.opened(database)
+            assert (await coming).status == 200
 
 
 async def test_a_request_names_a_file_and_its_target_gets_the_content(served, client, shelf):

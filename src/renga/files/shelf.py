@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
@@ -43,6 +44,7 @@ _TOMBSTONE_US = 30 * 86_400_000_000
 """How long a deleted file's row stays, to tell an expired file from one that never was."""
 _SWEEP_ROWS = 500
 _PLACE_TRIES = 20
+_WAIT_S = 10.0
 
 
 class NewFile(Struct, frozen=True):
@@ -65,6 +67,9 @@ class FileShelf:
         self._clock = clock
         self._quota = FileQuota(settings.quota_bytes, settings.quota_files)
         self._database: Database | None = None
+        self._opened = threading.Event()
+        self.wait_s = _WAIT_S
+        """How long a request waits for the database, which only the first moments of a process can notice."""
         self._uploads = 0
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -72,6 +77,7 @@ class FileShelf:
 
     def opened(self, database: Database) -> None:
         self._database = database
+        self._opened.set()
 
     def run(self, database: Database) -> None:
         """Nothing: what takes long has a task of its own."""
@@ -275,6 +281,8 @@ class FileShelf:
 
         Raises: InvalidRequest where a quota is reached; ApiError where database or bytes cannot be reached.
         """
+        if not self._opened.is_set():
+            await asyncio.to_thread(self._opened.wait, self.wait_s)
         database = self._database
         if database is None:
             raise ApiError("The files cannot be reached.", hint="send the request again", retry_after_s=1.0)

@@ -46,6 +46,8 @@ async def upload_file(exchange: Exchange, parts: HttpParts) -> None:
     max_bytes = shelf.settings.max_file_bytes
     if size_bytes > max_bytes + FORM_BYTES:
         raise _too_large(max_bytes)
+    # Before anything is waited for: who watches for the client to leave would take the pieces.
+    pieces = read_pieces(exchange, max_bytes + FORM_BYTES)
     async with shelf.receive(owner, max(0, size_bytes - FORM_BYTES)) as intake:
 
         async def write(data: bytes | bytearray) -> None:
@@ -53,7 +55,6 @@ async def upload_file(exchange: Exchange, parts: HttpParts) -> None:
                 raise _too_large(max_bytes)
             await intake.write(data)
 
-        pieces = read_pieces(exchange, max_bytes + FORM_BYTES)
         form = await read_form(pieces, boundary, ("expires_in_seconds",), write)
         mime_type = find_mime_type(intake.head, form.file.content_type, form.file.filename)
         _refuse_empty(intake)
