@@ -40,6 +40,18 @@ port = 0
 [tiers]
 haiku = ["kind/good"]
 sonnet = ["rude/refuse", "rude/fail"]
+opus = ["kind/good"]
+
+[policies.auto]
+shadow_share = 1.0
+shadow_usd_per_day = 10.0
+
+[prices."kind/*"]
+input_usd = 1.0
+output_usd = 5.0
+
+[cache]
+responses = true
 
 [providers.kind]
 kind = "anthropic"
@@ -133,6 +145,7 @@ def body_of(model: str, **fields: object) -> bytes:
 def ask_everything(server: Served) -> list[httpx2.Response]:
     """Requests that succeed, that are refused here, and that fail at the upstream."""
     bodies = [body_of("haiku"), body_of("haiku", stream=True), body_of("sonnet"), body_of("sonnet", stream=True)]
+    bodies += [body_of("auto"), body_of("auto", stream=True)] * 2
     for model in ("fail", "deny", "wrong", "vanish", "refuse"):
         bodies += [body_of(f"rude/{model}"), body_of(f"rude/{model}", stream=True), body_of(f"kind/{model}")]
     bodies += [
@@ -184,6 +197,7 @@ def test_nothing_that_was_planted_is_found(server: Served) -> None:
         audit = database.audit.read(AuditQuery())
         stored = repr((rows, audit, database.keys.read()))
     assert len(rows) >= 15
+    assert {row.surface for row in rows} >= {"messages", "shadow"}
     metrics = server.get("/metrics")[1].decode()
     planted = (PROMPT, ANSWER, CLIENT_KEY, WRONG_KEY, UPSTREAM_KEY, FILE_KEY)
     for text in planted:
