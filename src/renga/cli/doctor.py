@@ -74,6 +74,7 @@ def _examine(config: ConfigOption, data_dir: DataOption, *, online: bool, model:
     yield from _check_settings(config)
     checks: list[Callable[[Config], Iterator[Finding]]] = [
         _check_store,
+        _check_files,
         _check_port,
         _check_upstream_keys,
         _check_prices,
@@ -144,6 +145,25 @@ def _check_store(settings: Config) -> Iterator[Finding]:
         yield Finding("fail", "keys", "all are revoked, so nobody can call", "renga keys create NAME")
     else:
         yield Finding("ok", "keys", "none yet; the first `renga serve` makes one")
+
+
+def _check_files(settings: Config) -> Iterator[Finding]:
+    if not settings.files.enabled:
+        yield Finding("ok", "files", "turned off")
+    elif settings.files.bucket:
+        from renga.files.object_store import open_bucket
+
+        try:
+            open_bucket(settings.files, retries=0).has(bytes(32))
+        except OSError as error:
+            yield Finding("fail", "files", str(error), "check files.bucket, its keys and who may use it")
+        else:
+            yield Finding("ok", "files", settings.files.bucket)
+    elif settings.store.url.startswith("postgresql"):
+        detail = "the database may be shared, and uploaded files are on this machine's disk only"
+        yield Finding("warn", "files", detail, "set files.bucket where there is more than one server")
+    else:
+        yield Finding("ok", "files", "in the data folder")
 
 
 def _check_port(settings: Config) -> Iterator[Finding]:
