@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,14 +45,16 @@ output_usd = 5.0
 
 
 class Claude:
-    """An upstream that caches as the API does, and counts a token a word."""
+    """An upstream that caches as the API does, and counts a hundred tokens a word."""
 
     def __init__(self) -> None:
         self._cache = PrefixCache(SystemClock(), 512)
 
     def answer(self, received: Received) -> Reply:
         request = decode_request(received.body, "2023-06-01")
-        sizes = [len(block.value.text.split()) for block in walk_blocks(request) if isinstance(block.value, TextBlock)]
+        sizes = [
+            100 * len(block.value.text.split()) for block in walk_blocks(request) if isinstance(block.value, TextBlock)
+        ]
         marks = tuple(Mark(mark.index, sum(sizes[: mark.index + 1]), mark.hour) for mark in request.breakpoints)
         prompt = MarkedPrompt(chain_prefixes(request, "m"), marks, sum(sizes))
         split = self._cache.read("", prompt)
@@ -101,7 +104,7 @@ async def test_a_hundred_questions_to_fifty_thousand_cached_tokens() -> None:
     """The published example: the dollars of the write, the reads and the rest, and those of the ledger."""
 
     def ask(number: int, system: Any) -> dict[str, Any]:
-        question = f"{number} " + "y " * 4_999
+        question = f"{number} " + "why " * 49
         return {
             "model": "haiku",
             "max_tokens": 1,
@@ -109,28 +112,25 @@ async def test_a_hundred_questions_to_fifty_thousand_cached_tokens() -> None:
             "messages": [{"role": "user", "content": question}],
         }
 
-    known = "f " * 50_000
+    known = "fact " * 500
     async with claude() as (_, server, client):
-        for number in range(100):
-            await client.messages.create(**ask(number, [{"type": "text", "text": known, "cache_control": FIVE}]))
-        for number in range(100):  # never the same twice, so that nothing could be cached
-            await client.messages.create(**ask(number, f"{number} " + "f " * 49_999))
-        for number in range(100):  # no word of caching: the second time it has come back, and is marked
-            await client.messages.create(**ask(number, "n " * 50_000))
+        marked = [{"type": "text", "text": known, "cache_control": FIVE}]
+        await client.messages.create(**ask(0, marked))
+        await asyncio.gather(*(client.messages.create(**ask(number, marked)) for number in range(1, 100)))
+        for number in range(5):  # never the same twice, so that nothing could be cached
+            await client.messages.create(**ask(number, f"{number} " + "fact " * 499))
+        for number in range(5):  # no word of caching: the second time it has come back, and is marked
+            await client.messages.create(**ask(number, "note " * 500))
         rows = rows_of(server)
-    costs = [row.cost_nano_usd or 0 for row in rows]
     usd = 1_000_000_000
+    costs = [row.cost_nano_usd or 0 for row in rows]
     assert costs[0] == round(0.0625 * usd) + round(0.005 * usd)  # 50,000 at $1.25, 5,000 at $1
-    assert set(costs[1:100]) == {round(0.005 * usd) + round(0.005 * usd)}  # 50,000 at $0.10, 5,000 at $1
+    assert costs[1:100] == [round(0.005 * usd) + round(0.005 * usd)] * 99  # 50,000 at $0.10, 5,000 at $1
     assert sum(costs[:100]) == round(1.0575 * usd)
-    assert sum(costs[100:200]) == round(5.5 * usd)
-    assert costs[200:203] == [round(0.055 * usd), round(0.0675 * usd), round(0.010 * usd)]
-    assert sum(costs[200:]) == round((0.055 + 0.0675 + 98 * 0.010) * usd)
-    assert [sum(row.cache_read_tokens for row in rows[start : start + 100]) for start in (0, 100, 200)] == [
-        99 * 50_000,
-        0,
-        98 * 50_000,
-    ]
+    assert costs[100:105] == [round(0.055 * usd)] * 5  # a hundred of them: $5.50
+    assert costs[105:] == [round(0.055 * usd), round(0.0675 * usd), *[round(0.010 * usd)] * 3]
+    reads = [row.cache_read_tokens for row in rows]
+    assert reads == [0, *[50_000] * 99, *[0] * 5, 0, 0, *[50_000] * 3]
 
 
 async def test_stored_answers_say_so_cost_nothing_and_outlive_their_target() -> None:
