@@ -219,6 +219,16 @@ async def test_a_target_that_failed_is_left_alone_and_the_row_says_so(build_town
     assert (row.cost_nano_usd, row.escalated_because) == (COST["top"], "skipped:cooling")
 
 
+async def test_a_small_tier_that_is_not_ready_stands_behind(build_town) -> None:
+    from renga.providers.base import Health
+
+    town = await build_town(STRUCTURAL)
+    town.parts.providers["small"].health = lambda: Health(False, "loading")
+    town.script(top=say("19"))
+    assert text_of(await town.ask()) == "19"
+    assert town.row().escalated_because == "not_ready"
+
+
 async def test_when_every_target_cools_down_they_are_tried_all_the_same(build_town) -> None:
     town = await build_town(STRUCTURAL)
     town.script(small=refuse(529, "overloaded_error"), top=refuse(529, "overloaded_error"))

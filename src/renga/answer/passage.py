@@ -161,6 +161,8 @@ class Passage:
         """Check an answer that has been sent already: what is found is recorded, and steers the next turn."""
         assert self.attempt is not None
         if self._checks_afterwards:
+            assert self.trial is not None
+            self.trial.end(None)
             examined = await examine(self, self.attempt, Held((), message, self.tally.evidence))
             self._note(self.attempt, examined, sent=True)
 
@@ -290,6 +292,9 @@ class Passage:
         if failed is not None:
             return f"failed:{failed.record().error_type}"
         skipped = next((each.error_type for each in self._skipped), None)
+        if skipped is None and any(other.check is not None for other in plan.attempts):
+            # It was to be tried, and stood behind because it could not take work.
+            return "not_ready"
         return skipped or plan.why.rpartition(";")[2]
 
     def _tell(self, status: Status, message: Message | None) -> None:
