@@ -22,6 +22,8 @@ from renga.store.outcome_rows import OutcomeRecord, RoutedRow
 
 ROWS_MAX = 20_000
 """The newest requests, and the newest outcomes, that a report reads: 50 ms each."""
+PATHS = ("kept", "verified", "escalated", "last_resort")
+"""kept: unchecked. last_resort: the small tier's answer, not accepted, because nobody above could be reached."""
 PAIRS_MIN = 20
 """Shadow answers from which the top tier's prices are corrected by what it really cost."""
 _Z = 1.6448536269514722
@@ -110,7 +112,7 @@ class PolicyReport(Struct, frozen=True):
     feedback: dict[str, FeedbackSummary]
     """By the tier that had answered."""
     latency: dict[str, Latency]
-    """kept (unchecked), verified, escalated."""
+    """By path: PATHS."""
 
 
 class RoutingReport(Struct, frozen=True):
@@ -159,11 +161,11 @@ def compose_report(material: Material) -> RoutingReport:
 
 
 def classify(row: RoutedRow) -> str | None:
-    """By which path the client got its answer: `kept`, `verified` or `escalated`; None where nobody answered."""
+    """By which path the client got its answer; None where nobody answered."""
     if row.kept is None or row.status in ("failed", "canceled"):
         return None
     if not row.kept:
-        return "escalated"
+        return "last_resort" if "last_resort" in row.why else "escalated"
     return "verified" if ";check:" in row.why else "kept"
 
 
@@ -179,7 +181,9 @@ def _report_policy(policy: PolicySummary, material: Material) -> PolicyReport:
         requests=len(rows),
         kept=kept,
         kept_share=kept / answered if answered else None,
-        escalations=_count(row.escalated_because or "unknown" for path, row in paths if path == "escalated"),
+        escalations=_count(
+            row.escalated_because or "unknown" for path, row in paths if path in ("escalated", "last_resort")
+        ),
         failed=len(rows) - answered,
         saving=saving,
         unpriced=unpriced,
@@ -189,7 +193,7 @@ def _report_policy(policy: PolicySummary, material: Material) -> PolicyReport:
             name: _measure(
                 [row.first_event_us for path, row in paths if path == name and row.first_event_us is not None]
             )
-            for name in ("kept", "verified", "escalated")
+            for name in PATHS
         },
     )
 

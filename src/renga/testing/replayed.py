@@ -33,8 +33,8 @@ class _Asked(Struct):
 class ReplayedUpstream(ScriptedUpstream):
     """The server; `async with` starts and stops it."""
 
-    def __init__(self, answer: Answerer) -> None:
-        super().__init__()
+    def __init__(self, answer: Answerer, port: int = 0) -> None:
+        super().__init__(port)
         self._answer = answer
         self._count = 0
         self.asked: list[tuple[str, str]] = []

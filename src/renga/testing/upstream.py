@@ -211,7 +211,9 @@ def render_head(reply: Reply, body_bytes: int) -> bytes:
 class ScriptedUpstream:
     """The server. `async with ScriptedUpstream() as upstream:` then `upstream.script(reply, ...)`."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        """`port`: where to listen; 0 takes a free one."""
+        self.port = port
         self.requests: list[Received] = []
         self.connections: set[Connection] = set()
         self.connections_opened = 0
@@ -225,7 +227,7 @@ class ScriptedUpstream:
         self._notices: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.get_running_loop().create_server(lambda: Connection(self), "127.0.0.1", 0)
+        self._server = await asyncio.get_running_loop().create_server(lambda: Connection(self), "127.0.0.1", self.port)
         host, port = self._server.sockets[0].getsockname()[:2]
         self.url = f"http://{host}:{port}"
         return self
