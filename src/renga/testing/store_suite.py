@@ -24,7 +24,11 @@ from renga.store.rows import (
     KeyRow,
     KeyTerms,
     LedgerRow,
+    ReportDimension,
+    ReportQuery,
+    ReportRow,
     Rotation,
+    RowQuery,
     UsageQuery,
     UsageRow,
     WorkspaceChange,
@@ -154,6 +158,70 @@ class StoreSuite:
         ]
         (everything,) = database.usage.read(UsageQuery(by=(), key_id="key_a"))
         assert (everything.group, everything.requests, everything.unpriced) == ((), 3, 1)
+
+    def test_usage_of_some_targets_and_workspaces(self, database: Database) -> None:
+        database.write_rows(
+            [
+                make_row("req_1"),
+                replace(make_row("req_2"), target="local/other_model", workspace_id="wrkspc_1", service_tier="batch"),
+                replace(make_row("req_3"), target="localhost/hokku", policy="auto"),
+                replace(make_row("req_4"), target=None),
+            ]
+        )
+
+        def count(target: str | None = None, workspace_id: str | None = None) -> int:
+            query = UsageQuery(by=(), workspace_id=workspace_id, target=target)
+            return sum(row.requests for row in database.usage.read(query))
+
+        assert count("local/*") == 2
+        assert count("local/hokku") == 1
+        assert count("local/other%") == 0
+        assert count(workspace_id="wrkspc_1") == 1
+        groups = database.usage.read(UsageQuery(by=("workspace", "policy", "service_tier")))
+        assert {(*row.group, row.requests) for row in groups} == {
+            (None, None, "standard", 2),
+            ("wrkspc_1", None, "batch", 1),
+            (None, "auto", "standard", 1),
+        }
+
+    def test_reports_add_up_by_slice_and_group(self, database: Database) -> None:
+        first = make_row("req_1")
+        hour_us = 3_600_000_000
+        database.write_rows(
+            [
+                first,
+                replace(make_row("req_2"), time_us=first.time_us + hour_us - 1, key_id="key_b"),
+                replace(make_row("req_3"), time_us=first.time_us + hour_us, cost_nano_usd=None, service_tier="batch"),
+                replace(make_row("req_4"), time_us=first.time_us + 2 * hour_us, input_tokens=200_000),
+            ]
+        )
+        query = ReportQuery(first.time_us, first.time_us + 2 * hour_us, hour_us)
+        assert database.reports.read(query) == [
+            ReportRow(first.time_us, (), 20, 2, 4, 6, 10, 200, 2, 0),
+            ReportRow(first.time_us + hour_us, (), 10, 1, 2, 3, 5, 0, 1, 1),
+        ]
+        by: tuple[ReportDimension, ...] = ("api_key_id", "workspace_id", "model", "service_tier", "context_window")
+        wide = ReportQuery(first.time_us - hour_us, first.time_us + 3 * hour_us, hour_us, by)
+        assert [(row.start_us - first.time_us, row.group) for row in database.reports.read(wide)] == [
+            (0, ("key_a", None, "local/hokku", "standard", "0-200k")),
+            (0, ("key_b", None, "local/hokku", "standard", "0-200k")),
+            (hour_us, ("key_a", None, "local/hokku", "batch", "0-200k")),
+            (2 * hour_us, ("key_a", None, "local/hokku", "standard", "200k-1M")),
+        ]
+        chosen = database.reports.read(
+            ReportQuery(
+                first.time_us, first.time_us + hour_us, hour_us,
+                filters=(("api_key_id", ("key_b", "key_c")), ("context_window", ("0-200k",))),
+            )
+        )  # fmt: skip
+        assert [row.requests for row in chosen] == [1]
+
+    def test_rows_are_read_page_by_page(self, database: Database) -> None:
+        rows = [replace(make_row(f"req_{number}"), time_us=1000 + number) for number in range(5)]
+        database.write_rows(rows)
+        first = database.usage.read_rows(RowQuery(2, since_us=1001))
+        second = database.usage.read_rows(RowQuery(9, after_row=first[-1].row_number, until_us=1004))
+        assert [numbered.row for numbered in (*first, *second)] == rows[1:4]
 
     def test_keys_live_until_they_are_revoked(self, database: Database) -> None:
         database.keys.create(make_key(1))
