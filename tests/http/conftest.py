@@ -99,6 +99,12 @@ class LedgerBook:
         self.open.append(lease)
         return lease
 
+    def extend(self, lease: Lease, terms: Terms) -> Lease:
+        self.open.remove(lease)
+        self.terms.append(terms)
+        self.open.append(Lease(terms, 0))
+        return self.open[-1]
+
     def settle(self, lease: Lease, outcome: Outcome) -> int | None:
         self.open.remove(lease)
         self.outcomes.append(outcome)

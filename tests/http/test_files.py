@@ -352,6 +352,8 @@ async def test_a_request_names_a_file_and_its_target_gets_the_content(served, cl
     ask = {"model": "claude-haiku-5-5", "messages": [turn]}
     await client.messages.create(max_tokens=50, **ask)
     await client.messages.count_tokens(**ask)
+    assert len({terms.request_id for terms in served.ledger.terms}) == 1
+    assert served.ledger.terms[0].input_bytes != served.ledger.terms[1].input_bytes == len(served.provider.calls[0].raw)
     for call in served.provider.calls:
         source = call.request.messages[0].content[0].source
         assert source.data == "# Notizen: Grüße"

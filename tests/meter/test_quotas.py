@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.meter.conftest import PRICED, FakeClock, make_outcome
 
 from renga.config import LimitSettings, PriceSettings, load_config
@@ -292,6 +293,19 @@ def test_a_request_that_nobody_counted_costs_its_input(clock: FakeClock) -> None
     meter.settle(lease, None, status="canceled")
     # 1,000 tokens at twice $1 per million, the price of writing them to a cache for an hour.
     assert state(lease).budget_left_nano_usd == USD - 2_000_000
+
+
+def test_a_request_that_grows_holds_what_it_may_cost_then(clock: FakeClock) -> None:
+    """As where it names a file: many small requests that name large ones must not pass a budget together."""
+    meter = Meter(clock, budget_usd_per_day=2)
+    small = Terms("req_small", "key_a", "messages", "haiku", 100, False, 396)
+    lease = meter.ledger.extend(meter.ledger.reserve(small), replace(small, input_bytes=8_000_000))
+    meter.ledger.hold_price(lease, [PRICED])
+    with pytest.raises(LimitReached):
+        meter.reserve()
+    assert meter.ledger.open_leases == 1
+    meter.settle(lease, DEAR)
+    meter.ask(DEAR)
 
 
 def test_a_soft_budget_warns_once_a_period(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

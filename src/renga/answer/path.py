@@ -26,7 +26,10 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
     try:
         if parts.files is not None:
             owner = FileOwner(ask.key_id, ask.workspace_id)
-            passage.ask = ask = ask.renewed(*await parts.files.resolve(ask.request, ask.raw, owner))
+            request, raw = await parts.files.resolve(ask.request, ask.raw, owner)
+            if raw is not ask.raw:
+                passage.ask = ask = ask.renewed(request, raw)
+                passage.lease = lease = parts.ledger.extend(lease, ask.terms())
         stored = find_stored(passage)
         if stored is not None:
             waiting = parts.ledger.hold_price(lease, ())

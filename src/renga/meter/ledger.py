@@ -106,6 +106,17 @@ class Ledger:
         self._open.add(lease)
         return lease
 
+    def extend(self, lease: Lease, terms: Terms) -> Lease:
+        """The same reservation for a request that has grown since: files were put into it. Before `hold_price`, so that
+        a budget holds what it may cost now; limits a minute are corrected when it ends, as ever.
+
+        Raises: LeaseSettledTwice if it is not open.
+        """
+        self._close(lease)
+        longer = Lease(terms, lease.reserved_monotonic_ns, lease.hold)
+        self._open.add(longer)
+        return longer
+
     def hold_price(self, lease: Lease, targets: Sequence[str], beside: Sequence[str] = ()) -> Awaitable[None] | None:
         """Set aside what the request may cost at most, where it has a budget: one of `targets` answers, and each
         `beside` it is asked too. Call it once the plan is known, with none where a stored answer is given. Returns
