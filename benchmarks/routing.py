@@ -30,7 +30,7 @@ from routing_floor import Truth, run_floor
 from routing_heads import category_means, cross_fit, disagreement, few_labels, fit_transfer, score_all
 from routing_metrics import Metrics, bootstrap, measure, share_for_quality
 from routing_report import TWO, render
-from routing_stream import HAIKU, OPUS, build_stream, price_all, run_stream
+from routing_stream import HAIKU, OPUS, SIBLING_PRICES, build_stream, price_all, run_stream
 
 from renga.route.head import Head
 from renga.route.score import Scorer, load_prior
@@ -123,27 +123,42 @@ def verify_rows(pair: Pair, prior_scores: Floats, effort: Effort) -> Report:
 
 
 def dollar_rows(pair: Pair, prior_scores: Floats) -> list[Report]:
-    """What 99 % of the top model costs with every answer paid: first, seconds, and top where escalated."""
-    one, asked = pair.votes[:, pair.consensus()[0]], pair.asked()
+    """What 99 % of the top model costs with every answer paid: first, seconds, and top where escalated.
+
+    Second answers are priced as if haiku gave them, and at the dearest published price of the models that did. Of
+    answers that are disputed alike, the hardest by the prior go up first, or those that are expected to be cheapest at
+    the top: their prompts' tokens, and as many of output as the small model wrote.
+    """
+    first, following = pair.consensus()
+    one, asked = pair.votes[:, first], pair.asked()
     small = price_all(HAIKU, pair.prompt_tokens, pair.small_tokens)
     top = price_all(OPUS, pair.prompt_tokens, pair.top_tokens)
+    expected = price_all(OPUS, pair.prompt_tokens, pair.small_tokens)
+    own = [
+        price_all(SIBLING_PRICES[pair.siblings[index]], pair.prompt_tokens, pair.sibling_tokens[:, index])
+        for index in (first, following)
+    ]
+    evidence = (
+        ("one second", one, small, own[0]),
+        (TWO, asked.agreement, small * asked.seconds, own[0] + np.where(asked.seconds > 1.0, own[1], 0.0)),
+    )
     rows: list[Report] = []
-    for name, agreement, seconds in (("one second", one, np.ones(len(one))), (TWO, asked.agreement, asked.seconds)):
-        for order, cheap in (("ties by the prior", 0.0), ("ties by price, the cheapest first", 1.0)):
-            rank = -np.argsort(np.argsort(top)).astype(np.float64) if cheap else prior_scores
-            escalated = _escalated(pair, disagreement(pair, agreement, rank))
-            parts = (top[escalated].sum(), small.sum(), (small * seconds).sum())
-            rows.append(
-                {
-                    "set": pair.name,
-                    "name": f"{name}, {order}",
-                    "calls": float(escalated.mean()),
-                    "top_share": float(parts[0] / top.sum()),
-                    "first_share": float(parts[1] / top.sum()),
-                    "second_share": float(parts[2] / top.sum()),
-                    "spent_share": float(sum(parts) / top.sum()),
-                }
-            )
+    for name, agreement, as_haiku, as_priced in evidence:
+        for priced, second in (("seconds at haiku's price", as_haiku), ("seconds at their own", as_priced)):
+            for order, rank in (("the prior", prior_scores), ("expected price", -expected)):
+                escalated = _escalated(pair, disagreement(pair, agreement, rank))
+                parts = [each.sum() / top.sum() for each in (top[escalated], small, second)]
+                rows.append(
+                    {
+                        "set": pair.name,
+                        "name": f"{name}, {priced}, ties by {order}",
+                        "calls": float(escalated.mean()),
+                        "top_share": float(parts[0]),
+                        "first_share": float(parts[1]),
+                        "second_share": float(parts[2]),
+                        "spent_share": float(sum(parts)),
+                    }
+                )
     return rows
 
 

@@ -75,6 +75,8 @@ class Pair:
     siblings: tuple[str, ...] = ()
     faulty: Floats = field(default_factory=lambda: np.zeros(0))
     """1 where the small model's answer does not end as it was asked to."""
+    sibling_tokens: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """(N, siblings): the lengths of their answers; (0, 0) where they are not known."""
 
     @property
     def losses(self) -> Floats:
@@ -204,6 +206,7 @@ def load_zeroeval(counter: TokenCounter) -> Pair:
         _votes(answers, [row["answer"] for row in rows], SIBLINGS_GSM8K),
         SIBLINGS_GSM8K,
         np.zeros(len(rows)),
+        np.stack([_lengths(rows, name) for name in SIBLINGS_GSM8K], axis=1) * tokens_per_character,
     )
 
 

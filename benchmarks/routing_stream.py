@@ -29,6 +29,20 @@ HAIKU = PriceRow(
 )
 OPUS = PriceRow("anthropic/claude-opus-5-5", (PriceStep(None, 4_000, 20_000, 200, 5_000, 8_000),))
 """Nano-dollars per token. Source: messages-api notes, section 1.12, and genai-prices 0.2.3, both of 2026-11-21."""
+SIBLING_PRICES = {
+    name: PriceRow(
+        name, (PriceStep(None, input_nano_usd, output_nano_usd, input_nano_usd, input_nano_usd, input_nano_usd),)
+    )
+    for name, input_nano_usd, output_nano_usd in (
+        ("gemma-2-2b-it", 200, 200),
+        ("gemma-2-9b-it", 200, 200),
+        ("Meta-Llama-3.1-8B-Instruct", 282, 827),
+        ("Phi-3.5-mini-instruct", 130, 520),
+        ("Qwen2-7B-Instruct", 54, 54),
+    )
+}
+"""The dearest price that genai-prices 0.2.3 lists for each, in nano-dollars per token: groq, groq (of the 9 B model,
+the 2 B one has none), cloudflare, azure, novita. None has a price for cached prompts."""
 REQUESTS = 10_000
 QUALITY_RATIO = 0.98
 FLOOR_POINTS = 1.2

@@ -64,7 +64,7 @@ class Shares:
         """Whether anything is shared at all."""
 
     def arrange(self, tier: Tier, targets: Sequence[Target], conversation: str) -> Arranged:
-        """The targets of a tier for a conversation. Cost: 2 us a target with a weight."""
+        """The targets of a tier for a conversation. Cost: 3 us a target with a weight."""
         order = self._by_weight(targets, conversation)
         for canary in self.canaries:
             if canary.settings.tier == tier and self._is_drawn(canary, conversation):

@@ -19,6 +19,10 @@ Answerer: TypeAlias = Callable[[str, str], "str | Reply"]
 """Model and text of the last turn -> what it says, or a whole reply, an error for one."""
 
 
+BYTES_A_TOKEN = 4
+"""What the usage is made of."""
+
+
 class _Turn(Struct):
     role: str
     content: str | list[dict[str, object]]
@@ -52,7 +56,8 @@ class ReplayedUpstream(ScriptedUpstream):
             return said
         self._count += 1
         message_id = f"msg_replayed{self._count:08d}"
-        return (_stream if asked.stream else _whole)(message_id, asked.model, prompt, said)
+        input_tokens = max(1, len(received.body) // BYTES_A_TOKEN)
+        return (_stream if asked.stream else _whole)(message_id, asked.model, input_tokens, said)
 
 
 def read_text(content: str | list[dict[str, object]]) -> str:
@@ -71,7 +76,7 @@ def overloaded() -> Reply:
     )
 
 
-def _whole(message_id: str, model: str, prompt: str, said: str) -> Reply:
+def _whole(message_id: str, model: str, input_tokens: int, said: str) -> Reply:
     return json_reply(
         msgspec.json.encode(
             {
@@ -82,13 +87,13 @@ def _whole(message_id: str, model: str, prompt: str, said: str) -> Reply:
                 "content": [{"type": "text", "text": said}],
                 "stop_reason": "end_turn",
                 "stop_sequence": None,
-                "usage": {"input_tokens": _tokens(prompt), "output_tokens": _tokens(said)},
+                "usage": {"input_tokens": input_tokens, "output_tokens": _tokens(said)},
             }
         )
     )
 
 
-def _stream(message_id: str, model: str, prompt: str, said: str) -> Reply:
+def _stream(message_id: str, model: str, input_tokens: int, said: str) -> Reply:
     start: dict[str, object] = {
         "type": "message",
         "id": message_id,
@@ -97,7 +102,7 @@ def _stream(message_id: str, model: str, prompt: str, said: str) -> Reply:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": _tokens(prompt), "output_tokens": 1},
+        "usage": {"input_tokens": input_tokens, "output_tokens": 1},
     }
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
     return sse_reply(
@@ -115,5 +120,4 @@ def _frame(kind: str, **fields: object) -> bytes:
 
 
 def _tokens(text: str) -> int:
-    """A figure for the usage: a token is about four characters."""
-    return max(1, len(text) // 4)
+    return max(1, len(text) // BYTES_A_TOKEN)
