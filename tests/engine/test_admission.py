@@ -29,10 +29,12 @@ def queue(line: Admission, ids: range, priority: int) -> None:
 
 
 def take_all(line: Admission) -> list[int]:
-    """What starts in as many steps as it takes."""
+    """What starts in as many steps as it takes; each has its first token at the end of its step."""
     started: list[int] = []
     while some := line.take():
         started += [waiter.request_id for waiter in some]
+        for waiter in some:
+            line.begin(waiter.request_id)
     return started
 
 
@@ -49,8 +51,11 @@ def test_live_requests_go_first_and_start_together() -> None:
     line, _ = admission()
     queue(line, range(3), BACKGROUND)
     queue(line, range(100, 103), LIVE)
-    assert [waiter.request_id for waiter in line.take()] == [100, 101, 102, 0]
+    assert [waiter.request_id for waiter in line.take()] == [100, 101, 102], "nobody's prompt is read beside theirs"
     assert line.take() == []
+    for request_id in range(100, 103):
+        line.begin(request_id)
+    assert take_all(line) == [0]
 
 
 def test_what_runs_in_the_background_makes_room_for_a_live_request() -> None:
@@ -65,6 +70,20 @@ def test_what_runs_in_the_background_makes_room_for_a_live_request() -> None:
     assert line.find_surplus() == []
     assert take_all(line) == [100]
     assert line.waiting == 4
+
+
+def test_a_prompt_that_nobody_waits_for_stands_back_while_a_live_one_is_read() -> None:
+    line, _ = admission(background_max=2)
+    queue(line, range(2), BACKGROUND)
+    first, second = [line.take()[0].request_id for _ in range(2)]
+    line.begin(first)
+    line.queue(100, generation(LIVE))
+    assert line.find_surplus() == [second]
+    line.queue(second, generation(BACKGROUND))
+    assert [waiter.request_id for waiter in line.take()] == [100]
+    assert line.find_surplus() == []
+    line.begin(100)
+    assert take_all(line) == [second]
 
 
 def test_the_background_waits_a_moment_after_the_last_live_request() -> None:

@@ -3,8 +3,8 @@
 Owns: the waiting requests, and how many background ones run beside live ones.
 Must never know: the pipeline, what a request says.
 Invariants: a live request finds a slot unless live ones have them all; while live requests are there, or were a moment
-ago, no more than `background_max` others run; without them the others have every slot but one, which is kept for the
-next live one.
+ago, no more than `background_max` others run, and while one waits for its first token no other prompt is read beside
+its own; without live requests the others have every slot but one, which is kept for the next live one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct
 from renga.engine.protocol import Generation
 from renga.engine.waiting import WaitingLine
 
-QUIET_NS = 250_000_000
+QUIET_NS = 1_000_000_000
 """How long after the last live request the background takes all slots again. Clients come back within it, and starting
 a request only to stop it costs its prompt's last block twice."""
 
@@ -40,6 +40,8 @@ class Admission:
         self._generations: dict[int, Generation] = {}
         self._live: set[int] = set()
         """Live requests that wait or run."""
+        self._mute: set[int] = set()
+        """Requests of both kinds that have no token yet."""
         self._running: dict[int, bool] = {}
         """Whether each is a background one; the oldest first."""
         self._live_seen_ns = -QUIET_NS
@@ -53,9 +55,14 @@ class Admission:
         """Stand in line."""
         self._running.pop(request_id, None)
         self._generations[request_id] = generation
+        self._mute.add(request_id)
         self._line.add(request_id, owner=generation.owner, priority=generation.priority)
         if generation.priority <= 0:
             self._live.add(request_id)
+
+    def begin(self, request_id: int) -> None:
+        """A request has its first token."""
+        self._mute.discard(request_id)
 
     def end(self, request_id: int) -> bool:
         """Forget a request. Returns whether it was in the line."""
@@ -63,6 +70,7 @@ class Admission:
             self._live.discard(request_id)
             self._live_seen_ns = self._clock_ns()
         self._running.pop(request_id, None)
+        self._mute.discard(request_id)
         if self._generations.pop(request_id, None) is None:
             return False
         return self._line.remove(request_id)
@@ -86,11 +94,16 @@ class Admission:
         if not self._live:
             return []
         background = [request_id for request_id, is_background in self._running.items() if is_background]
-        return background[self._background_max :][::-1]
+        surplus = background[self._background_max :][::-1]
+        if not self._live.isdisjoint(self._mute):
+            surplus += [request_id for request_id in background[: self._background_max] if request_id in self._mute]
+        return surplus
 
     def _has_room(self) -> bool:
         """Whether one more background request may run."""
         count = sum(self._running.values())
+        if not self._live.isdisjoint(self._mute):
+            return False
         if self._live or self._clock_ns() - self._live_seen_ns < QUIET_NS:
             return count < self._background_max
         return count < max(self._running_max - 1, 1)

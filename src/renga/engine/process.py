@@ -132,12 +132,12 @@ class Engine:
     def _make_room(self) -> None:
         """Put background requests back into the line where live ones need their room.
 
-        They go on later from where they were, and their blocks stay in the prefix cache meanwhile. One with a grammar
-        runs on: a grammar cannot be entered midway.
+        They go on later from where they were, and their blocks stay in the prefix cache meanwhile. One that has begun
+        with a grammar runs on: a grammar cannot be entered midway.
         """
         for request_id in self._admission.find_surplus():
             running = self._running[request_id]
-            if running.generation.grammar is None:
+            if running.generation.grammar is None or not running.token_ids:
                 del self._running[request_id]
                 running.handle.cancel()
                 self._admission.queue(request_id, running.rest())
@@ -186,6 +186,8 @@ class Engine:
         elif not token_ids:
             return []
         is_first = len(running.token_ids) == count
+        if is_first and not finish:
+            self._admission.begin(request_id)
         return [Tokens(request_id, TokenBatch(token_ids, logprobs, finish), is_first)]
 
     def _survive(self, error: RuntimeError) -> list[Report]:
