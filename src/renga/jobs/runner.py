@@ -183,10 +183,11 @@ class BatchRunner:
         try:
             while not run.is_closing and run.rest_s is None:
                 outcome = await self._try(run, request, tries)
-                slot.give_back()
                 if isinstance(outcome, Finished):
+                    # With its slot still held: so no more than `max_running` requests are asked again after kill -9.
                     await self._writer.write(outcome)
                     return
+                slot.give_back()
                 tries += 1
                 await self._answering.clock.sleep(outcome)
                 await slot.take()

@@ -23,7 +23,7 @@ from renga.wire.batches import errored_result
 
 _log = logging.getLogger("renga.batches")
 
-_GATHER_S = 0.02
+_GATHER_S = 0.01
 """How long the first outcome waits for company: a transaction costs a millisecond and more, however few are in it."""
 _TRANSACTION_ROWS = 128
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
