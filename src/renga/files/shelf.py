@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
@@ -41,7 +42,8 @@ _SWEEPS_A_CLEANING = 360
 _ORPHAN_S = 86_400.0
 """How old bytes without a row must be: those of an upload that is just ending have none yet."""
 _TOMBSTONE_US = 30 * 86_400_000_000
-"""How long a deleted file's row stays, to tell an expired file from one that never was."""
+"""How long a deleted file's row stays, to tell an expired file from one that never was; and how long the files of a
+revoked key do, which nobody can see any more."""
 _SWEEP_ROWS = 500
 _PLACE_TRIES = 20
 _WAIT_S = 10.0
@@ -70,7 +72,8 @@ class FileShelf:
         self._opened = threading.Event()
         self.wait_s = _WAIT_S
         """How long a request waits for the database, which only the first moments of a process can notice."""
-        self._uploads = 0
+        self._uploads: Counter[str] = Counter()
+        """That are running, by owner."""
         self._sweeper: asyncio.Task[None] | None = None
 
     # A job of the store thread
@@ -107,9 +110,12 @@ class FileShelf:
 
         Raises: Overloaded, InvalidRequest (`storage_quota_exceeded`), ApiError.
         """
-        if self._uploads >= self.settings.max_uploads:
-            raise Overloaded(f"{self._uploads} uploads are running.", hint="send the file again later")
-        self._uploads += 1
+        name = owner.workspace_id or owner.key_id
+        mine, most = self._uploads[name], self.settings.max_uploads
+        # Half of them at most for one owner, so that slow uploads of one do not keep all others out.
+        if self._uploads.total() >= most or mine >= (most + 1) // 2:
+            raise Overloaded(f"{mine} uploads of yours are running.", hint="send the file again later")
+        self._uploads[name] += 1
         try:
             await self._with_table(
                 lambda database: _table().check_room(database, owner, self._quota, self.now_us(), expected_bytes)
@@ -119,7 +125,8 @@ class FileShelf:
         except OSError as error:
             raise _bytes_failed(error) from error
         finally:
-            self._uploads -= 1
+            self._uploads[name] -= 1
+            self._uploads += Counter()  # forgets those at 0
 
     async def add(self, owner: FileOwner, intake: Intake, new: NewFile) -> FileRow:
         """Keep what came in.
@@ -244,7 +251,9 @@ class FileShelf:
 
     def _clean(self, database: Database) -> int:
         clear_abandoned(self._incoming)
-        _table().forget_deleted(database, self.now_us() - _TOMBSTONE_US)
+        now_us = self.now_us()
+        _table().forget_deleted(database, now_us - _TOMBSTONE_US)
+        self._release(database, _table().delete_of_revoked(database, now_us - _TOMBSTONE_US, now_us))
         old = self._blobs.older_than(self._clock.now().timestamp() - _ORPHAN_S)
         removed = 0
         for page in _pages(old, _SWEEP_ROWS):

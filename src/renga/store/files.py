@@ -112,6 +112,20 @@ def delete_expired(database: Database, now_us: int, limit: int) -> list[bytes]:
     return [bytes(row[1]) for row in found]
 
 
+def delete_of_revoked(database: Database, before_us: int, now_us: int) -> list[bytes]:
+    """Mark files as deleted whose key was revoked before this time, and that no workspace shares. Returns the content
+    that they named.
+    """
+    keys = tables.keys
+    gone = select(keys.c.key_id).where(keys.c.revoked_us < before_us)
+    due = _files.c.key_id.in_(gone) & _files.c.workspace_id.is_(None) & _files.c.deleted_us.is_(None)
+    with database.writing() as connection:
+        contents = [bytes(row[0]) for row in connection.execute(select(_files.c.content_sha256).where(due))]
+        if contents:
+            connection.execute(update(_files).where(due).values(deleted_us=now_us))
+    return contents
+
+
 def release_content(database: Database, content: bytes, remove: Callable[[], None]) -> bool:
     """Remove bytes that no file names any more. Returns whether it did. What `remove` raises is passed on."""
     named = select(func.count()).where(_files.c.content_sha256 == content, _files.c.deleted_us.is_(None))

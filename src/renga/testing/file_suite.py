@@ -18,6 +18,7 @@ from renga.files.blobs import CHUNK_BYTES, Blobs
 from renga.store import files
 from renga.store.database import Database, open_database
 from renga.store.file_rows import FileOwner, FileQuery, FileQuota, FileRow
+from renga.store.rows import Author, KeyRow
 
 NO_QUOTA = FileQuota(None, None)
 ALICE, BOB, CAROL = FileOwner("key_a"), FileOwner("key_b", "wrkspc_1"), FileOwner("key_c", "wrkspc_1")
@@ -129,6 +130,18 @@ class FileTableSuite:
         assert found is not None and found.deleted_us == 50
         assert files.forget_deleted(database, 51) == 1
         assert files.read_file(database, ALICE, row.file_id) is None
+
+    def test_files_of_a_revoked_key_go_unless_a_workspace_shares_them(self, database: Database) -> None:
+        for number, owner in enumerate((ALICE, BOB)):
+            digest = sha256(owner.key_id.encode()).digest()
+            database.keys.create(KeyRow(owner.key_id, owner.key_id, digest, "abcd", created_us=1))
+            database.keys.revoke(owner.key_id, Author("test", 100))
+            files.create_file(database, make_file(number, owner), NO_QUOTA, there)
+        files.create_file(database, make_file(2, CAROL), NO_QUOTA, there)
+        assert files.delete_of_revoked(database, 100, 200) == []
+        assert files.delete_of_revoked(database, 101, 200) == [make_file(0).content_sha256]
+        assert files.delete_of_revoked(database, 101, 200) == []
+        assert len(files.list_files(database, FileQuery(CAROL, now_us=10**9))) == 2
 
     def test_bytes_go_with_the_last_file_that_names_them(self, database: Database) -> None:
         row, removed = make_file(1), []
