@@ -49,6 +49,7 @@ TARGETS_MAX = 1_000
 """Clients may name models; idle targets beyond this are forgotten, the longest unused first."""
 
 _NANO = 1_000_000_000
+_AGE_STEP_NS = 20_000_000
 
 
 class TargetState(Struct, frozen=True):
@@ -117,6 +118,9 @@ class _Rates:
         self.requests = self.failures = self.firsts = self.first_us = 0.0
 
     def age(self, now_ns: int, half_life_s: float) -> None:
+        if now_ns - self.stamp_ns < _AGE_STEP_NS:
+            # Nothing that shows; the time stays on the account of the next look.
+            return
         factor = 0.5 ** ((now_ns - self.stamp_ns) / (_NANO * half_life_s))
         self.stamp_ns = now_ns
         self.requests *= factor
@@ -291,6 +295,8 @@ class TargetHealth:
         return min(self._rules.cool_down_s * 2.0 ** min(level, 60), self._rules.cool_down_max_s)
 
     def _limit(self, target: str) -> int | None:
+        if not self._settings:
+            return None
         settings = self._settings.get(target) or self._settings.get(f"{target.partition('/')[0]}/*")
         return None if settings is None else settings.concurrent_requests
 
