@@ -174,13 +174,15 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     live = build_live(path, Around(catalog, policies, shares, outcomes, prices))
     answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
+    worker = BatchWorker(answering, batches, config.batches, place)
+    metrics.watch("renga_batch_requests_running", "Requests of batches that run.", lambda: worker.running)
     parts = HttpParts(
         answering=answering,
         keys=keys,
         catalog=catalog,
         settings=config.server,
         metrics=_build_registry(metrics, RoutingMetrics(health, live.guard.readings, live.arms), providers.get(LOCAL)),
-        batches=BatchDesk(batches, clock, config.batches, BatchWorker(answering, batches, config.batches, place)),
+        batches=BatchDesk(batches, clock, config.batches, worker),
         files=files,
         health=health,
         routing=live.desk,

@@ -117,7 +117,8 @@ def _capability_tree(can: Capabilities) -> ModelCapabilities:
     compaction = _support("compaction" in can.fields)
     code, search = "code_execution" in can.server_tools, "web_search" in can.server_tools
     return ModelCapabilities(
-        batch=_support(can.batch),
+        # Whatever answers requests answers those of batches: they take the same way.
+        batch=_YES,
         citations=_support(can.citations),
         code_execution=_support(code),
         compaction=CompactionSupport(compaction.supported, compaction),

@@ -115,6 +115,11 @@ class BatchRunner:
         self._feeding = asyncio.Lock()
         """Parts are started one after the other, so that neighbours run together, and the next is there at once."""
 
+    @property
+    def running(self) -> int:
+        """Requests in the hands of this process, those that wait for their next try included."""
+        return sum(len(run.tasks) for run in self._runs)
+
     async def run(self, part: Part) -> float | None:
         """Run what is open of a part. Returns in how many seconds to go on with it; None if nothing is left to do.
 

@@ -84,6 +84,11 @@ class BatchWorker:
         """Whether there was a batch to run since the start."""
         return self._scheduler.started
 
+    @property
+    def running(self) -> int:
+        """Requests of batches that run here."""
+        return self._runner.running
+
     async def start(self) -> None:
         """Begin to look for open batches. Returns at once."""
         self._loop = asyncio.get_running_loop()
