@@ -39,6 +39,7 @@ async def test_a_tier_that_the_key_lacks_is_refused_under_every_name(served, hel
     assert refused.status == 403
     error = refused.json()["error"]
     assert error["type"] == "permission_error"
+    assert error["message"].startswith("model: ")
     assert "sonnet" in error["message"]
     assert served.provider.calls == []
     assert served.ledger.open == []

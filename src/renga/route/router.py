@@ -137,7 +137,7 @@ class Router:
 
 
 def _forbidden(name: str, asker: Asker) -> PermissionDenied:
-    return PermissionDenied(f"This key may not use {name}.", hint=f"it may use {', '.join(asker.tiers)}")
+    return PermissionDenied(f"This key may not use {name}.", path="model", hint=f"it may use {', '.join(asker.tiers)}")
 
 
 def _why(named: Named) -> str:
