@@ -1,6 +1,7 @@
 """The Files resource over a live socket, by hand and with the official SDK."""
 
 import asyncio
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import anthropic
@@ -44,10 +45,18 @@ def settings():
     return FileSettings(max_file_bytes=200_000, quota_bytes=500_000, quota_files=8, max_uploads=2)
 
 
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory):
+    """A database to copy: making one takes as long as a dozen of these tests."""
+    path = tmp_path_factory.mktemp("migrated") / "renga.db"
+    open_database(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-async def shelf(tmp_path, clock, settings):
+async def shelf(tmp_path, clock, settings, migrated):
     shelf = open_shelf(settings, tmp_path / "files", clock)
-    with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
+    with open_database(f"sqlite:///{shutil.copy(migrated, tmp_path)}") as database:
         shelf.opened(database)
         yield shelf
 
