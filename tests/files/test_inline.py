@@ -98,10 +98,13 @@ async def test_files_stand_in_results_of_tools_and_inside_documents(shelf, inlin
     assert content[1]["source"]["content"][0]["source"]["media_type"] == "image/png"
 
 
-@pytest.mark.parametrize("escaped", ["file_id", "f\\u0069le_id"])
-async def test_a_name_cannot_be_hidden_from_the_check(shelf, inliner, escaped):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("file", "file_id"), ("file", "f\\u0069le_id"), ("fi\\u006ce", "file_id"), ("\\u0066ile", "file_id")],
+)
+async def test_a_name_cannot_be_hidden_from_the_check(shelf, inliner, kind, name):
     raw = b'{"model":"haiku","max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":'
-    raw += b'{"type":"file","%b":"file_of_somebody"}}]}]}' % escaped.encode()
+    raw += b'{"type" :  "%b","%b":"file_of_somebody"}}]}]}' % (kind.encode(), name.encode())
     with pytest.raises(NotFound):
         await inliner.resolve(decode_request(raw, "2026-10-21"), raw, ALICE)
 

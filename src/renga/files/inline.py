@@ -70,7 +70,7 @@ class Inliner:
 
         Raises: NotFound, InvalidRequest or RequestTooLarge, naming the field.
         """
-        references = list(find_references(request))
+        references = list(find_references(request)) if may_name_files(raw) else []
         if not references:
             return request, raw
         rows = await self._find_rows(references, owner)
@@ -106,6 +106,14 @@ class Inliner:
         for path, source in edits.items():
             request = _replace_value(request, path, source)
         return request, replace_raw(raw, {path: msgspec.json.encode(source) for path, source in edits.items()})
+
+
+def may_name_files(raw: bytes) -> bool:
+    """Whether a body could name a file. Most cannot: what would say so is not in it, and no letter is escaped.
+
+    Cost: three scans of memory, 1 us for 30 KB.
+    """
+    return b'"file"' in raw or b"container_upload" in raw or b"\\u" in raw
 
 
 def find_references(request: MessageRequest) -> Iterator[Reference]:
