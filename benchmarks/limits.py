@@ -109,7 +109,7 @@ class Fleet:
         self.folders: list[Path] = []
         self.ports: list[int] = []
 
-    def start(self, count: int, shared: str, when_away: str = "closed") -> list[int]:
+    async def start(self, count: int, shared: str, when_away: str = "closed") -> list[int]:
         """Start so many; returns their ports when all answer."""
         first = len(self.folders)
         for number in range(first, first + count):
@@ -133,6 +133,8 @@ class Fleet:
             self.ports.append(port)
         for port, folder in zip(self.ports[first:], self.folders[first:], strict=True):
             wait_ready(port, folder)
+            # The first request waits for the database.
+            await probe(port, "sk-renga-four", 0.01)
         return self.ports[first:]
 
     def stop(self) -> None:
@@ -310,16 +312,16 @@ async def measure_outage(ports: list[int], valkey: ValkeyServer, when_away: str,
 
 
 async def run(options: argparse.Namespace) -> list[Row]:
-    seconds, rounds, scale = (6.0, 4, 0.5) if options.quick else (20.0, 12, 1.0)
+    seconds, rounds, scale = (10.0, 4, 0.5) if options.quick else (20.0, 12, 1.0)
     rows = measure_process(2 if options.quick else 5)
     with TemporaryDirectory(prefix="renga-limits-") as folder, run_upstream() as upstream, ValkeyServer() as valkey:
         fleet = Fleet(Path(folder), upstream)
         try:
-            (alone,) = fleet.start(1, "")
-            (one,) = fleet.start(1, valkey.url)
+            (alone,) = await fleet.start(1, "")
+            (one,) = await fleet.start(1, valkey.url)
             rows += await measure_latency(alone, one, rounds, 0.5 if options.quick else 1.0)
             fleet.renew()
-            ports = fleet.start(options.servers, valkey.url)
+            ports = await fleet.start(options.servers, valkey.url)
             rows += await measure_accuracy(ports, seconds)
             await measure_budget(ports, seconds)
             row, record = await measure_outage(ports, valkey, "closed", scale)
@@ -328,7 +330,7 @@ async def run(options: argparse.Namespace) -> list[Row]:
             rows += judge_budget(fleet)
             rows.append(judge_rows(fleet, record))
             fleet.renew()
-            ports = fleet.start(options.servers, valkey.url, "local")
+            ports = await fleet.start(options.servers, valkey.url, "local")
             row, record = await measure_outage(ports, valkey, "local", scale)
             rows.append(row)
             fleet.stop()

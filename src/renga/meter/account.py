@@ -216,13 +216,12 @@ class Account:
         spending = self._desk.spending
         now_us = spending.now_us()
         spent = spending.read(self.name, now_us)
-        periods = spending.roll(now_us)
         for name in passed_periods(limits, spent):
+            periods = spending.roll(now_us)
             start_us = periods.day_start_us if name == "day" else periods.month_start_us
             if self._warned.get(name) != start_us:
                 self._warned[name] = start_us
-                self._desk.metrics.count_warning(name)
-                log_warning(self._owner, self.name, name, spent)
+                tell_passed(self._desk.metrics, self._owner, self.name, name, spent)
 
 
 def left_nano_usd(limits: Limits, spent: Spent) -> int | None:
@@ -247,8 +246,9 @@ def name_warnings(owner: Owner, limits: Limits, spent: Spent) -> tuple[str, ...]
     return passed if owner == "key" or not passed else tuple([f"workspace {name}" for name in passed])
 
 
-def log_warning(owner: Owner, name: str, period: str, spent: Spent) -> None:
+def tell_passed(metrics: Metrics, owner: Owner, name: str, period: str, spent: Spent) -> None:
     """Say that a soft budget is spent."""
+    metrics.count_warning(period)
     amount = spent.day if period == "day" else spent.month
     _log.warning("%s %s has spent %s this %s, past its soft budget", owner, name, render_usd(amount), period)
 

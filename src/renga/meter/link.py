@@ -189,15 +189,17 @@ class Link:
             try:
                 connection = await connect(self._address, scripts, self._timeout_s)
                 await self._catch_up(connection)
-            except (ValkeyAway, ValkeyRefused) as failure:
-                self._note_away(str(failure))
+            except Exception as failure:
+                if not isinstance(failure, ValkeyAway | ValkeyRefused):
+                    _log.exception("the shared limits: a mistake of ours")
+                self._note_away(str(failure) or type(failure).__name__)
                 self._tried.set()
                 # Not all servers at the same moment.
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311
                 delay_s = min(2 * delay_s, longest_s)
                 continue
-            delay_s = shortest_s
             self.connection = connection
+            began_s = asyncio.get_running_loop().time()
             if self._is_noted:
                 self._is_noted = False
                 self._listener.found()
@@ -209,6 +211,13 @@ class Link:
                 self.connection = None
                 connection.close("the server ends")
             self._note_away(connection.reason)
+            # One that lets us in and refuses what we ask (it is full, say) is not asked in a hurry.
+            lived_s = asyncio.get_running_loop().time() - began_s
+            if lived_s < self._timing.beat_s:
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, longest_s)
+            else:
+                delay_s = shortest_s
 
     async def _catch_up(self, connection: Connection) -> None:
         """Say everything that was not heard, oldest first, and what still runs.

@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from renga.config import LimitSettings
 from renga.errors import Overloaded
-from renga.meter.account import Desk
+from renga.meter.account import Desk, passed_periods, tell_passed
 from renga.meter.baseline import Baseline
 from renga.meter.claim import Claim, Used
 from renga.meter.link import PREFIX, Link, Scripts, Timing, load_scripts
 from renga.meter.local_share import LocalShare, Seen
 from renga.meter.refusals import render_refusal
-from renga.meter.shared_hold import ARGUMENTS_AN_ACCOUNT, SharedHold, make_parts, name_subject
+from renga.meter.shared_hold import ARGUMENTS_AN_ACCOUNT, Part, SharedHold, make_parts, name_subject
 from renga.meter.spending import NOTHING, Spent, find_periods
 from renga.meter.valkey import Connection, Reply, ValkeyAway, ValkeyRefused, encode_argument, parse_address
 
@@ -57,6 +57,7 @@ class SharedLimits:
         self._link = Link(self._address, settings.shared_timeout_s, self._scripts, timing, self)
         self._open: dict[bytes, SharedHold] = {}
         self._seen: dict[str, Seen] = {}
+        self._warned: dict[tuple[bytes, str], int] = {}
         self._baseline = Baseline(desk.clock)
         self._share = LocalShare(desk, self._seen)
         self._servers = 1
@@ -212,12 +213,22 @@ class SharedLimits:
         for part in hold.parts:
             if part.limits.has_budget:
                 self._seen[part.name] = Seen(part.spent, part.now_us)
+                self._warn(part)
         if refusal is None:
             return
         self._forget(hold)
         self._desk.metrics.count_refusal(refusal.limit, refusal.owner)
         part = next(part for part in hold.parts if part.owner == refusal.owner)
         raise render_refusal(refusal, part.limits, hold.read(), part.now_us)
+
+    def _warn(self, part: Part) -> None:
+        """Log each soft budget once a period; every server that sees it does."""
+        for name in passed_periods(part.limits, part.spent):
+            periods = find_periods(part.now_us)
+            start_us = periods.day_start_us if name == "day" else periods.month_start_us
+            if self._warned.get((part.subject, name)) != start_us:
+                self._warned[part.subject, name] = start_us
+                tell_passed(self._desk.metrics, part.owner, part.name, name, part.spent)
 
     def _forget(self, hold: SharedHold) -> None:
         """Nothing was taken."""

@@ -250,7 +250,7 @@ class LimitsSuite:
             meter.settle(lease, Usage(1, output_tokens=30_000))
         assert -USD * 3 // 20 < ((await meter.refusal()).state.budget_left_nano_usd or 0) < 0
 
-    async def test_soft_budgets_are_told(self, begin: Starter) -> None:
+    async def test_soft_budgets_are_told(self, begin: Starter, caplog: pytest.LogCaptureFixture) -> None:
         meter = await begin(
             Setup({"warn_usd_per_day": 2, "warn_usd_per_month": 4}, {"ws": KeyLimits(warn_nano_usd_per_day=USD)})
         )
@@ -262,8 +262,13 @@ class LimitsSuite:
         assert (await meter.state(asked)).warnings == ("day", "workspace day")
         await meter.ask(DEAR)
         await meter.ask(DEAR)
+        assert (await meter.state()).warnings == ("day", "month")
         await meter.advance(86_400)
         assert (await meter.state(asked)).warnings == ("month",)
+        text = "past its soft budget"
+        assert [record.args for record in caplog.records if text in record.msg] == [
+            ("workspace", "ws", "$1.00", "day"), ("key", "key_a", "$2.00", "day"), ("key", "key_a", "$4.00", "month")
+        ]  # fmt: skip
 
     async def test_dollars_need_prices(self, begin: Starter) -> None:
         meter = await begin(Setup({"warn_usd_per_day": 1}, {"ws": KeyLimits(budget_nano_usd_per_day=USD)}))
