@@ -2,18 +2,22 @@
 
     python tests/conformance/run.py [--fast] [--installed-only]
 
-The suite is `tests/api_resources` for messages, count_tokens, models, files and batches and their beta twins, from the
-SDK's own source package. What fails must stand in expected_failures.txt with its reason, and what stands there must fail.
+The suite is `tests/api_resources` for messages, count_tokens, models, files, batches, keys and workspaces and their
+beta twins, from the SDK's own source package. What fails must stand in expected_failures.txt with its reason, and what
+stands there must fail.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +29,7 @@ from pathlib import Path
 
 from environments import FOLDER, LINES, SUITE, Environment, install_all, missing
 
+from renga.store.rows import SCOPES, KeyChange, KeyTerms
 from renga.testing.served import Served, ServedSettings, served
 
 SECRET = "my-anthropic-api-key"
@@ -46,6 +51,15 @@ SEEDED_PATHS = (
     "tests/api_resources/beta/messages/test_batches.py",
 )
 """Tests that ask for things by fixed ids, and delete them: `seeding.py` makes them anew, for one test after another."""
+ADMIN_PATHS = (
+    "tests/api_resources/test_organization.py",
+    "tests/api_resources/beta/test_organization.py",
+    "tests/api_resources/organization/test_api_keys.py",
+    "tests/api_resources/beta/organization/test_api_keys.py",
+    "tests/api_resources/organization/test_workspaces.py",
+    "tests/api_resources/beta/organization/test_workspaces.py",
+)
+"""Tests of what is on the administrators' port. They want rows by fixed ids too."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +122,28 @@ def render_config(model: str) -> str:
     """Every tier is the local model: the SDK's tests ask for opus."""
     target = f"local/{Path(model).stem}"
     tiers = "".join(f'{tier} = ["{target}"]\n' for tier in ("haiku", "sonnet", "opus"))
-    return f'[engine]\nmodel = "{model}"\n[tiers]\n{tiers}'
+    return f'[engine]\nmodel = "{model}"\n[admin]\nport = 0\n[tiers]\n{tiers}'
+
+
+def open_admin(server: Served) -> str:
+    """The administrators' port, for the key that every test sends."""
+    with server.open_database() as database:
+        (key,) = database.keys.read()
+        database.keys.change(key.key_id, KeyChange(terms=KeyTerms(scopes=SCOPES)))
+    # It is ready before it has said so, and sees a change of keys within a second.
+    while (found := re.search(r"Administrators' port: (\S+)", server.log)) is None or call_admin(found[1]) == 403:
+        time.sleep(0.05)
+    return found[1]
+
+
+def call_admin(url: str) -> int:
+    """The status of one request there."""
+    request = urllib.request.Request(f"{url}/v1/organizations/me", headers={"x-api-key": SECRET})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def clean_environment() -> dict[str, str]:
@@ -119,25 +154,26 @@ def clean_environment() -> dict[str, str]:
 def run_suite(server: Served) -> Verdict:
     """The SDK's tests, warnings as errors as its authors run them."""
     with tempfile.TemporaryDirectory() as folder:
-        plain, seeded = Path(folder) / "plain.xml", Path(folder) / "seeded.xml"
+        plain, seeded, admin = (Path(folder) / f"{name}.xml" for name in ("plain", "seeded", "admin"))
         said = run_tests(server, SUITE_PATHS, plain, ("-n", "2"))
         said += run_tests(server, SEEDED_PATHS, seeded, ("-n", "0", "-p", "seeding"))
-        verdict = judge((plain, seeded), read_expected(EXPECTED))
+        said += run_tests(server, ADMIN_PATHS, admin, ("-n", "0", "-p", "seeding"), url=open_admin(server))
+        verdict = judge((plain, seeded, admin), read_expected(EXPECTED))
         if not verdict.good:
             SUITE_LOG.write_text(said)
             print(f"the suite's own output is in {SUITE_LOG}")
         return verdict
 
 
-def run_tests(server: Served, paths: Sequence[str], report: Path, options: Sequence[str]) -> str:
-    """Some of the SDK's tests. Returns what they say.
+def run_tests(server: Served, paths: Sequence[str], report: Path, options: Sequence[str], url: str = "") -> str:
+    """Some of the SDK's tests, on the clients' port or at `url`. Returns what they say.
 
     Raises: SystemExit if they did not run.
     """
     command = [SUITE.python, "-m", "pytest", *paths, *options, "-q", "--tb=short", "--show-capture=no"]
     variables = {
         **clean_environment(),
-        "TEST_API_BASE_URL": server.url,
+        "TEST_API_BASE_URL": url or server.url,
         "RENGA_SEED_DATABASE": str(server.folder / "renga.db"),
         "PYTHONPATH": str(Path(__file__).parent),
     }

@@ -24,7 +24,15 @@ SEEDS: dict[str, tuple[str, ...]] = {
     "test_batches.py": (
         "INSERT OR REPLACE INTO batches (batch_id, key_id, created_us, expires_us, sealed_us, ended_us, request_count, "
         "succeeded, errored, canceled, expired, terms) VALUES ('message_batch_id', :key_id, :now_us, :now_us, :now_us, "
-        ":now_us, 0, 0, 0, 0, 0, '{\"version\":\"2026-10-21\"}')",
+        ':now_us, 0, 0, 0, 0, 0, \'{"version":"2026-10-21"}\')',
+    ),
+    "test_api_keys.py": (
+        "INSERT OR REPLACE INTO keys (key_id, name, secret_sha256, hint, created_us) VALUES ('api_key_id', 'seed', "
+        "zeroblob(32), 'abcd', :now_us)",
+    ),
+    "test_workspaces.py": (
+        "DELETE FROM workspaces",
+        "INSERT INTO workspaces (workspace_id, name, created_us) VALUES ('workspace_id', 'seed', :now_us)",
     ),
 }
 """Statements by the end of a test file's name."""
@@ -36,6 +44,6 @@ def seed(request: pytest.FixtureRequest) -> None:
     for ending, statements in SEEDS.items():
         if request.path.name.endswith(ending):
             with closing(sqlite3.connect(os.environ["RENGA_SEED_DATABASE"], timeout=10)) as database, database:
-                (key_id,) = database.execute("SELECT key_id FROM keys").fetchone()
+                (key_id,) = database.execute("SELECT key_id FROM keys WHERE name = 'known'").fetchone()
                 for statement in statements:
                     database.execute(statement, {"key_id": key_id, "now_us": int(time.time() * MICROSECONDS)})

@@ -177,8 +177,10 @@ def test_workspaces(server: Served, admin: Anthropic) -> None:
     with pytest.raises(anthropic.ConflictError, match="name"):
         admin.organization.workspaces.update(other.id, name="Poets")
     assert admin.organization.workspaces.update(made.id, name="Linked poets").name == "Linked poets"
-    with pytest.raises(anthropic.BadRequestError, match="tags"):
+    with pytest.raises(anthropic.BadRequestError, match="tags: This server has nothing"):
         admin.organization.workspaces.create(name="Tagged", tags={"a": "b"})
+    with pytest.raises(anthropic.BadRequestError, match="data_residency: This server has nothing"):
+        admin.organization.workspaces.create(name="Placed", data_residency={"workspace_geo": "us"})
     key_id, _ = add_key(server, "poet", KeyTerms(), workspace_id=made.id)
     key = admin.organization.api_keys.retrieve(key_id)
     assert key.scope.type == "workspace"

@@ -188,16 +188,15 @@ class WorkspaceBody(Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     display_color: str | None = None
     """Taken and not kept: it changes nothing but a console's looks."""
-    data_residency: msgspec.Raw | None = None
-    external_key_id: msgspec.Raw | None = None
-    tags: dict[str, Any] | None = None
-    user_profile_id: msgspec.Raw | None = None
+    data_residency: Any = None
+    external_key_id: Any = None
+    tags: Any = None
+    user_profile_id: Any = None
 
     def check(self) -> None:
         """Raises: InvalidRequest for what this server cannot do."""
         for field in ("data_residency", "external_key_id", "tags", "user_profile_id"):
-            value = getattr(self, field)
-            if value and bytes(value if isinstance(value, msgspec.Raw) else b"{}") != b"null":
+            if getattr(self, field):
                 raise InvalidRequest("This server has nothing of the kind.", path=field, hint="leave it out")
 
 
