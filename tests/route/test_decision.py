@@ -95,6 +95,11 @@ def test_without_a_small_tier_the_top_answers() -> None:
     assert (names(plan), plan.why) == (["opus", "sonnet"], "policy:auto;triage:verify;up:nothing_below")
 
 
+def test_warming_a_cache_is_not_checked() -> None:
+    plan = Desk().decide(replace(ask("Why?"), max_tokens=0))
+    assert (names(plan)[0], plan.why) == ("haiku", "policy:auto;triage:verify;prewarm")
+
+
 def test_a_policy_names_its_tiers() -> None:
     plan = Desk(PolicySettings(small="sonnet", checks=("structural",), fall_back=False)).decide()
     assert names(plan) == ["sonnet?", "opus"]

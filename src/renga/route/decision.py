@@ -147,6 +147,9 @@ class Decider:
             return top, None, (f"up:{policy.suspended}",)
         if not small:
             return top, None, (_note(triage), "up:nothing_below")
+        if case.request.max_tokens == 0:
+            # It only warms a cache: there is no answer to look at.
+            return (*small, *top), None, (_note(triage), "prewarm")
         if triage.route != "up" and not self._is_worth(case, triage.score, (small[0], top[0])):
             return small, None, (_note(triage), "not_worth")
         if triage.route == "haiku":
