@@ -121,6 +121,19 @@ def test_the_file_is_found_where_the_reference_says(tmp_path: Path, monkeypatch:
             "[prices.'local/*']\ninput_usd=-1\noutput_usd=1",
             "renga.toml:2: `prices.local/*.input_usd`: expected a number",
         ),
+        ("[admin]\nport = 8080", "renga.toml:2: `admin.port`: is the clients' port too"),
+        (
+            '[discounts.x]\ntarget = "nowhere/*"\npercent = 5',
+            'renga.toml:2: `discounts.x.target`: "nowhere/*" names no provider',
+        ),
+        (
+            '[discounts.x]\ntarget = "*"\npercent = 0',
+            "renga.toml:3: `discounts.x.percent`: expected a number above 0 up to 100, got 0",
+        ),
+        (
+            '[discounts.x]\ntarget = "*"\npercent = 5\nends_on = "soon"',
+            "renga.toml:4: `discounts.x.ends_on`: expected a day, as 2026-12-01",
+        ),
         ("[server\nport = 1", "renga.toml:1: not TOML"),
         ("[server]\nport = 1\nport = 2", "renga.toml:3: not TOML"),
     ],

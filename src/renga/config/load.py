@@ -257,6 +257,9 @@ _RANKS = ("haiku", "sonnet", "opus")
 
 def _check_names(origins: _Origins, config: Config) -> None:
     """What a type cannot say: names refer to something, URLs are URLs, secrets are not in the file."""
+    if config.admin.port and config.admin.port == config.server.port:
+        # Not even on another address: which routes a connection meets is told by the port.
+        raise origins.error(("admin", "port"), "is the clients' port too", "choose another")
     for name, provider in config.providers.items():
         keys = ("providers", name)
         if name == "local" or not _PROVIDER_NAME.fullmatch(name):
