@@ -68,10 +68,7 @@ def calibrate(
 
     if small == large:
         raise typer.BadParameter(f"{small!r} is the small model too; name two", param_hint="--large")
-    if (data is None) != from_shadow:
-        raise typer.BadParameter("give --data FILE or --from-shadow, one of the two", param_hint="--data")
-    if output is not None and data is not None and output.resolve() == data.resolve():
-        raise typer.BadParameter("it would overwrite the outcomes", param_hint="--output")
+    _check_files(data, output, from_shadow=from_shadow)
     question = Question(
         small,
         large,
@@ -124,6 +121,14 @@ def check(
         ]
     )
     print("The seal fits. `certificate` in [policies.NAME] of renga.toml puts it in force.")
+
+
+def _check_files(data: Path | None, output: Path | None, *, from_shadow: bool) -> None:
+    """Raises: BadParameter if there is no source or two of them, or the certificate would replace it."""
+    if (data is None) != from_shadow:
+        raise typer.BadParameter("give --data FILE or --from-shadow, one of the two", param_hint="--data")
+    if output is not None and data is not None and output.resolve() == data.resolve():
+        raise typer.BadParameter("it would overwrite the outcomes", param_hint="--output")
 
 
 def _prove(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
