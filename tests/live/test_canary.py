@@ -52,12 +52,12 @@ async def test_a_candidate_that_is_worse_is_rolled_back(live) -> None:
 
 
 async def test_a_candidate_that_is_as_good_is_reported_and_stays_a_candidate(live) -> None:
-    async with live(says("It is 42."), CANARY.format(floor=60)) as server:
-        for number in range(40):
+    async with live(says("It is 42."), CANARY.format(floor=80)) as server:
+        for number in range(24):
             await server.ask(f"{number} x 7?", model="haiku")
-        await read(server, 40)
+        await read(server, 24)
         guard = server.app._live.guard
-        await server.until(lambda: guard.readings()[0].labels == 40)
+        await server.until(lambda: guard.readings()[0].labels == 24)
         (reading,) = guard.readings()
         assert reading.is_proven and reading.loss_points == 0.0
         assert (await server.ask("6 x 7?", model="haiku")).headers["renga-target"] == "up/new"

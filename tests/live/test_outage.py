@@ -7,7 +7,7 @@ from collections import Counter
 
 from renga.testing.replayed import ReplayedUpstream
 
-REQUESTS = 90
+REQUESTS = 60
 QUICK_COOL_DOWN = """
 [health]
 cool_down_s = 0.01

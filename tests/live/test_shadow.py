@@ -130,14 +130,14 @@ async def test_a_top_tier_that_fails_is_written_down_and_released(live) -> None:
 
 
 async def test_a_days_dollars_are_not_overspent(live) -> None:
-    # An answer of the large model to this costs about 0.1 thousandths of a dollar.
-    async with live(say, POLICY + "shadow_usd_per_day = 0.00015\nshadow_concurrent_requests = 1\n") as server:
+    # An answer of the large model to this costs about 0.25 thousandths of a dollar.
+    async with live(say, POLICY + "shadow_usd_per_day = 0.0005\nshadow_concurrent_requests = 1\n") as server:
         second, (arm,) = server.app._live.second, server.app._live.arms
         for count in range(1, 9):
             await server.ask("an easy one")
             await second.settle()
             before = arm.spent_nano_usd
-            if before >= 150_000:
+            if before >= 500_000:
                 break
             await settle(server, count)
             await server.until(lambda before=before: arm.spent_nano_usd > before)
