@@ -300,7 +300,7 @@ async def measure_outage(ports: list[int], valkey: ValkeyServer, when_away: str,
     killed, started = marks["killed"] - record.began_s, marks["started"] - record.began_s
     during = [each for each in record.told if killed <= each.at_s < started]
     statuses = {status: sum(each.status == status for each in during) for status in (200, 429, 529)}
-    longest_ms = 1000 * max(each.took_s for each in record.told if each.at_s + each.took_s >= killed)
+    longest_ms = 1000 * max(each.took_s for each in record.told if each.at_s >= killed - 0.5)
     whole = [each.at_s for each in record.told if each.at_s >= started and each.status == 529]
     healed_s = (max(whole) - started) if whole else 0.0
     text = (

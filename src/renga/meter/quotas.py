@@ -80,6 +80,8 @@ class Quotas:
         self._has_budgets = any(each is not None and each.has_budget for each in wanted)
         if self._has_budgets and self.shared is None and not self._desk.spending.is_loaded:
             self._desk.spending.load(database)
+        # At the start too, so that no request must wait for it.
+        self.run(database)
         self._table = _Table(keys, workspaces)
 
     def opened(self, database: Database) -> None:
