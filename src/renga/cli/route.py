@@ -66,8 +66,7 @@ def calibrate(
     from renga.route.floor import Question, Refusal
     from renga.route.outcomes import Reading, read_outcomes
 
-    if small == large:
-        raise typer.BadParameter(f"{small!r} is the small model too; name two", param_hint="--large")
+    _check_names(small, large)
     _check_files(data, output, from_shadow=from_shadow)
     question = Question(
         small,
@@ -78,8 +77,7 @@ def calibrate(
         created_on=datetime.now(UTC).date().isoformat(),
         head_sha256=_read_head_sha256(config, data_dir, policy) if ranking == "triage" else "",
     )
-    # Too few rows are an answer here and no mistake in the file: the refusal says how many it takes for this floor.
-    reading = Reading((small, large), rows_min=0)
+    reading = Reading((small, large), rows_min=0)  # too few are an answer here: the refusal says how many it takes
     known = read_shadow(config, data_dir, policy, reading) if data is None else read_outcomes(data, reading)
     found = _prove(known, question)
     if not isinstance(found, Refusal) and output is not None:
@@ -121,6 +119,12 @@ def check(
         ]
     )
     print("The seal fits. `certificate` in [policies.NAME] of renga.toml puts it in force.")
+
+
+def _check_names(small: str, large: str) -> None:
+    """Raises: BadParameter if both are the same model."""
+    if small == large:
+        raise typer.BadParameter(f"{small!r} is the small model too; name two", param_hint="--large")
 
 
 def _check_files(data: Path | None, output: Path | None, *, from_shadow: bool) -> None:
