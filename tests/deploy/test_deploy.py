@@ -250,6 +250,10 @@ def test_compose_names_only_what_it_has():
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", (folder / "compose.yaml").read_text()))
     assert asked == example
     assert "/var/lib/renga" in services["gateway"]["volumes"], "each gateway has a spool of its own"
+    folders = re.search(r"install -d .*", (DEPLOY / "Dockerfile").read_text())
+    for volume in services["gateway"]["volumes"]:
+        target = volume.split(":")[-1] if not volume.endswith(":ro") else ""
+        assert not target or target in folders[0].split(), "a volume is its owner's only where the image has the folder"
 
 
 def test_compose_shows_only_the_balancers_to_the_machine():
