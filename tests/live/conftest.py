@@ -21,6 +21,8 @@ from renga.testing.http_client import Connection, Response
 from renga.testing.replayed import Answerer, ReplayedUpstream
 from renga.testing.served import write_known_key
 
+_POLL_S = 0.002
+"""A loop without a pause would keep the interpreter from the server's threads."""
 SECRET = "sk-renga-known-beforehand"
 CONFIG = """\
 [engine]
@@ -78,7 +80,7 @@ class Live:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let the server work until something holds; the test's own time limit ends it."""
         while not holds():
-            await asyncio.sleep(0)
+            await asyncio.sleep(_POLL_S)
 
 
 @asynccontextmanager

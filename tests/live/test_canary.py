@@ -39,13 +39,14 @@ async def test_a_candidate_that_is_worse_is_rolled_back(live) -> None:
         (record,) = await read(server, 1)
         assert (record.policy, record.scores) == ("up/new", {"up/new": 0.0, "up/small": 1.0})
         assert (record.propensity, record.label) == (1.0, "kept")
-        (reading,) = server.app._live.guard.readings()
         asked = 1
         while (await server.ask(f"{asked} x 7?", model="haiku")).headers["renga-target"] == "up/new":
             asked += 1
             await read(server, asked)
             assert asked < 100
-        (reading,) = server.app._live.guard.readings()
+        guard = server.app._live.guard
+        await server.until(lambda: any(each.broken_us is not None for each in guard.readings()))
+        (reading,) = guard.readings()
         assert reading.broken_us is not None and not reading.is_proven
         metrics = (await server.send("GET", "/metrics")).body.decode()
         assert 'renga_canary_broken{target="up/new"} 1.0' in metrics
@@ -57,7 +58,7 @@ async def test_a_candidate_that_is_as_good_is_reported_and_stays_a_candidate(liv
             await server.ask(f"{number} x 7?", model="haiku")
         await read(server, 24)
         guard = server.app._live.guard
-        await server.until(lambda: guard.readings()[0].labels == 24)
+        await server.until(lambda: [each.labels for each in guard.readings()] == [24])
         (reading,) = guard.readings()
         assert reading.is_proven and reading.loss_points == 0.0
         assert (await server.ask("6 x 7?", model="haiku")).headers["renga-target"] == "up/new"
