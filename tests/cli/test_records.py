@@ -129,19 +129,19 @@ def test_dollars_for_people() -> None:
 
 
 def test_limits_of_a_key(shell: Shell) -> None:
-    made = shell.run(
+    made = shell.call(
         "keys", "create", "team", "--limit", "requests_per_minute=60", "--limit", "budget_usd_per_day=2.50"
     )
     assert made.code == 0
-    assert "requests_per_minute=60 budget_usd_per_day=2.5" in shell.run("keys", "list").out
-    changed = shell.run("keys", "limit", "team", "budget-usd-per-day=default", "concurrent_requests=none")
+    assert "requests_per_minute=60 budget_usd_per_day=2.5" in shell.call("keys", "list").out
+    changed = shell.call("keys", "limit", "team", "budget-usd-per-day=default", "concurrent_requests=none")
     assert changed.out == "requests_per_minute=60\nconcurrent_requests=none\n"
-    assert shell.run("keys", "limit", "team").out == changed.out
+    assert shell.call("keys", "limit", "team").out == changed.out
     with open_database(shell.database_url) as database:
         assert database.keys.read()[0].limits == KeyLimits(requests_per_minute=60, concurrent_requests=None)
-    shell.run("keys", "limit", "team", "requests_per_minute=default", "concurrent_requests=default")
-    assert "[limits]" in shell.run("keys", "limit", "team").out
-    refused = shell.run("keys", "limit", "team", "request_per_minute=1")
+    shell.call("keys", "limit", "team", "requests_per_minute=default", "concurrent_requests=default")
+    assert "[limits]" in shell.call("keys", "limit", "team").out
+    refused = shell.call("keys", "limit", "team", "request_per_minute=1")
     assert refused.code == 2
     assert "budget_usd_per_month" in refused.err
 
