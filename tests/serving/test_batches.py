@@ -214,6 +214,7 @@ def test_a_batch_that_is_cancelled_keeps_what_was_answered(
 
 def run_command(server: Served, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """`renga batch`, asking the running server."""
+    monkeypatch.delenv("RENGA_BATCH_KILLS", raising=False)  # no setting, and so refused
     monkeypatch.setenv("RENGA_URL", server.url)
     monkeypatch.setenv("RENGA_KEY", server.secret)
     return run(["batch", *arguments])

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renga.errors import InvalidRequest
@@ -31,6 +31,7 @@ def split(body: bytes, cuts: list[int]) -> list[bytes]:
     return found
 
 
+@settings(max_examples=40)
 @given(requests, st.lists(st.integers(0, 10_000), max_size=8), st.sampled_from([None, 1]), st.booleans())
 def test_any_pieces_give_the_same_elements(
     elements: list[Any], cuts: list[int], indent: int | None, is_ascii: bool
@@ -39,6 +40,7 @@ def test_any_pieces_give_the_same_elements(
     assert [json.loads(element) for element in split(body, cuts)] == elements
 
 
+@settings(max_examples=40)
 @given(requests, st.integers(0, 10_000))
 def test_a_body_that_ends_too_early_is_refused(elements: list[Any], at: int) -> None:
     body = json.dumps({"requests": elements}).encode()
