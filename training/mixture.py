@@ -73,10 +73,29 @@ FOCUS: tuple[tuple[Generator, float], ...] = (
     (fresh.facts, 4.0),
 )
 """The third mixture: less of what only prepares, more of what a desk is asked."""
+FINAL: tuple[tuple[Generator, float], ...] = (
+    (labels.classify, 30.0),
+    (keywords.keyword_classes, 5.0),
+    (fresh.mention, 5.0),
+    (labels.moderate, 9.0),
+    (extraction.slots, 26.0),
+    (extraction.records, 6.0),
+    (tools.invented, 6.0),
+    (support.desk, 3.0),
+    (support.hand_over, 0.8),
+    (support.refusal, 0.2),
+    (support.small_talk, 0.4),
+    (support.arithmetic, 0.3),
+    (support.recall, 0.5),
+    (copying.copying, 0.5),
+    (grounded.desk_passage, 4.0),
+    (fresh.facts, 3.0),
+)
+"""The fourth mixture, while the learning rate falls to zero."""
 WEIGHTS = {"moderate": 4, "toxicity": 2, "classify": 2, "keywords": 2, "mention": 2, "topic": 2, "keyword_passages": 2}
 """How much a learned token of a family counts. A label is a decision in one or two tokens, an object is many that are
 easy: unweighted, moderation made 1.5 % of the loss at 8 % of the tokens."""
-MIXTURES = {"main": MIXTURE, "copies": COPIES, "focus": FOCUS}
+MIXTURES = {"main": MIXTURE, "copies": COPIES, "focus": FOCUS, "final": FINAL}
 
 
 @dataclass(slots=True)

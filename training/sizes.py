@@ -46,6 +46,10 @@ class Size:
         return 0.004 * (256 / self.width) ** 0.5 * self._batch_factor
 
     @property
+    def gain_rate(self) -> float:
+        return 0.012
+
+    @property
     def _batch_factor(self) -> float:
         """Small batches are noisy: both rates fall with the root of the batch (training/log.md)."""
         return min(1.0, max(0.3, (self.batch_tokens / REFERENCE_BATCH) ** 0.5))

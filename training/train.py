@@ -35,6 +35,8 @@ COPYING_SHARE = 0.3
 """Share of the run in which every third batch is nothing but copying; see training/generators/copying.py."""
 FOCUS_SHARE = 0.4
 """Where the third mixture takes over."""
+FINAL_SHARE = 0.75
+"""Where the fourth takes over."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
 PART_TOKENS = 1536
@@ -156,10 +158,11 @@ class Corpora:
     main: Corpus
     copies: Corpus
     focus: Corpus
+    final: Corpus
     prose: Corpus
 
     def by_name(self) -> dict[str, Corpus]:
-        return {"main": self.main, "copies": self.copies, "focus": self.focus, "prose": self.prose}
+        return {"main": self.main, "copies": self.copies, "focus": self.focus, "final": self.final, "prose": self.prose}
 
 
 class Run:
@@ -187,7 +190,13 @@ class Run:
             self.model, state = Hokku(size.shape(len(groups)), groups, flags), None
             teach_copying(self.model)
         self.model.to(self.machine.device)
-        self.optimizer = Optimizer(self.model, matrix_rate=size.matrix_rate, rest_rate=size.rest_rate, weight_decay=0.1)
+        self.optimizer = Optimizer(
+            self.model,
+            matrix_rate=size.matrix_rate,
+            rest_rate=size.rest_rate,
+            gain_rate=size.gain_rate,
+            weight_decay=0.1,
+        )
         if state is not None:
             self.optimizer.load(state["optimizer"])
             torch.set_rng_state(state["random"])
@@ -204,7 +213,9 @@ class Run:
             return "copies"
         if job.share < PHASE_1_SHARE and turn == 1:
             return "prose"
-        return "main" if job.share < FOCUS_SHARE else "focus"
+        if job.share < FOCUS_SHARE:
+            return "main"
+        return "focus" if job.share < FINAL_SHARE else "final"
 
     def compute(self, job: Job) -> Gradients:
         """The gradients of one part, summed over its counted tokens; pure, so that any process may do it."""
@@ -297,6 +308,7 @@ def main() -> None:
         load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640),
         load_corpus(folder, seed=seed, token_budget=tokens // 16, longest_tokens=400, mixture="copies"),
         load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640, mixture="focus"),
+        load_corpus(folder, seed=seed, token_budget=tokens // 4, longest_tokens=640, mixture="final"),
         load_prose(folder, token_budget=tokens // 16),
     )
     held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)

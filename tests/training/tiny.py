@@ -36,4 +36,4 @@ def make_corpora(tokenizer_path: pathlib.Path) -> Corpora:
     corpus = Corpus(
         numpy.array(tokens, numpy.uint16), numpy.array(learned, numpy.uint8), numpy.array(ends, numpy.int64)
     )
-    return Corpora(corpus, corpus, corpus, corpus)
+    return Corpora(corpus, corpus, corpus, corpus, corpus)
