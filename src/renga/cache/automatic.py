@@ -83,6 +83,10 @@ class AutomaticBreakpoints:
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
         self._rates: OrderedDict[tuple[str, str, Place], _Rate] = OrderedDict()
 
+    def is_short(self, body_bytes: int, model: str) -> bool:
+        """Whether no prompt in a body of this size can be long enough, so that there is nothing to choose or learn."""
+        return 2 * body_bytes < minimum_tokens(model) * _BYTES_PER_TOKEN
+
     def choose(self, owner: str, request: MessageRequest, model: str) -> tuple[PromptBlock, ...]:
         """The blocks on which a breakpoint pays; () where the client set its own.
 

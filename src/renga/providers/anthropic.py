@@ -194,7 +194,7 @@ class AnthropicProvider:
 
     def _mark(self, call: Call) -> bytes:
         """The client's body, with breakpoints where they pay."""
-        if self._breakpoints is None:
+        if self._breakpoints is None or self._breakpoints.is_short(len(call.raw), call.target.model):
             return call.raw
         chosen = self._breakpoints.choose(call.cache_owner, call.request, call.target.model)
         return mark_blocks(call.raw, chosen) if chosen else call.raw
