@@ -83,6 +83,8 @@ class Nobody:
 
     def wake(self) -> None: ...
 
+    def tidy(self) -> None: ...
+
 
 @dataclass
 class Shop:
@@ -253,6 +255,22 @@ async def test_batches_end_where_nobody_runs_them(shop: Shop, end: str) -> None:
     lines = [line async for line in await shop.desk.open_results(OWNER, batch.id)]
     assert b"".join(lines).count(b'"expired"' if end == "expire" else b'"canceled"') == 3
     assert not worker.started
+
+
+async def test_what_is_deleted_is_gone_from_the_database(shop: Shop) -> None:
+    place = place_of(f"sqlite:///{shop.folder / 'renga.db'}", shop.folder)
+    worker = BatchWorker(shop.answering, shop.storage, BatchSettings(run=False), place)
+    desk = BatchDesk(shop.storage, shop.clock, BatchSettings(), worker)
+    batch = await shop.make(3)
+    await shop.desk.cancel(OWNER, batch.id)
+    await worker.start()
+    while (await desk.find(OWNER, batch.id)).processing_status != "ended":
+        await asyncio.sleep(0)
+    assert _count_requests(shop.database) == 3
+    await desk.delete(OWNER, batch.id)
+    while _count_requests(shop.database):
+        await asyncio.sleep(0)
+    await worker.stop()
 
 
 async def test_an_upload_that_fails_leaves_nothing(shop: Shop) -> None:

@@ -54,6 +54,10 @@ class Worker(Protocol):
         """There is something new to run, or to end."""
         ...
 
+    def tidy(self) -> None:
+        """Something was deleted."""
+        ...
+
 
 class BatchDesk:
     """The Message Batches resource."""
@@ -145,6 +149,7 @@ class BatchDesk:
         if row.ended_us is None:
             raise InvalidRequest(f"{batch_id} has not ended yet.", hint="cancel it first, or wait until it has ended")
         await self._storage.desk(lambda table: table.delete(batch_id, now_us))
+        self._worker.tidy()
         return DeletedMessageBatch(batch_id)
 
     async def open_results(self, owner: BatchOwner, batch_id: str) -> AsyncIterator[bytes]:

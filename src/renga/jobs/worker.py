@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from pathlib import Path
 
 from msgspec import Struct
@@ -77,7 +78,7 @@ class BatchWorker:
         self._scheduled: dict[str, float] = {}
         """Open batches whose parts were put into the schedule, with when that was last looked at."""
         self._beaten_s = -BEAT_S
-        self._swept_s = -_SWEEP_S
+        self._swept_s = -math.inf
 
     @property
     def started(self) -> bool:
@@ -97,6 +98,11 @@ class BatchWorker:
 
     def wake(self) -> None:
         """There is something new."""
+        self._woken.set()
+
+    def tidy(self) -> None:
+        """Something was deleted, and its requests are to go now."""
+        self._swept_s = -math.inf
         self._woken.set()
 
     async def stop(self) -> None:
@@ -137,8 +143,8 @@ class BatchWorker:
         now_s = self._clock.monotonic_ns() / 1e9
         now_us = int(self._clock.now().timestamp() * 1_000_000)
         if now_s - self._swept_s >= _SWEEP_S:
-            await self._sweep(now_us)
             self._swept_s = now_s
+            await self._sweep(now_us)
         batches = await self._storage.runs(lambda runs: runs.open_batches())
         for batch_id in self._scheduled.keys() - {batch.batch_id for batch in batches}:
             await self._forget(batch_id)
