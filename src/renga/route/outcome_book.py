@@ -31,6 +31,8 @@ QUEUE_ROWS = 10_000
 FEEDBACK_MAX = 1_000
 """Feedback that waits for the store thread, which takes all of it every quarter of a second."""
 FEEDBACK_WAIT_S = 10.0
+LABELS_MAX = 50_000
+"""Labels that a start goes back; a minute of reading. What was found broken before is remembered by itself."""
 READ_ROWS = 300
 """Labels a run: 0.15 s of the store thread at most, so that the ledger never waits long behind old labels."""
 
@@ -125,6 +127,7 @@ class OutcomeBook:
         if not self._restored:
             for reader in self._readers:
                 reader.restore(database)
+            self._read_to = database.outcomes.find_start(LABELS_MAX)
             self._restored = True
         rows = database.outcomes.read_after(self._read_to, READ_ROWS)
         for row in rows:

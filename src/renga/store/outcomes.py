@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from renga.store import tables
 from renga.store.outcome_rows import (
@@ -99,6 +99,13 @@ class OutcomeTable:
             statement = statement.where(outcomes.c.policy == query.policy)
         found = self._read_rows(statement.order_by(outcomes.c.row_number.desc()).limit(query.newest))
         return [row.record for row in reversed(found)]
+
+    def find_start(self, newest: int) -> int:
+        """The place behind which at most the newest so many rows are."""
+        outcomes = tables.outcomes
+        with self._transactions.reading() as connection:
+            last = connection.execute(select(func.max(outcomes.c.row_number))).scalar() or 0
+        return max(0, last - newest)
 
     def read_after(self, row_number: int, limit: int) -> list[NumberedOutcome]:
         """The drawn rows behind this one, in the order they were written."""

@@ -88,6 +88,9 @@ class OutcomeSuite:
         rest = database.outcomes.read_after(first[-1].row_number, 10)
         assert [row.record.request_id for row in rest] == ["req_3", "req_4"]
         assert database.outcomes.read_after(rest[-1].row_number, 10) == []
+        assert database.outcomes.find_start(10) == 0
+        start = database.outcomes.find_start(2)
+        assert [row.record.request_id for row in database.outcomes.read_after(start, 10)] == ["req_3", "req_4"]
 
     def test_a_query_takes_the_newest_of_a_policy(self, database: Database) -> None:
         rows = [make_outcome(f"req_{number}") for number in range(5)]
