@@ -36,7 +36,7 @@ class RequestSplitter:
         self._buffer = bytearray()
         self._state = "head"
         """head, before (an element or the end), element, after (a comma or the end), tail."""
-        self._at = 0
+        self._at: int = 0
         """Where the next look begins."""
         self._depth = 0
         self._in_string = False
