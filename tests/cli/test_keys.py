@@ -31,26 +31,26 @@ def test_a_key_with_terms_in_a_workspace(shell: Shell) -> None:
     workspace_id = re.findall(r"wrkspc_\w{24}", made.out)[0]
     code = shell.call(
         "keys", "create", "bot", "--workspace", "team", "--scope", "usage,messages", "--tier", "haiku",
-        "--expires", "30d", "--store-content",
+        "--expires", "30d", "--response-cache",
     ).code  # fmt: skip
     assert code == 0
     row = read_key(shell, "bot")
     assert row.workspace_id == workspace_id
-    assert row.terms == KeyTerms(scopes=("messages", "usage"), tiers=("haiku",), store_content=True)
+    assert row.terms == KeyTerms(scopes=("messages", "usage"), tiers=("haiku",), response_cache=True)
     assert row.expires_us is not None
     assert abs(row.expires_us - row.created_us - 30 * DAY_US) < 60_000_000
     listed = shell.call("keys", "list").out
     assert "team" in listed
-    assert "scopes=messages,usage tiers=haiku store_content" in listed
+    assert "scopes=messages,usage tiers=haiku response_cache" in listed
     assert "active until" in listed
     changed = shell.call(
         "keys", "update", "bot", "--name", "robot", "--scope", "default", "--tier", "all", "--expires", "never",
-        "--no-store-content", "--response-cache", "--workspace", "none",
+        "--no-response-cache", "--workspace", "none",
     )  # fmt: skip
-    assert changed.out == f"{row.key_id}: response_cache\n"
+    assert changed.out == f"{row.key_id}: default\n"
     changed_row = read_key(shell, "robot")
     assert (changed_row.terms, changed_row.expires_us, changed_row.workspace_id) == (
-        KeyTerms(response_cache=True),
+        KeyTerms(),
         None,
         None,
     )

@@ -129,7 +129,10 @@ def test_the_first_key_of_all(clock: FakeClock, fresh: Database) -> None:
     ring = KeyRing(clock, create_first=True)
     ring.opened(fresh)
     assert ring.first_key is not None
-    assert ring.identify(ring.first_key.secret) == KeyIdentity(ring.first_key.row.key_id, "first")
+    identity = ring.identify(ring.first_key.secret)
+    assert identity is not None
+    assert (identity.key_id, identity.name) == (ring.first_key.row.key_id, "first")
+    assert identity.terms.allows("messages") and identity.terms.allows("usage") and not identity.terms.allows("admin")
     again = KeyRing(clock, create_first=True)
     again.opened(fresh)
     assert again.first_key is None

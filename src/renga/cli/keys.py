@@ -12,7 +12,6 @@ from renga.cli.terms import (
     ExpiresOption,
     ResponseCacheOption,
     ScopeOption,
-    StoreContentOption,
     TermOptions,
     TierOption,
     WorkspaceOption,
@@ -48,7 +47,6 @@ def create(
     workspace: WorkspaceOption = None,
     expires: ExpiresOption = None,
     response_cache: ResponseCacheOption = None,
-    store_content: StoreContentOption = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -65,7 +63,7 @@ def create(
     row = replace(
         key.row,
         limits=change_limits(key.row.limits, limit or ()),
-        terms=change_terms(key.row.terms, TermOptions(scope, tier, response_cache, store_content)),
+        terms=change_terms(key.row.terms, TermOptions(scope, tier, response_cache)),
         expires_us=None if expires is None else parse_end_us(expires, now_us()),
     )
     with open_records(read_config(config, data_dir)) as database:
@@ -145,7 +143,6 @@ def update(
     workspace: WorkspaceOption = None,
     expires: ExpiresOption = None,
     response_cache: ResponseCacheOption = None,
-    store_content: StoreContentOption = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -159,7 +156,7 @@ def update(
 
     with open_records(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
-        terms = change_terms(row.terms, TermOptions(scope, tier, response_cache, store_content))
+        terms = change_terms(row.terms, TermOptions(scope, tier, response_cache))
         workspace_id = row.workspace_id
         if workspace is not None:
             workspace_id = None if workspace == "none" else find_workspace(database, workspace).workspace_id

@@ -29,9 +29,6 @@ TierOption: TypeAlias = Annotated[
 ResponseCacheOption: TypeAlias = Annotated[
     bool | None, typer.Option(help="Whether its requests may be answered from its own stored answers.")
 ]
-StoreContentOption: TypeAlias = Annotated[
-    bool | None, typer.Option(help="Whether prompts and answers of its requests may be kept.")
-]
 ExpiresOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--expires", metavar="WHEN", help="When it stops working: 2027-01-31, 30d from now, or never."),
@@ -47,7 +44,6 @@ class TermOptions(Struct, frozen=True):
     scopes: Sequence[str] | None
     tiers: Sequence[str] | None
     response_cache: bool | None
-    store_content: bool | None
 
 
 def change_terms(terms: KeyTerms, options: TermOptions) -> KeyTerms:
@@ -61,8 +57,6 @@ def change_terms(terms: KeyTerms, options: TermOptions) -> KeyTerms:
         terms = replace(terms, tiers=tuple(_parse_tiers(options.tiers)))
     if options.response_cache is not None:
         terms = replace(terms, response_cache=options.response_cache)
-    if options.store_content is not None:
-        terms = replace(terms, store_content=options.store_content)
     return terms
 
 
@@ -70,7 +64,7 @@ def render_terms(terms: KeyTerms) -> str:
     """The terms in a line; `default` for those of a key that was made without any."""
     parts = [f"scopes={','.join(terms.scopes)}"] if terms.scopes else []
     parts += [f"tiers={','.join(terms.tiers)}"] if terms.tiers else []
-    parts += [name for name in ("response_cache", "store_content") if getattr(terms, name)]
+    parts += ["response_cache"] if terms.response_cache else []
     return " ".join(parts) or "default"
 
 

@@ -84,7 +84,6 @@ def describe_key(row: KeyRow, now_us: int) -> ApiKey:
             scopes=row.terms.scopes or DEFAULT_SCOPES,
             tiers=row.terms.tiers,
             response_cache=row.terms.response_cache,
-            store_content=row.terms.store_content,
             limits=msgspec.to_builtins(row.limits),
         ),
     )

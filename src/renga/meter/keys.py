@@ -21,7 +21,7 @@ from renga import ids
 from renga.clock import Clock
 from renga.errors import Unauthenticated
 from renga.meter.quotas import Quotas
-from renga.store.rows import KeyRow, KeyTerms, Rotation
+from renga.store.rows import DEFAULT_SCOPES, KeyRow, KeyTerms, Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +46,11 @@ class KeyIdentity(Struct, frozen=True):
 
 NOBODY = KeyIdentity("", "")
 """Who asks on a route that needs no key."""
+
+
+_NO_TERMS = KeyTerms()
+_FIRST_SCOPES = (*DEFAULT_SCOPES, "usage")
+"""Of the key that a new installation makes: whoever started it may also read its reports."""
 
 
 class NewKey(Struct, frozen=True):
@@ -111,7 +116,7 @@ class KeyRing:
 
     def opened(self, database: Database) -> None:
         if self._create_first:
-            key = make_key("first", self._now_us())
+            key = make_key("first", self._now_us(), KeyTerms(scopes=_FIRST_SCOPES))
             if database.keys.create_first(key.row):
                 self.first_key = key
         self._refresh(database)
@@ -157,10 +162,10 @@ def digest_secret(secret: str) -> bytes:
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def make_key(name: str, now_us: int) -> NewKey:
+def make_key(name: str, now_us: int, terms: KeyTerms = _NO_TERMS) -> NewKey:
     """A new key; the caller stores its row and shows its secret."""
     secret = ids.key_secret()
-    return NewKey(KeyRow(ids.key_id(), name, digest_secret(secret), secret[-4:], now_us), secret)
+    return NewKey(KeyRow(ids.key_id(), name, digest_secret(secret), secret[-4:], now_us, terms=terms), secret)
 
 
 class NewSecret(Struct, frozen=True):

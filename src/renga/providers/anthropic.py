@@ -243,7 +243,6 @@ def _line_capabilities(line: ModelLine, settings: ProviderSettings) -> Capabilit
         pdfs=True,
         citations=True,
         prefill=line.prefill,
-        batch=True,
         effort=line.effort,
         files=True,
         fields=frozenset({*DEMANDING, *DEMANDING_PARTS}),

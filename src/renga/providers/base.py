@@ -44,7 +44,6 @@ class Capabilities(Struct, frozen=True):
     pdfs: bool = False
     citations: bool = False
     prefill: bool = False
-    batch: bool = False
     effort: bool = False
     files: bool = False
     fields: frozenset[str] = frozenset()

@@ -109,8 +109,6 @@ class KeyTerms(Struct, frozen=True, omit_defaults=True):
     """Tiers that it may use; empty: all."""
     response_cache: bool = False
     """Whether its requests may be answered from stored answers of its own."""
-    store_content: bool = False
-    """Whether prompts and answers may be kept (shadow traffic, debugging)."""
 
     def allows(self, scope: KeyScope) -> bool:
         """Whether a key with these terms may use routes of a scope."""

@@ -162,7 +162,7 @@ batches = Table(
     Index("ix_batches_key_id_created_us", "key_id", "created_us"),
     Index("ix_batches_ended_us", "ended_us"),
 )
-"""`sealed_us`: NULL while its requests still come in, and nobody sees it then. The counts are NULL until it has ended."""
+"""`sealed_us`: NULL while its requests come in, and nobody sees it then. The counts are NULL until it has ended."""
 
 batch_requests = Table(
     "batch_requests",

@@ -274,7 +274,7 @@ class StoreSuite:
 
     def test_a_key_may_be_changed_until_it_is_revoked(self, database: Database) -> None:
         database.keys.create(make_key(1))
-        terms = KeyTerms(scopes=("messages", "usage"), tiers=("haiku",), store_content=True)
+        terms = KeyTerms(scopes=("messages", "usage"), tiers=("haiku",))
         change = KeyChange(name="new", terms=terms, workspace_id="wrkspc_1", expires_us=7000, disabled_us=6000)
         assert database.keys.change("key_1", change)
         assert database.keys.read() == [

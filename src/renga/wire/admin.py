@@ -42,7 +42,6 @@ class KeyExtras(Struct, frozen=True):
     scopes: tuple[str, ...]
     tiers: tuple[str, ...]
     response_cache: bool
-    store_content: bool
     limits: dict[str, Any]
 
 
