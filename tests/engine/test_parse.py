@@ -126,6 +126,17 @@ def test_a_call_after_a_broken_one_is_found() -> None:
     assert ask("hokku", f"<tool_call>oops {call}") == [Text("oops "), *CALL]
 
 
+def test_a_tag_in_a_string_is_part_of_the_string() -> None:
+    """A grammar lets a model write a tag there, and a weak model does."""
+    call = '<tool_call>{"name":"add","arguments":{"a":"x\\"</tool_call> y"}}</tool_call>'
+    arguments = '{"a":"x\\"</tool_call> y"}'
+    assert ask("hokku", call) == [ToolStart("add"), ToolArguments(arguments), ToolEnd()]
+
+
+def test_a_string_that_never_ends_is_no_call() -> None:
+    assert ask("hokku", '<tool_call>{"name":"add</tool_call>b') == [Text('{"name":"addb')]
+
+
 def test_a_stop_sequence_ends_a_broken_call() -> None:
     shape = AnswerShape(FAMILIES["hokku"], ("STOP",), TOOLS)
     assert parse(shape, ["<tool_call>oops ST", "OP and on"]) == ([Text("oops ")], "STOP")

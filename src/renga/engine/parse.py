@@ -100,7 +100,7 @@ class Parser:
         self._held += text
         self._notice_bare_call()
         pieces: list[Piece] = []
-        while self.stopped_by is None and (found := _find_first(self._held, self._marks[self._mode])):
+        while self.stopped_by is None and (found := self._find_mark()):
             start, mark = found
             before, self._held = self._held[:start], self._held[start + len(mark) :]
             pieces += self._cross(before, mark)
@@ -113,9 +113,20 @@ class Parser:
         pieces: list[Piece] = []
         while self._mode == "call" and self.stopped_by is None:
             before, self._held = self._held, ""
+            if not _parse_calls(before, self._shape.family):  # a string that never ended: the first tag was the end
+                start, mark = _find_first(before, self._marks["call"]) or (len(before), "")
+                before, self._held = before[:start], before[start + len(mark) :]
             pieces += self._leave_call(before) + self.push("")
         held, self._held = self._held, ""
         return pieces if self.stopped_by is not None else pieces + self._emit(held)
+
+    def _find_mark(self) -> tuple[int, str] | None:
+        """Find the next mark; one that stands in a string of a call's arguments is part of the string."""
+        found = _find_first(self._held, self._marks[self._mode])
+        while found and self._mode == "call" and _ends_in_string(self._held[: found[0]]):
+            start = self._held.find(found[1], found[0] + 1)
+            found = (start, found[1]) if start >= 0 else None
+        return found
 
     def _may_be_bare_call(self) -> bool:
         """Whether the answer may yet turn out to begin with a tool call without a tag."""
@@ -200,6 +211,11 @@ def _find_first(text: str, marks: tuple[str, ...]) -> tuple[int, str] | None:
         return None
     _, start, mark = min(found)
     return start, mark
+
+
+def _ends_in_string(text: str) -> bool:
+    """Whether JSON that is cut off here is cut inside a string."""
+    return text.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
 
 
 def _begin_marks(marks: tuple[str, ...]) -> tuple[frozenset[str], int]:
