@@ -17,7 +17,7 @@ from renga.engine.process import load_engine
 from renga.engine.protocol import Failed, Generation, Submit, Tokens
 from renga.evals.cases import Answer, Case
 from renga.evals.client import HttpAnswerer
-from renga.evals.report import DEFAULT_CASES, Row, render_rows, run_suites
+from renga.evals.report import DEFAULT_CASES, Calibration, Row, render_rows, run_suites
 from renga.evals.speed import measure_speed, render_speed
 from training.export import PACKAGE, write_folder, write_package
 
@@ -80,6 +80,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=DEFAULT_CASES, help="at most so many cases a suite")
     parser.add_argument("--suite", action="append", default=[], help="only suites whose name begins so; repeatable")
     parser.add_argument("--speed", action="store_true", help="also measure speed (with --url)")
+    parser.add_argument(
+        "--outcomes", type=pathlib.Path, help="write answers' confidence here, for `renga route curves`"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="write the table there as well")
     arguments = parser.parse_args()
 
@@ -97,7 +100,13 @@ def main() -> None:
                 write_folder(arguments.checkpoint, folder)
                 write_package(folder, package)
             answerer = PipelineAnswerer(package, folder / "cache")
-        rows = run_suites(answerer, cases_most=arguments.cases, names=arguments.suite, told=tell)
+        calibration = Calibration()
+        rows = run_suites(
+            answerer, cases_most=arguments.cases, names=arguments.suite, told=tell, calibration=calibration
+        )
+    if arguments.outcomes:
+        lines = (json.dumps(outcome) + "\n" for outcome in calibration.outcomes(arguments.model))
+        arguments.outcomes.write_text("".join(lines), encoding="utf-8")
     table = render_rows(rows)
     if arguments.speed and arguments.url:
         table += "\n\n" + render_speed(measure_speed(arguments.url, os.environ.get("RENGA_API_KEY", "")))
