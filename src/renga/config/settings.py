@@ -48,7 +48,7 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_running: Annotated[int, Meta(description="Requests that generate at the same time.", ge=1, le=256)] = 16
     max_background: Annotated[
         int, Meta(description="Of these, requests of batches while live ones are there.", ge=0, le=256)
-    ] = 2
+    ] = 1
     max_waiting: Annotated[int, Meta(description="Requests that may wait; beyond it clients get 529.", ge=0)] = 256
     cache_bytes: Annotated[int, Meta(description="Memory for key-value blocks.", ge=16 << 20)] = 1 << 30
     threads: Annotated[int, Meta(description="Threads of the engine process; 0 lets it choose.", ge=0)] = 0
