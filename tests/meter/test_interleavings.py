@@ -40,7 +40,7 @@ COMMON = KeyLimits(
     requests_per_minute=12, output_tokens_per_minute=900, concurrent_requests=4, budget_nano_usd_per_day=6_000_000
 )
 LEASE_S = 30
-EXAMPLES = int(os.environ.get("RENGA_INTERLEAVINGS", "5"))
+EXAMPLES = int(os.environ.get("TEST_INTERLEAVINGS", "5"))
 """More are run by hand: 1,000 take 5 minutes."""
 LIMIT_S = 10.0
 

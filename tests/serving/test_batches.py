@@ -24,8 +24,8 @@ from renga.testing.postgresql import AVAILABLE, PostgresqlServer
 from renga.testing.served import Served, ServedSettings, respawned, served
 
 BATCHES = "/v1/messages/batches"
-ROUNDS = int(os.environ.get("RENGA_BATCH_KILLS", "1"))
-"""How often the server is killed; more with `RENGA_BATCH_KILLS=20`."""
+ROUNDS = int(os.environ.get("TEST_BATCH_KILLS", "1"))
+"""How often the server is killed; more with `TEST_BATCH_KILLS=20`."""
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,6 @@ def test_a_batch_that_is_cancelled_keeps_what_was_answered(
 
 def run_command(server: Served, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """`renga batch`, asking the running server."""
-    monkeypatch.delenv("RENGA_BATCH_KILLS", raising=False)  # no setting, and so refused
     monkeypatch.setenv("RENGA_URL", server.url)
     monkeypatch.setenv("RENGA_KEY", server.secret)
     return run(["batch", *arguments])
@@ -309,7 +308,7 @@ def test_kill_9_and_a_stop_in_good_order_lose_nothing_and_double_nothing(upstrea
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.skipif("RENGA_BATCH_KILLS" not in os.environ, reason="takes 20 s; set RENGA_BATCH_KILLS")
+@pytest.mark.skipif("TEST_BATCH_KILLS" not in os.environ, reason="takes 20 s; set TEST_BATCH_KILLS")
 @pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")
 def test_two_workers_share_a_batch_and_one_takes_over_from_the_other(upstream: WaveringUpstream) -> None:
     with ExitStack() as stack:

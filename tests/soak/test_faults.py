@@ -1,4 +1,4 @@
-"""`benchmarks/faults.py` as a test: RENGA_FAULT_ROUNDS says how many rounds; without it there is nothing to do here."""
+"""`benchmarks/faults.py` as a test: TEST_FAULT_ROUNDS says how many rounds; without it there is nothing to do here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from renga.testing import postgresql, valkey
 
-ROUNDS = int(os.environ.get("RENGA_FAULT_ROUNDS", "0"))
+ROUNDS = int(os.environ.get("TEST_FAULT_ROUNDS", "0"))
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 
 
 @pytest.mark.timeout(120 + 120 * ROUNDS)
-@pytest.mark.skipif(not ROUNDS, reason="RENGA_FAULT_ROUNDS is not set")
+@pytest.mark.skipif(not ROUNDS, reason="TEST_FAULT_ROUNDS is not set")
 @pytest.mark.skipif(not postgresql.AVAILABLE or valkey.PROGRAM is None, reason="no PostgreSQL or no Valkey here")
 def test_nothing_that_is_killed_loses_or_doubles_anything() -> None:
     done = subprocess.run(

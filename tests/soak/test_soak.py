@@ -1,6 +1,6 @@
 """Many requests at once, a fifth of them abandoned mid-stream, the engine killed once: nothing hangs, leaks or is lost.
 
-RENGA_SOAK_REQUESTS sets the size (CI: 2000; by default a tenth, so that everybody runs it), RENGA_SOAK_MODEL the model.
+TEST_SOAK_REQUESTS sets the size (CI: 2000; by default a tenth, so that everybody runs it), TEST_SOAK_MODEL the model.
 A real `renga serve`, a real engine process, and every stream through the checker.
 """
 
@@ -23,8 +23,8 @@ from renga.testing.checker import StreamChecker
 from renga.testing.http_client import Connection, Response
 from renga.testing.served import Served, ServedSettings, served
 
-REQUESTS = int(os.environ.get("RENGA_SOAK_REQUESTS", "200"))
-MODEL = os.environ.get("RENGA_SOAK_MODEL", "hokku")
+REQUESTS = int(os.environ.get("TEST_SOAK_REQUESTS", "200"))
+MODEL = os.environ.get("TEST_SOAK_MODEL", "hokku")
 CONCURRENCY = 32
 REQUEST_LIMIT_S = 60.0
 """A request that takes longer hangs: the longest here is 96 tokens."""
@@ -45,7 +45,7 @@ SHARED_PREFIX = "You answer in plain words. " * 20
 pytestmark = [
     pytest.mark.timeout(60 + REQUESTS // 4),
     pytest.mark.skipif(
-        MODEL == "hokku" and not HOKKU_PACKAGE.exists(), reason="no hokku here, and RENGA_SOAK_MODEL names no other"
+        MODEL == "hokku" and not HOKKU_PACKAGE.exists(), reason="no hokku here, and TEST_SOAK_MODEL names no other"
     ),
 ]
 
