@@ -1,11 +1,11 @@
 """What holds for every test.
 
-Switches of tests (`TEST_SOAK_REQUESTS` and others) do not begin with RENGA_: programs that the tests start inherit them, and
-refuse what is no setting of theirs.
+Switches of tests (`TEST_SOAK_REQUESTS` and others) do not begin with RENGA_: programs that the tests start inherit them,
+and refuse what is no setting of theirs.
 """
 
 from hypothesis import HealthCheck, settings
 
-# The first draw of a fresh checkout builds hypothesis' tables of Unicode, on a machine that may be busy: slow is not wrong.
+# The first draw of a fresh checkout builds hypothesis' tables of Unicode, perhaps on a busy machine: slow is not wrong.
 settings.register_profile("renga", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("renga")
