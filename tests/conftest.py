@@ -1,7 +1,7 @@
 """What holds for every test.
 
-Switches of tests (`TEST_SOAK_REQUESTS` and others) do not begin with RENGA_: programs that tests start inherit them, and
-refuse what is no setting of theirs.
+Switches of tests (`TEST_SOAK_REQUESTS` and others) do not begin with RENGA_: programs that tests start inherit them,
+which refuse what is no setting.
 """
 
 from hypothesis import HealthCheck, settings
