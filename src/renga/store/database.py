@@ -10,6 +10,8 @@ Importing this module imports SQLAlchemy (about 150 ms, 25 MB): a server does it
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +33,7 @@ from renga.store.usage import UsageTable
 from renga.store.workspaces import WorkspaceTable
 
 _BUSY_TIMEOUT_S = 5.0
+_WAL_RETRY_S = 0.01
 _POSTGRESQL_PATIENCE = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
@@ -182,8 +185,21 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     # The driver would start transactions by its own rules, which leave DDL outside; `_begin_sqlite` does it instead.
     connection.isolation_level = None
     # NORMAL in WAL mode: a killed process loses nothing that was committed, a power cut may lose the last commits.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous=NORMAL").close()
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """SQLite does not wait here as it does elsewhere: of programs that meet at a new file all but one are refused."""
+    until_s = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(_WAL_RETRY_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
