@@ -2,13 +2,13 @@
 
 import pathlib
 
-from .tiny import make_corpora, make_tokenizer
-
 
 def test_a_helper_changes_nothing(tmp_path: pathlib.Path) -> None:
     import torch
     from training.sizes import Size
     from training.train import Machine, Run
+
+    from .tiny import make_corpora, make_tokenizer
 
     torch.set_num_threads(1)
     tokenizer = make_tokenizer(tmp_path)
