@@ -28,6 +28,8 @@ MESSAGE: dict[str, Any] = {
     "stop_sequence": None,
     "usage": {"input_tokens": 3, "output_tokens": 2},
 }
+TOPICS = 60
+"""Ports, and so homes, are drawn by chance: that one of three servers gets none of 60 has a chance of 1e-10."""
 OK = json_reply(msgspec.json.encode(MESSAGE))
 CHAT = sse_reply(
     b'data: {"choices":[{"index":0,"delta":{"content":"Hi."},"finish_reason":"stop"}]}\n\n',
@@ -85,7 +87,7 @@ async def fleet(size: int = 3, **changes: object) -> AsyncGenerator[Fleet]:
 async def test_conversations_stay_and_spread() -> None:
     async with fleet() as together:
         homes: set[int] = set()
-        for topic in range(12):
+        for topic in range(TOPICS):
             opening = f"topic {topic} " * 300
             home = await together.ask(opening)
             assert await together.ask(opening, "Yes.", "Go on") == home
@@ -113,11 +115,11 @@ async def test_a_dead_replica_is_passed_over_and_comes_back() -> None:
         together.clock.slept_s.append(31.0)
         revived = await asyncio.start_server(_answer, "127.0.0.1", port)
         try:
-            for topic in range(20):  # what it held is gone, so only new conversations find it again
+            for topic in range(TOPICS):  # what it held is gone, so only new conversations find it again
                 await fold(together.provider.send(make_call(body(f"other {topic} " * 300))))
         finally:
             revived.close()
-        assert sum(together.counts()) < 3 + 20
+        assert sum(together.counts()) < 3 + TOPICS
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
