@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS = 5_000
 """About 10 MB. Also the rows of a Parquet file's row group."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ExportFormat(StrEnum):
@@ -120,8 +119,10 @@ def render_row(row: LedgerRow) -> list[object]:
     """A ledger row's values, in the order of `COLUMNS`."""
     import msgspec
 
+    from renga.clock import to_datetime
+
     values: dict[str, object] = msgspec.structs.asdict(row)
-    values["time"] = _EPOCH + timedelta(microseconds=row.time_us)
+    values["time"] = to_datetime(row.time_us)
     values["attempts"] = msgspec.json.encode(row.attempts).decode()
     return [values[column.name] for column in COLUMNS]
 

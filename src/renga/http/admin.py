@@ -11,10 +11,12 @@ import uuid
 from os import urandom
 from typing import Final
 
+from renga.clock import to_datetime
 from renga.errors import InvalidRequest
 from renga.http import admin_keys, admin_reports, admin_workspaces
-from renga.http.admin_desk import Desk, admin_route, make_page, read_last, read_limit, to_datetime
+from renga.http.admin_desk import Desk, admin_route, make_page
 from renga.http.health import health, metrics
+from renga.http.query import read_last, read_limit
 from renga.http.routes import Route
 from renga.store.rows import AuditQuery, AuditRow
 from renga.wire.admin import AuditEntry, Organization

@@ -1,6 +1,6 @@
 """What holds for every request on the administrators' port.
 
-Owns: the audit of each, the way to the database, queries and pages. Must never know: SQL, what is asked.
+Owns: the audit of each, the way to the database, and pages. Must never know: SQL, what is asked.
 Invariant: a handler of this port answers only after the audit has an entry of the request.
 
 Source: Admin API as anthropic 2.11.0 speaks it (`resources/organization`).
@@ -9,8 +9,7 @@ Source: Admin API as anthropic 2.11.0 speaks it (`resources/organization`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +17,7 @@ from msgspec import Struct
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange import Exchange
 from renga.http.parts import HttpParts
+from renga.http.query import Query, read_last, read_limit
 from renga.http.routes import Handler, Route
 from renga.store.rows import Author, KeyScope
 from renga.wire.admin import ApiKey, AuditEntry, Page, Workspace
@@ -25,11 +25,6 @@ from renga.wire.admin import ApiKey, AuditEntry, Page, Workspace
 if TYPE_CHECKING:
     from renga.store.database import Database
 
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 1000
-"""Source: anthropic 2.11.0, `api_key_list_params`."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _T = TypeVar("_T")
 
 
@@ -78,7 +73,7 @@ def _audited(handle: DeskHandler) -> Handler:
     return handler
 
 
-def cut_page(items: Sequence[ApiKey | Workspace], query: dict[str, list[str]]) -> Page:
+def cut_page(items: Sequence[ApiKey | Workspace], query: Query) -> Page:
     """The page of these items, newest first, that a query asks for.
 
     Raises: InvalidRequest for a limit or a cursor that is none.
@@ -101,36 +96,6 @@ def cut_page(items: Sequence[ApiKey | Workspace], query: dict[str, list[str]]) -
 def make_page(data: Sequence[ApiKey | Workspace | AuditEntry], *, has_more: bool) -> Page:
     """A page of what was found."""
     return Page(tuple(data), has_more, data[0].id if data else None, data[-1].id if data else None)
-
-
-def read_limit(query: dict[str, list[str]], default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:
-    """How many items are asked for.
-
-    Raises: InvalidRequest if it is no number in range.
-    """
-    text = read_last(query, "limit")
-    if text is None:
-        return default
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= limit <= most:
-        raise InvalidRequest(f"Must be an integer from 1 to {most}.", path="limit")
-    return limit
-
-
-def read_last(query: dict[str, list[str]], name: str) -> str | None:
-    """A parameter that stands alone; the last one counts."""
-    values = query.get(name)
-    return values[-1] if values else None
-
-
-def read_all(query: dict[str, list[str]], name: str) -> tuple[str, ...]:
-    """A parameter that may be repeated, as `name` or `name[]`."""
-    return tuple(dict.fromkeys([*query.get(f"{name}[]", []), *query.get(name, [])]))
-
-
-def to_datetime(time_us: int) -> datetime:
-    """A stored time; it comes back from `from_datetime` as it was."""
-    return _EPOCH + timedelta(microseconds=time_us)
 
 
 def missing(what: str, given: str) -> NotFound:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import UNSET
 
+from renga.clock import to_datetime
 from renga.errors import Conflict, InvalidRequest
-from renga.http.admin_desk import Desk, admin_route, cut_page, missing, read_last, to_datetime
+from renga.http.admin_desk import Desk, admin_route, cut_page, missing
 from renga.http.body import read_body
+from renga.http.query import read_last
 from renga.store.rows import DEFAULT_SCOPES, KeyChange, KeyRow
 from renga.wire.admin import ApiKey, KeyExtras, KeyScopeInfo, KeyStatus, decode_key_update
 
@@ -98,10 +100,10 @@ def _status(row: KeyRow, now_us: int) -> KeyStatus:
 
 
 def _find(database: Database, key_id: str) -> KeyRow:
-    for row in database.keys.read():
-        if row.key_id == key_id:
-            return row
-    raise missing("api_key", key_id)
+    row = database.keys.find(key_id)
+    if row is None:
+        raise missing("api_key", key_id)
+    return row
 
 
 ROUTES = (

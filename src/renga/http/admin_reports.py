@@ -17,8 +17,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from renga.clock import to_datetime
 from renga.errors import InvalidRequest
-from renga.http.admin_desk import Desk, admin_route, read_all, read_last, read_limit, to_datetime
+from renga.http.admin_desk import Desk, admin_route
+from renga.http.query import Query, read_all, read_last, read_limit
 from renga.store.rows import ReportDimension, ReportQuery, ReportRow
 from renga.wire.admin import Bucket, CacheCreationTokens, CostExtras, CostItem, Report, UsageItem
 
@@ -167,7 +169,7 @@ def _read_query(desk: Desk, filters: Sequence[str]) -> dict[str, list[str]]:
     return query
 
 
-def _read_slices(desk: Desk, query: dict[str, list[str]], widths: tuple[str, ...]) -> _Slices:
+def _read_slices(desk: Desk, query: Query, widths: tuple[str, ...]) -> _Slices:
     """The slices that a query asks for: those that start at `starting_at` or later and end by `ending_at`.
 
     Without an end, the slice that is running is the last.
@@ -195,7 +197,7 @@ def _read_slices(desk: Desk, query: dict[str, list[str]], widths: tuple[str, ...
     return _Slices(first * width.width_us, width.width_us, count, following)
 
 
-def _read_filters(query: dict[str, list[str]]) -> tuple[tuple[ReportDimension, tuple[str, ...]], ...]:
+def _read_filters(query: Query) -> tuple[tuple[ReportDimension, tuple[str, ...]], ...]:
     for name in _FILTERS_OF_OTHERS:
         if read_all(query, name):
             raise InvalidRequest("This server has nothing of the kind to choose by.", path=name, hint="leave it out")

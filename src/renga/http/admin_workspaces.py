@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from renga import ids
+from renga.clock import to_datetime
 from renga.errors import Conflict, InvalidRequest
-from renga.http.admin_desk import Desk, admin_route, cut_page, missing, read_all, read_last, to_datetime
+from renga.http.admin_desk import Desk, admin_route, cut_page, missing
 from renga.http.body import read_body
+from renga.http.query import read_all, read_last
 from renga.store.rows import WorkspaceChange, WorkspaceRow
 from renga.wire.admin import Workspace, WorkspaceBody, WorkspaceExtras, decode_workspace
 
@@ -121,10 +123,10 @@ def _refuse_twin(database: Database, row: WorkspaceRow) -> None:
 
 
 def _find(database: Database, workspace_id: str) -> WorkspaceRow:
-    for row in database.workspaces.read():
-        if row.workspace_id == workspace_id:
-            return row
-    raise missing("workspace", workspace_id)
+    row = database.workspaces.find(workspace_id)
+    if row is None:
+        raise missing("workspace", workspace_id)
+    return row
 
 
 ROUTES = (

@@ -7,13 +7,12 @@ Source: messages-api notes, sections 1.11 and 2.1 (paginators).
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange import Exchange
 from renga.http.parts import HttpParts
+from renga.http.query import read_all, read_last, read_limit
 from renga.providers.base import Capabilities
 from renga.route.tiers import CatalogEntry
 from renga.wire.models import (
@@ -30,10 +29,6 @@ from renga.wire.models import (
     ThinkingTypes,
 )
 
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 1000
-"""Source: messages-api notes, section 1.10."""
-
 _LIFECYCLES = ("active", "deprecated", "retired")
 _YES, _NO = Support(True), Support(False)
 
@@ -41,13 +36,13 @@ _YES, _NO = Support(True), Support(False)
 async def list_models(exchange: Exchange, parts: HttpParts) -> None:
     """A page of the models that clients may name."""
     query = exchange.query()
-    limit = _limit(query.get("limit"))
-    wanted = [*query.get("lifecycle[]", []), *query.get("lifecycle", [])]
+    limit = read_limit(query)
+    wanted = read_all(query, "lifecycle")
     for lifecycle in wanted:
         if lifecycle not in _LIFECYCLES:
             raise InvalidRequest(f"Must be one of {', '.join(_LIFECYCLES)}.", path="lifecycle")
     entries = [entry for entry in parts.catalog.entries() if not wanted or entry.lifecycle in wanted]
-    page = _page(entries, limit, after=_last(query.get("after_id")), before=_last(query.get("before_id")))
+    page = _page(entries, limit, after=read_last(query, "after_id"), before=read_last(query, "before_id"))
     await exchange.respond(200, msgspec.json.encode(page))
 
 
@@ -90,20 +85,6 @@ def _page(entries: list[CatalogEntry], limit: int, *, after: str | None, before:
 def _as_page(entries: list[CatalogEntry], *, has_more: bool) -> ModelPage:
     data = tuple(model_info(entry) for entry in entries)
     return ModelPage(data, has_more, data[0].id if data else None, data[-1].id if data else None)
-
-
-def _limit(values: list[str] | None) -> int:
-    text = _last(values)
-    if text is None:
-        return DEFAULT_LIMIT
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(f"Must be an integer from 1 to {MAX_LIMIT}.", path="limit")
-    return limit
-
-
-def _last(values: list[str] | None) -> str | None:
-    return values[-1] if values else None
 
 
 def _support(supported: bool) -> Support:

@@ -72,6 +72,12 @@ class KeyTable:
             found = connection.execute(select(tables.keys).order_by(tables.keys.c.created_us, tables.keys.c.key_id))
             return [_to_row(row) for row in found.mappings()]
 
+    def find(self, key_id: str) -> KeyRow | None:
+        """The key of this id, revoked or not; None where there is none."""
+        with self._transactions.reading() as connection:
+            row = connection.execute(select(tables.keys).where(tables.keys.c.key_id == key_id)).mappings().first()
+        return None if row is None else _to_row(row)
+
     def write_last_used(self, used_us: Mapping[str, int]) -> None:
         """Stamp keys. Does not count as a change of the keys."""
         keys = tables.keys

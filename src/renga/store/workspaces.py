@@ -77,6 +77,14 @@ class WorkspaceTable:
             found = connection.execute(select(workspaces).order_by(workspaces.c.created_us, workspaces.c.workspace_id))
             return [_to_row(row) for row in found.mappings()]
 
+    def find(self, workspace_id: str) -> WorkspaceRow | None:
+        """The workspace of this id, archived or not; None where there is none."""
+        workspaces = tables.workspaces
+        with self._transactions.reading() as connection:
+            found = connection.execute(select(workspaces).where(workspaces.c.workspace_id == workspace_id))
+            row = found.mappings().first()
+        return None if row is None else _to_row(row)
+
 
 def _to_row(row: Mapping[Any, Any]) -> WorkspaceRow:
     fields: dict[str, Any] = {**row, "limits": msgspec.convert(row["limits"] or {}, KeyLimits)}

@@ -232,6 +232,7 @@ class StoreSuite:
         first, second = database.keys.read()
         assert (first.key_id, first.revoked_us) == ("key_1", 5000)
         assert second == make_key(2, "server")
+        assert [database.keys.find(key_id) for key_id in ("key_1", "key_2", "key_9")] == [first, second, None]
 
     def test_a_secret_belongs_to_one_key(self, database: Database) -> None:
         database.keys.create(make_key(1))
@@ -296,6 +297,8 @@ class StoreSuite:
         limits = KeyLimits(budget_nano_usd_per_month=5)
         assert database.workspaces.change("wrkspc_1", WorkspaceChange(limits=limits))
         assert database.workspaces.read() == [WorkspaceRow("wrkspc_1", "team", 1000, limits=limits)]
+        assert database.workspaces.find("wrkspc_1") == WorkspaceRow("wrkspc_1", "team", 1000, limits=limits)
+        assert database.workspaces.find("wrkspc_2") is None
         assert database.keys.read_generation() > generation
         assert database.workspaces.archive("wrkspc_1", Author("test", 5000))
         assert not database.workspaces.archive("wrkspc_1", Author("test", 6000))
