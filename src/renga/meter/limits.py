@@ -10,7 +10,7 @@ Source: Messages API documentation, rate limits: token buckets that fill continu
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -34,15 +34,7 @@ LimitName: TypeAlias = Literal[
 ]
 """What may keep a request out. `budget_held`: running requests may spend what is left."""
 
-LIMIT_NAMES: tuple[LimitName, ...] = (
-    "requests_per_minute",
-    "input_tokens_per_minute",
-    "output_tokens_per_minute",
-    "concurrent_requests",
-    "budget_held",
-    "budget_day",
-    "budget_month",
-)
+LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
 """Of two that take equally long, the first is told."""
 
 RETRY_S = 1.0

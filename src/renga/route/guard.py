@@ -26,8 +26,8 @@ _NO_FLOOR_POINTS = 50.0
 """Where nothing is promised, only the interval is asked for, which does not hang on the floor."""
 
 
-class Promise(Struct, frozen=True):
-    """A floor that is to be watched."""
+class Floor(Struct, frozen=True):
+    """What is watched."""
 
     source: Source
     subject: str
@@ -40,6 +40,11 @@ class Promise(Struct, frozen=True):
     floor_points: float | None
     """None: nothing is promised, and nothing can break."""
     confidence: float
+
+
+class Promise(Floor, frozen=True):
+    """A floor that is to be watched."""
+
     suspend: Callable[[str], None]
     """Called once when it is broken, with the reason in one word; on the thread that takes labels."""
 
@@ -48,16 +53,9 @@ class Promise(Struct, frozen=True):
         return f"{self.source}:{self.subject}:{self.seal}"
 
 
-class FloorReading(Struct, frozen=True):
+class FloorReading(Floor, frozen=True):
     """Where a floor stands."""
 
-    source: Source
-    subject: str
-    seal: str
-    small: str
-    top: str
-    floor_points: float | None
-    confidence: float
     labels: int
     loss_points: float
     """The mean of what was lost against the top, escalated requests as 0."""
