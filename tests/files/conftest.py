@@ -14,9 +14,10 @@ from renga.files.blobs import DiskBlobs
 from renga.files.kinds import find_mime_type
 from renga.files.shelf import NewFile
 from renga.store.database import Database, open_database
-from renga.store.file_rows import FileOwner, FileRow
+from renga.store.file_rows import FileRow
+from renga.store.rows import Owner
 
-ALICE, BOB = FileOwner("key_a"), FileOwner("key_b")
+ALICE, BOB = Owner("key_a"), Owner("key_b")
 
 
 class HandClock:
@@ -73,7 +74,7 @@ def shelf(tmp_path: Path, clock: HandClock, database: Database, blobs: DiskBlobs
     return shelf
 
 
-async def put(shelf: FileShelf, content: bytes, owner: FileOwner = ALICE, name: str = "a", **new: int) -> FileRow:
+async def put(shelf: FileShelf, content: bytes, owner: Owner = ALICE, name: str = "a", **new: int) -> FileRow:
     """Upload something."""
     async with shelf.receive(owner, len(content)) as intake:
         await intake.write(content)

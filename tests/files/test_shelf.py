@@ -10,7 +10,8 @@ import pytest
 from renga.errors import ApiError, NotFound
 from renga.files.intake import Intake, clear_abandoned
 from renga.store import files as table
-from renga.store.file_rows import FileOwner, FileQuery
+from renga.store.file_rows import FileQuery
+from renga.store.rows import Owner
 
 from .conftest import ALICE, BOB, put
 
@@ -142,7 +143,7 @@ async def test_rows_of_what_was_deleted_go_after_a_month(shelf, clock, database)
 
 
 async def test_a_workspace_shares_its_files(shelf):
-    mine, ours = FileOwner("key_a", "wrkspc_1"), FileOwner("key_c", "wrkspc_1")
+    mine, ours = Owner("key_a", "wrkspc_1"), Owner("key_c", "wrkspc_1")
     row = await put(shelf, b"ours", mine)
     assert (await shelf.find(ours, row.file_id)).file_id == row.file_id
     with pytest.raises(NotFound):

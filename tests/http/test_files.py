@@ -15,7 +15,7 @@ from renga.config import FileSettings, ServerSettings
 from renga.files import open_shelf
 from renga.http.vigil import PATIENCE_S
 from renga.store.database import open_database
-from renga.store.file_rows import FileOwner
+from renga.store.rows import Owner
 
 from .conftest import KEY, SECRET, serving
 
@@ -368,6 +368,6 @@ async def test_a_request_names_a_file_and_its_target_gets_the_content(served, cl
         source = call.request.messages[0].content[0].source
         assert source.data == "# Notizen: Grüße"
         assert sent.id.encode() not in call.raw
-    await shelf.delete(FileOwner("key_test"), sent.id)
+    await shelf.delete(Owner("key_test"), sent.id)
     with pytest.raises(anthropic.NotFoundError, match=r"messages\.0\.content\.0\.source\.file_id: The file .* deleted"):
         await client.messages.create(max_tokens=50, **ask)

@@ -29,14 +29,15 @@ from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Target
 from renga.route.router import Router
 from renga.route.tiers import Catalog
-from renga.store.batch_rows import BatchOwner, BatchTerms
+from renga.store.batch_rows import BatchTerms
 from renga.store.database import Database, open_database
+from renga.store.rows import Owner
 from renga.testing.batches import make_requests
 from renga.testing.calls import make_settings
 from renga.testing.upstream import Hold, Reply, ScriptedUpstream, Send, json_reply
 from renga.wire.batches import MessageBatch
 
-OWNER = BatchOwner("key_a")
+OWNER = Owner("key_a")
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -292,7 +293,7 @@ async def test_one_owner_s_open_requests_are_bounded(shop: Shop) -> None:
     await desk.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
     with pytest.raises(RateLimited):
         await desk.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
-    await desk.create(BatchOwner("key_b"), BatchTerms("2023-06-01"), pieces(body))
+    await desk.create(Owner("key_b"), BatchTerms("2023-06-01"), pieces(body))
 
 
 async def test_results_that_are_too_old_say_so(shop: Shop) -> None:

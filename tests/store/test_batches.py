@@ -10,7 +10,6 @@ from sqlalchemy import event, select
 
 from renga.store import tables
 from renga.store.batch_rows import (
-    BatchOwner,
     BatchRow,
     BatchTerms,
     Finished,
@@ -22,9 +21,10 @@ from renga.store.batch_runs import BatchRuns
 from renga.store.batches import BatchTable
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseFailed
+from renga.store.rows import Owner
 from renga.testing.store_suite import make_row
 
-OWNER = BatchOwner("key_a")
+OWNER = Owner("key_a")
 
 
 @pytest.fixture
@@ -138,13 +138,13 @@ def test_owners_see_their_own_and_their_workspace_s(table: BatchTable, database:
     table.begin(shared)
     table.seal("msgbatch_2", 0, 11)
 
-    def seen(owner: BatchOwner) -> list[str]:
+    def seen(owner: Owner) -> list[str]:
         return [row.batch_id for row in table.page(owner, PageQuery(10)).rows]
 
     assert seen(OWNER) == ["msgbatch_1"]
-    assert seen(BatchOwner("key_c")) == []
-    assert seen(BatchOwner("key_c", "wrkspc_1")) == ["msgbatch_2"]
-    assert seen(BatchOwner("key_a", "wrkspc_1")) == ["msgbatch_2", "msgbatch_1"]
+    assert seen(Owner("key_c")) == []
+    assert seen(Owner("key_c", "wrkspc_1")) == ["msgbatch_2"]
+    assert seen(Owner("key_a", "wrkspc_1")) == ["msgbatch_2", "msgbatch_1"]
     assert table.count_queued(OWNER) == 4
 
 

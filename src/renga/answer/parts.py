@@ -18,7 +18,7 @@ from renga.meter.ledger import Ledger
 from renga.providers.base import Call, Provider
 from renga.route.plan import Asker, Attempt, Plan
 from renga.route.router import Router
-from renga.store.file_rows import FileOwner
+from renga.store.rows import Owner
 from renga.wire.request import ApiVersion, MessageRequest, ServiceTier
 from renga.wire.stream import Message
 
@@ -107,7 +107,7 @@ class HealthGate(Protocol):
 class FileSource(Protocol):
     """Uploaded files (`files/inline.py`)."""
 
-    async def resolve(self, request: MessageRequest, raw: bytes, owner: FileOwner) -> tuple[MessageRequest, bytes]:
+    async def resolve(self, request: MessageRequest, raw: bytes, owner: Owner) -> tuple[MessageRequest, bytes]:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.
 
         Raises: NotFound, InvalidRequest or RequestTooLarge, naming the field.

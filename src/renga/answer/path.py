@@ -13,7 +13,7 @@ from renga.answer.parts import Ask, Parts, build_asker, build_call
 from renga.answer.passage import Passage
 from renga.answer.stored import find_stale, find_stored
 from renga.errors import RengaError
-from renga.store.file_rows import FileOwner
+from renga.store.rows import Owner
 
 
 async def answer(ask: Ask, parts: Parts) -> Answer:
@@ -25,7 +25,7 @@ async def answer(ask: Ask, parts: Parts) -> Answer:
     passage = Passage(ask, lease, parts)
     try:
         if parts.files is not None:
-            owner = FileOwner(ask.key_id, ask.workspace_id)
+            owner = Owner(ask.key_id, ask.workspace_id)
             request, raw = await parts.files.resolve(ask.request, ask.raw, owner)
             if raw is not ask.raw:
                 passage.ask = ask = ask.renewed(request, raw)
@@ -60,7 +60,7 @@ async def count_tokens(ask: Ask, parts: Parts) -> int:
     Raises: RengaError when no target could.
     """
     if parts.files is not None:
-        owner = FileOwner(ask.key_id, ask.workspace_id)
+        owner = Owner(ask.key_id, ask.workspace_id)
         ask = ask.renewed(*await parts.files.resolve(ask.request, ask.raw, owner))
     plan = parts.router.plan(ask.request, build_asker(ask))
     for attempt in plan.attempts[:-1]:

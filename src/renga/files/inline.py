@@ -21,7 +21,8 @@ from msgspec import Struct
 from renga.errors import InvalidRequest, NotFound, RequestTooLarge
 from renga.files.kinds import is_text
 from renga.files.shelf import FileShelf
-from renga.store.file_rows import FileOwner, FileRow
+from renga.store.file_rows import FileRow
+from renga.store.rows import Owner
 from renga.wire import blocks
 from renga.wire.request import MessageRequest
 
@@ -67,7 +68,7 @@ class Inliner:
         self._shelf = shelf
         self._max_bytes = shelf.settings.max_inline_bytes
 
-    async def resolve(self, request: MessageRequest, raw: bytes, owner: FileOwner) -> tuple[MessageRequest, bytes]:
+    async def resolve(self, request: MessageRequest, raw: bytes, owner: Owner) -> tuple[MessageRequest, bytes]:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.
 
         Raises: NotFound, InvalidRequest or RequestTooLarge, naming the field.
@@ -84,7 +85,7 @@ class Inliner:
             )
         return await asyncio.to_thread(self._replace, request, raw, references, rows)
 
-    async def _find_rows(self, references: Sequence[Reference], owner: FileOwner) -> dict[str, FileRow]:
+    async def _find_rows(self, references: Sequence[Reference], owner: Owner) -> dict[str, FileRow]:
         rows: dict[str, FileRow] = {}
         for reference in references:
             if reference.file_id not in rows:

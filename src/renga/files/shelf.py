@@ -28,7 +28,8 @@ from renga.files.blobs import Blobs
 from renga.files.intake import Intake, clear_abandoned
 from renga.ids import file_id as make_file_id
 from renga.store.errors import DatabaseFailed
-from renga.store.file_rows import FileOwner, FileQuery, FileQuota, FileRow
+from renga.store.file_rows import FileQuery, FileQuota, FileRow
+from renga.store.rows import Owner
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -105,7 +106,7 @@ class FileShelf:
     # The resource
 
     @asynccontextmanager
-    async def receive(self, owner: FileOwner, expected_bytes: int) -> AsyncGenerator[Intake]:
+    async def receive(self, owner: Owner, expected_bytes: int) -> AsyncGenerator[Intake]:
         """A place for a file that is coming in, if there may be room for it.
 
         Raises: Overloaded, InvalidRequest (`storage_quota_exceeded`), ApiError.
@@ -128,7 +129,7 @@ class FileShelf:
             self._uploads[name] -= 1
             self._uploads += Counter()  # forgets those at 0
 
-    async def add(self, owner: FileOwner, intake: Intake, new: NewFile) -> FileRow:
+    async def add(self, owner: Owner, intake: Intake, new: NewFile) -> FileRow:
         """Keep what came in.
 
         Raises: InvalidRequest (`storage_quota_exceeded`), ApiError; nothing is kept then.
@@ -152,7 +153,7 @@ class FileShelf:
         await self._with_table(lambda database: self._keep(database, row, intake.path))
         return self._seen(row)
 
-    async def find(self, owner: FileOwner, file_id: str) -> FileRow:
+    async def find(self, owner: Owner, file_id: str) -> FileRow:
         """One file.
 
         Raises: NotFound; with the code `file_expired` where it was there once.
@@ -172,7 +173,7 @@ class FileShelf:
         rows = await self._with_table(lambda database: _table().list_files(database, query))
         return [self._seen(row) for row in rows]
 
-    async def delete(self, owner: FileOwner, file_id: str) -> None:
+    async def delete(self, owner: Owner, file_id: str) -> None:
         """Delete a file, and its bytes if no other file has the same.
 
         Raises: NotFound.

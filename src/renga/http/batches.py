@@ -11,18 +11,16 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from renga.errors import InvalidRequest, NotFound
+from renga.errors import NotFound
 from renga.http.body import read_pieces
 from renga.http.exchange import Exchange, Header
 from renga.http.messages import api_version, read_betas, read_forwarded
 from renga.http.parts import BatchDesk, HttpParts
+from renga.http.query import read_last, read_limit
 from renga.http.routes import Route
-from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
+from renga.store.batch_rows import BatchTerms, PageQuery
 from renga.wire.batches import MessageBatch
 
-_DEFAULT_LIMIT = 20
-_MAX_LIMIT = 1000
-"""Source: messages-api notes, section 1.10."""
 _LINES: Header = (b"content-type", b"application/x-jsonl")
 
 
@@ -33,7 +31,7 @@ async def create_batch(exchange: Exchange, parts: HttpParts) -> None:
         api_version(exchange), read_betas(exchange), read_forwarded(exchange), exchange.identity.terms.tiers
     )
     body = read_pieces(exchange, desk.max_body_bytes)
-    batch = await desk.create(_owner(exchange), terms, body)
+    batch = await desk.create(exchange.identity.owner, terms, body)
     await _respond(exchange, batch)
 
 
@@ -41,8 +39,8 @@ async def list_batches(exchange: Exchange, parts: HttpParts) -> None:
     """A page of the key's batches, newest first."""
     query = exchange.query()
     page = await _desk(parts).list_page(
-        _owner(exchange),
-        PageQuery(_limit(query.get("limit")), _last(query.get("after_id")), _last(query.get("before_id"))),
+        exchange.identity.owner,
+        PageQuery(read_limit(query), read_last(query, "after_id"), read_last(query, "before_id")),
     )
     shown = replace(page, data=tuple(_with_address(batch, exchange) for batch in page.data))
     await exchange.respond(200, msgspec.json.encode(shown))
@@ -50,23 +48,23 @@ async def list_batches(exchange: Exchange, parts: HttpParts) -> None:
 
 async def get_batch(exchange: Exchange, parts: HttpParts) -> None:
     """One batch."""
-    await _respond(exchange, await _desk(parts).find(_owner(exchange), exchange.parameter))
+    await _respond(exchange, await _desk(parts).find(exchange.identity.owner, exchange.parameter))
 
 
 async def cancel_batch(exchange: Exchange, parts: HttpParts) -> None:
     """Ask for the end of a batch."""
-    await _respond(exchange, await _desk(parts).cancel(_owner(exchange), exchange.parameter))
+    await _respond(exchange, await _desk(parts).cancel(exchange.identity.owner, exchange.parameter))
 
 
 async def delete_batch(exchange: Exchange, parts: HttpParts) -> None:
     """Delete a batch that has ended, with its results."""
-    deleted = await _desk(parts).delete(_owner(exchange), exchange.parameter)
+    deleted = await _desk(parts).delete(exchange.identity.owner, exchange.parameter)
     await exchange.respond(200, msgspec.json.encode(deleted))
 
 
 async def read_results(exchange: Exchange, parts: HttpParts) -> None:
     """The results of a batch that has ended, one JSON object a line."""
-    lines = await _desk(parts).open_results(_owner(exchange), exchange.parameter)
+    lines = await _desk(parts).open_results(exchange.identity.owner, exchange.parameter)
     await exchange.start_stream([_LINES])
     async for some in lines:
         await exchange.write(some)
@@ -89,10 +87,6 @@ def _desk(parts: HttpParts) -> BatchDesk:
     return parts.batches
 
 
-def _owner(exchange: Exchange) -> BatchOwner:
-    return BatchOwner(exchange.identity.key_id, exchange.identity.workspace_id)
-
-
 async def _respond(exchange: Exchange, batch: MessageBatch) -> None:
     await exchange.respond(200, msgspec.json.encode(_with_address(batch, exchange)))
 
@@ -113,17 +107,3 @@ def _is_plain(host: bytes) -> bool:
 
 
 _HOST_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
-
-
-def _limit(values: list[str] | None) -> int:
-    text = _last(values)
-    if text is None:
-        return _DEFAULT_LIMIT
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= limit <= _MAX_LIMIT:
-        raise InvalidRequest(f"Must be an integer from 1 to {_MAX_LIMIT}.", path="limit")
-    return limit
-
-
-def _last(values: list[str] | None) -> str | None:
-    return values[-1] if values else None

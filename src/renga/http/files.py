@@ -9,12 +9,12 @@ Source: messages-api notes, section 1.11; RFC 6266 for the name of a download.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
+from renga.clock import to_datetime
 from renga.errors import InvalidRequest, NotFound, PermissionDenied, RequestTooLarge
 from renga.files.intake import Intake
 from renga.files.kinds import clean_filename, find_mime_type
@@ -23,18 +23,17 @@ from renga.http.body import read_pieces
 from renga.http.exchange import Exchange
 from renga.http.multipart import FORM_BYTES, find_boundary, read_form
 from renga.http.parts import HttpParts
+from renga.http.query import read_all, read_limit
 from renga.http.routes import Route
-from renga.store.file_rows import FileOwner, FileQuery, FileRow
+from renga.store.file_rows import FileQuery, FileRow
+from renga.store.rows import Owner
 from renga.wire.files import DeletedFile, FileMetadata, FilePage, decode_cursor, encode_cursor
 
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 1000
 MAX_IDS: Final = 100
 EXPIRY_S: Final = (3_600, 7_776_000)
-"""Source of all four: messages-api notes, sections 1.10 and 1.11."""
+"""Source of both: messages-api notes, section 1.11."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def upload_file(exchange: Exchange, parts: HttpParts) -> None:
@@ -71,7 +70,7 @@ async def list_files(exchange: Exchange, parts: HttpParts) -> None:
     """A page of the files that the key may see, newest first."""
     shelf, owner = _shelf(parts), _owner(exchange)
     given = exchange.query()
-    ids = tuple(dict.fromkeys([*given.get("ids[]", []), *given.get("ids", [])]))
+    ids = read_all(given, "ids")
     pages = [name for name in ("page", "after_id", "before_id") if given.get(name)]
     if ids and (pages or "limit" in given):
         raise InvalidRequest("Cannot be given together with `page` or `limit`.", path="ids")
@@ -79,7 +78,7 @@ async def list_files(exchange: Exchange, parts: HttpParts) -> None:
         raise InvalidRequest(f"Cannot be given together with `{pages[0]}`.", path=pages[1])
     if len(ids) > MAX_IDS:
         raise InvalidRequest(f"At most {MAX_IDS} ids.", path="ids")
-    limit = MAX_IDS if ids else _limit(given.get("limit"))
+    limit = MAX_IDS if ids else read_limit(given)
     query = FileQuery(owner, shelf.now_us(), limit + 1, file_ids=ids or None)
     if "page" in pages:
         place = decode_cursor(given["page"][-1])
@@ -145,9 +144,9 @@ def describe_file(row: FileRow) -> FileMetadata:
         filename=row.filename,
         mime_type=row.mime_type,
         size_bytes=row.size_bytes,
-        created_at=_time(row.created_us),
+        created_at=to_datetime(row.created_us),
         downloadable=row.downloadable,
-        expires_at=None if row.expires_us is None else _time(row.expires_us),
+        expires_at=None if row.expires_us is None else to_datetime(row.expires_us),
     )
 
 
@@ -166,7 +165,7 @@ def _shelf(parts: HttpParts) -> FileShelf:
     return parts.files
 
 
-def _owner(exchange: Exchange) -> FileOwner:
+def _owner(exchange: Exchange) -> Owner:
     """Whose files the request is about.
 
     Raises: PermissionDenied if it asks for another workspace than its key's.
@@ -175,7 +174,7 @@ def _owner(exchange: Exchange) -> FileOwner:
     asked = exchange.headers.get(b"anthropic-workspace-id")
     if asked and identity.workspace_id is not None and asked.decode("latin-1") != identity.workspace_id:
         raise PermissionDenied("The key belongs to another workspace than anthropic-workspace-id says.")
-    return FileOwner(identity.key_id, identity.workspace_id)
+    return identity.owner
 
 
 def _file_id(exchange: Exchange) -> str:
@@ -188,7 +187,7 @@ async def _find(exchange: Exchange, parts: HttpParts) -> FileRow:
     return await _shelf(parts).find(_owner(exchange), _file_id(exchange))
 
 
-async def _place(shelf: FileShelf, owner: FileOwner, given: dict[str, list[str]], name: str) -> tuple[int, str]:
+async def _place(shelf: FileShelf, owner: Owner, given: dict[str, list[str]], name: str) -> tuple[int, str]:
     file_id = given[name][-1]
     try:
         row = await shelf.find(owner, file_id if _ID.fullmatch(file_id) else "-")
@@ -212,15 +211,6 @@ def _render_page(rows: list[FileRow], query: FileQuery, limit: int) -> FilePage:
     )
 
 
-def _limit(given: list[str] | None) -> int:
-    if not given:
-        return DEFAULT_LIMIT
-    text = given[-1]
-    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidRequest(f"Must be a number from 1 to {MAX_LIMIT}.", path="limit")
-    return int(text)
-
-
 def _expiry(given: str | None) -> int | None:
     if given is None:
         return None
@@ -237,7 +227,3 @@ def _refuse_empty(intake: Intake) -> None:
 
 def _too_large(max_bytes: int) -> RequestTooLarge:
     return RequestTooLarge(f"A file has at most {max_bytes} bytes.", path="file")
-
-
-def _time(time_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_us)

@@ -19,8 +19,9 @@ from renga.route.desk import RoutingDesk
 from renga.route.health import TargetHealth
 from renga.route.outcome_book import OutcomeBook
 from renga.route.tiers import CatalogEntry
-from renga.store.batch_rows import BatchOwner, BatchTerms, PageQuery
+from renga.store.batch_rows import BatchTerms, PageQuery
 from renga.store.records import Records
+from renga.store.rows import Owner
 from renga.wire.batches import DeletedMessageBatch, MessageBatch, MessageBatchPage
 
 if TYPE_CHECKING:
@@ -63,27 +64,27 @@ class BatchDesk(Protocol):
         """How long the body of a new batch may be."""
         ...
 
-    async def create(self, owner: BatchOwner, terms: BatchTerms, body: AsyncIterator[bytes]) -> MessageBatch:
+    async def create(self, owner: Owner, terms: BatchTerms, body: AsyncIterator[bytes]) -> MessageBatch:
         """Take a batch in while its body comes."""
         ...
 
-    async def find(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
+    async def find(self, owner: Owner, batch_id: str) -> MessageBatch:
         """One batch, with a path as its `results_url`."""
         ...
 
-    async def list_page(self, owner: BatchOwner, query: PageQuery) -> MessageBatchPage:
+    async def list_page(self, owner: Owner, query: PageQuery) -> MessageBatchPage:
         """Some of the owner's batches, newest first."""
         ...
 
-    async def cancel(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
+    async def cancel(self, owner: Owner, batch_id: str) -> MessageBatch:
         """Ask for the end of a batch."""
         ...
 
-    async def delete(self, owner: BatchOwner, batch_id: str) -> DeletedMessageBatch:
+    async def delete(self, owner: Owner, batch_id: str) -> DeletedMessageBatch:
         """Delete a batch that has ended."""
         ...
 
-    async def open_results(self, owner: BatchOwner, batch_id: str) -> AsyncIterator[bytes]:
+    async def open_results(self, owner: Owner, batch_id: str) -> AsyncIterator[bytes]:
         """The results as JSON lines, some at a time."""
         ...
 

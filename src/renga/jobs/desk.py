@@ -21,7 +21,8 @@ from renga.clock import Clock
 from renga.config import BatchSettings
 from renga.errors import InvalidRequest, NotFound, RateLimited
 from renga.jobs.storage import BatchStorage
-from renga.store.batch_rows import BatchOwner, BatchRow, BatchTerms, NewRequest, PageQuery
+from renga.store.batch_rows import BatchRow, BatchTerms, NewRequest, PageQuery
+from renga.store.rows import Owner
 from renga.wire.batch_body import RequestSplitter
 from renga.wire.batches import (
     LIFE_S,
@@ -82,7 +83,7 @@ class BatchDesk:
         """How long the body of a new batch may be."""
         return self._settings.max_body_bytes
 
-    async def create(self, owner: BatchOwner, terms: BatchTerms, body: AsyncIterator[bytes]) -> MessageBatch:
+    async def create(self, owner: Owner, terms: BatchTerms, body: AsyncIterator[bytes]) -> MessageBatch:
         """Take a batch in.
 
         Raises: InvalidRequest with the path of what is wrong, RateLimited, ApiError. Nothing is left of it then.
@@ -107,7 +108,7 @@ class BatchDesk:
         self._worker.wake()
         return await self.find(owner, batch.batch_id)
 
-    async def find(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
+    async def find(self, owner: Owner, batch_id: str) -> MessageBatch:
         """One batch, with how far it is.
 
         Raises: NotFound.
@@ -119,13 +120,13 @@ class BatchDesk:
         done = await self._storage.desk(lambda table: table.count_done(batch_id))
         return replace(batch, renga=Progress(done))
 
-    async def list_page(self, owner: BatchOwner, query: PageQuery) -> MessageBatchPage:
+    async def list_page(self, owner: Owner, query: PageQuery) -> MessageBatchPage:
         """Some of the owner's batches, newest first."""
         page = await self._storage.desk(lambda table: table.page(owner, query))
         data = tuple(render_batch(row) for row in page.rows)
         return MessageBatchPage(data, page.has_more, data[0].id if data else None, data[-1].id if data else None)
 
-    async def cancel(self, owner: BatchOwner, batch_id: str) -> MessageBatch:
+    async def cancel(self, owner: Owner, batch_id: str) -> MessageBatch:
         """Ask for the end of a batch; what runs gets a moment to finish. One that has ended stays as it is.
 
         Raises: NotFound.
@@ -137,7 +138,7 @@ class BatchDesk:
         self._worker.wake()
         return render_batch(row)
 
-    async def delete(self, owner: BatchOwner, batch_id: str) -> DeletedMessageBatch:
+    async def delete(self, owner: Owner, batch_id: str) -> DeletedMessageBatch:
         """Delete a batch that has ended. Idempotent.
 
         Raises: NotFound, InvalidRequest while it has not ended.
@@ -152,7 +153,7 @@ class BatchDesk:
         self._worker.tidy()
         return DeletedMessageBatch(batch_id)
 
-    async def open_results(self, owner: BatchOwner, batch_id: str) -> AsyncIterator[bytes]:
+    async def open_results(self, owner: Owner, batch_id: str) -> AsyncIterator[bytes]:
         """The results as JSON lines, some at a time, in the order of the requests.
 
         Raises: NotFound, InvalidRequest while it has not ended or when they are too old.
@@ -210,7 +211,7 @@ class BatchDesk:
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
-    async def _find(self, owner: BatchOwner, batch_id: str) -> BatchRow:
+    async def _find(self, owner: Owner, batch_id: str) -> BatchRow:
         row = await self._storage.desk(lambda table: table.find(owner, batch_id))
         if row is None:
             raise _not_found(batch_id)

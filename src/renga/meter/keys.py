@@ -21,7 +21,7 @@ from renga import ids
 from renga.clock import Clock
 from renga.errors import Unauthenticated
 from renga.meter.quotas import Quotas
-from renga.store.rows import DEFAULT_SCOPES, KeyRow, KeyTerms, Rotation
+from renga.store.rows import DEFAULT_SCOPES, KeyRow, KeyTerms, Owner, Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +42,11 @@ class KeyIdentity(Struct, frozen=True):
     terms: KeyTerms = KeyTerms()
     expires_us: int | None = None
     """When the secret stops working: the key's own end, or the end of its rotation."""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose batches and files it sees."""
+        return Owner(self.key_id, self.workspace_id)
 
 
 NOBODY = KeyIdentity("", "")

@@ -11,13 +11,6 @@ from renga.store.rows import LedgerRow
 RequestOutcome: TypeAlias = Literal["succeeded", "errored", "canceled", "expired"]
 
 
-class BatchOwner(Struct, frozen=True):
-    """Whose batches: those of a workspace, or of a key that is in none."""
-
-    key_id: str
-    workspace_id: str | None = None
-
-
 class BatchTerms(Struct, frozen=True, omit_defaults=True):
     """What holds for every request of a batch, kept as JSON with it."""
 

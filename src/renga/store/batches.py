@@ -15,7 +15,8 @@ from sqlalchemy import Select, and_, delete, func, or_, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from renga.store import tables
-from renga.store.batch_rows import BatchOwner, BatchPage, BatchRow, BatchTerms, NewRequest, PageQuery, StoredResult
+from renga.store.batch_rows import BatchPage, BatchRow, BatchTerms, NewRequest, PageQuery, StoredResult
+from renga.store.rows import Owner
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -33,7 +34,7 @@ class BatchTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def count_queued(self, owner: BatchOwner) -> int:
+    def count_queued(self, owner: Owner) -> int:
         """Requests of an owner's batches that have not ended."""
         query = select(func.sum(_batches.c.request_count)).where(_batches.c.ended_us.is_(None), *_seen_by(owner))
         with self._database.reading() as connection:
@@ -81,14 +82,14 @@ class BatchTable:
             connection.execute(delete(_requests).where(_requests.c.batch_id == batch_id))
             connection.execute(delete(_batches).where(_batches.c.batch_id == batch_id, _batches.c.sealed_us.is_(None)))
 
-    def find(self, owner: BatchOwner, batch_id: str, *, deleted: bool = False) -> BatchRow | None:
+    def find(self, owner: Owner, batch_id: str, *, deleted: bool = False) -> BatchRow | None:
         """An owner's batch; with `deleted`, one that was deleted too."""
         query = select(_batches).where(_batches.c.batch_id == batch_id, *_seen_by(owner, deleted=deleted))
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else read_batch(row)
 
-    def page(self, owner: BatchOwner, query: PageQuery) -> BatchPage:
+    def page(self, owner: Owner, query: PageQuery) -> BatchPage:
         """Some of an owner's batches, newest first. An id that is not theirs has nothing on either side."""
         after = None if query.after_id is None else self.find(owner, query.after_id)
         before = None if query.before_id is None else self.find(owner, query.before_id)
@@ -106,7 +107,7 @@ class BatchTable:
         rows = [read_batch(row) for row in found[: query.limit]]
         return BatchPage(tuple(reversed(rows) if upwards else rows), has_more=len(found) > query.limit)
 
-    def cancel(self, owner: BatchOwner, batch_id: str, at_us: int) -> BatchRow | None:
+    def cancel(self, owner: Owner, batch_id: str, at_us: int) -> BatchRow | None:
         """Ask for the end of a batch. One that has ended, or was asked before, stays as it is."""
         with self._database.writing() as connection:
             statement = update(_batches).where(
@@ -149,7 +150,7 @@ def _to_columns(batch: BatchRow) -> dict[str, object]:
     return {**msgspec.structs.asdict(batch), "terms": msgspec.to_builtins(batch.terms)}
 
 
-def _seen_by(owner: BatchOwner, *, deleted: bool = False) -> tuple[ColumnElement[bool], ...]:
+def _seen_by(owner: Owner, *, deleted: bool = False) -> tuple[ColumnElement[bool], ...]:
     conditions: list[ColumnElement[bool]] = [_batches.c.sealed_us.is_not(None)]
     if owner.workspace_id is None:
         conditions.append(and_(_batches.c.workspace_id.is_(None), _batches.c.key_id == owner.key_id))

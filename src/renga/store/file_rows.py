@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-
-class FileOwner(Struct, frozen=True):
-    """Who may see a file: its key, and every key of its workspace."""
-
-    key_id: str
-    workspace_id: str | None = None
+from renga.store.rows import Owner
 
 
 class FileRow(Struct, frozen=True):
@@ -33,7 +28,7 @@ class FileRow(Struct, frozen=True):
 class FileQuery(Struct, frozen=True):
     """Which files to list, newest first."""
 
-    owner: FileOwner
+    owner: Owner
     now_us: int
     """Files that expired by then are not listed."""
     limit: int = 20

@@ -17,7 +17,8 @@ from sqlalchemy.sql import ColumnElement
 
 from renga.store import tables
 from renga.store.database import Database
-from renga.store.file_rows import FileOwner, FileQuery, FileQuota, FileRow
+from renga.store.file_rows import FileQuery, FileQuota, FileRow
+from renga.store.rows import Owner
 
 _files = tables.files
 _columns = tuple(_files.c[name] for name in FileRow.__struct_fields__)
@@ -36,7 +37,7 @@ def create_file(database: Database, row: FileRow, quota: FileQuota, has_content:
 
     Raises: QuotaExceeded, ContentMissing; nothing was written then.
     """
-    owner = FileOwner(row.key_id, row.workspace_id)
+    owner = Owner(row.key_id, row.workspace_id)
     with database.writing() as connection:
         _lock(connection, f"files:{owner.workspace_id or owner.key_id}", row.content_sha256.hex())
         check_quota(connection, owner, quota, row.created_us, row.size_bytes)
@@ -45,7 +46,7 @@ def create_file(database: Database, row: FileRow, quota: FileQuota, has_content:
         connection.execute(_files.insert(), [msgspec.structs.asdict(row)])
 
 
-def check_room(database: Database, owner: FileOwner, quota: FileQuota, now_us: int, size_bytes: int) -> None:
+def check_room(database: Database, owner: Owner, quota: FileQuota, now_us: int, size_bytes: int) -> None:
     """Ask before the bytes come whether there is room for them.
 
     Raises: QuotaExceeded.
@@ -54,7 +55,7 @@ def check_room(database: Database, owner: FileOwner, quota: FileQuota, now_us: i
         check_quota(connection, owner, quota, now_us, size_bytes)
 
 
-def check_quota(connection: Connection, owner: FileOwner, quota: FileQuota, now_us: int, size_bytes: int) -> None:
+def check_quota(connection: Connection, owner: Owner, quota: FileQuota, now_us: int, size_bytes: int) -> None:
     """Raises: QuotaExceeded if one more file of this size would be too much."""
     counted = select(func.count(), func.sum(_files.c.size_bytes)).where(_is_counted(owner), _is_alive(now_us))
     number, total_bytes = connection.execute(counted).one()
@@ -64,7 +65,7 @@ def check_quota(connection: Connection, owner: FileOwner, quota: FileQuota, now_
         raise QuotaExceeded(f"{int(total_bytes or 0)} bytes are kept, and {quota.max_bytes} may be")
 
 
-def read_file(database: Database, owner: FileOwner, file_id: str) -> FileRow | None:
+def read_file(database: Database, owner: Owner, file_id: str) -> FileRow | None:
     """One file, expired and deleted ones too; None where there is none that this owner may see."""
     query = select(*_columns).where(_files.c.file_id == file_id, _is_visible(owner))
     with database.reading() as connection:
@@ -90,7 +91,7 @@ def list_files(database: Database, query: FileQuery) -> list[FileRow]:
     return found if query.newer_than is None else found[::-1]
 
 
-def delete_file(database: Database, owner: FileOwner, file_id: str, at_us: int) -> bool:
+def delete_file(database: Database, owner: Owner, file_id: str, at_us: int) -> bool:
     """Mark a file as deleted. Returns whether there was one to delete."""
     statement = update(_files).where(_files.c.file_id == file_id, _is_visible(owner), _files.c.deleted_us.is_(None))
     with database.writing() as connection:
@@ -152,13 +153,13 @@ def forget_deleted(database: Database, before_us: int) -> int:
         return connection.execute(delete(_files).where(_files.c.deleted_us < before_us)).rowcount
 
 
-def _is_visible(owner: FileOwner) -> ColumnElement[bool]:
+def _is_visible(owner: Owner) -> ColumnElement[bool]:
     if owner.workspace_id is None:
         return _files.c.key_id == owner.key_id
     return or_(_files.c.key_id == owner.key_id, _files.c.workspace_id == owner.workspace_id)
 
 
-def _is_counted(owner: FileOwner) -> ColumnElement[bool]:
+def _is_counted(owner: Owner) -> ColumnElement[bool]:
     if owner.workspace_id is None:
         return (_files.c.key_id == owner.key_id) & _files.c.workspace_id.is_(None)
     return _files.c.workspace_id == owner.workspace_id

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 KeyScope: TypeAlias = Literal["messages", "batches", "files", "usage", "admin"]
 """What a route asks of a key."""
-SCOPES: tuple[KeyScope, ...] = ("messages", "batches", "files", "usage", "admin")
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 DEFAULT_SCOPES: tuple[KeyScope, ...] = ("messages", "batches", "files")
 """Of a key that names none: what a client needs, and nothing of the installation."""
 
@@ -136,6 +136,13 @@ class KeyRow(Struct, frozen=True):
     previous_sha256: bytes | None = None
     """The secret before the last rotation, which works until `previous_until_us`."""
     previous_until_us: int | None = None
+
+
+class Owner(Struct, frozen=True):
+    """Whose batches or files: a key's, and those of every key of its workspace."""
+
+    key_id: str
+    workspace_id: str | None = None
 
 
 class KeyChange(Struct, frozen=True):

@@ -17,14 +17,14 @@ from msgspec.structs import replace
 from renga.files.blobs import CHUNK_BYTES, Blobs
 from renga.store import files
 from renga.store.database import Database, open_database
-from renga.store.file_rows import FileOwner, FileQuery, FileQuota, FileRow
-from renga.store.rows import Author, KeyRow
+from renga.store.file_rows import FileQuery, FileQuota, FileRow
+from renga.store.rows import Author, KeyRow, Owner
 
 NO_QUOTA = FileQuota(None, None)
-ALICE, BOB, CAROL = FileOwner("key_a"), FileOwner("key_b", "wrkspc_1"), FileOwner("key_c", "wrkspc_1")
+ALICE, BOB, CAROL = Owner("key_a"), Owner("key_b", "wrkspc_1"), Owner("key_c", "wrkspc_1")
 
 
-def make_file(number: int, owner: FileOwner = ALICE) -> FileRow:
+def make_file(number: int, owner: Owner = ALICE) -> FileRow:
     """A file of 100 bytes, made at second `number`; every one has other bytes."""
     return FileRow(
         file_id=f"file_{number:03}",
@@ -62,14 +62,14 @@ class FileTableSuite:
         for number, owner in enumerate((ALICE, BOB, CAROL)):
             files.create_file(database, make_file(number, owner), NO_QUOTA, there)
 
-        def seen(owner: FileOwner) -> list[str]:
+        def seen(owner: Owner) -> list[str]:
             rows = files.list_files(database, FileQuery(owner, now_us=10**9))
             assert [files.read_file(database, owner, row.file_id) for row in rows] == rows
             return [row.file_id for row in rows]
 
         assert seen(ALICE) == ["file_000"]
         assert seen(BOB) == seen(CAROL) == ["file_002", "file_001"]
-        assert seen(FileOwner("key_b")) == ["file_001"], "a key that left its workspace keeps its own"
+        assert seen(Owner("key_b")) == ["file_001"], "a key that left its workspace keeps its own"
         assert files.read_file(database, ALICE, "file_001") is None
         assert not files.delete_file(database, ALICE, "file_001", 1)
         assert files.delete_file(database, CAROL, "file_001", 1)
@@ -150,7 +150,7 @@ class FileTableSuite:
             files.create_file(database, each, NO_QUOTA, there)
         files.delete_file(database, ALICE, row.file_id, 9)
         assert not files.release_content(database, row.content_sha256, lambda: removed.append(1))
-        files.delete_file(database, FileOwner("key_b"), twin.file_id, 9)
+        files.delete_file(database, Owner("key_b"), twin.file_id, 9)
         assert files.find_unnamed(database, [row.content_sha256, b"x" * 32]) == [row.content_sha256, b"x" * 32]
         assert files.release_content(database, row.content_sha256, lambda: removed.append(1))
         assert removed == [1]
