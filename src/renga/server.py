@@ -77,8 +77,16 @@ def _url(listener: socket.socket) -> str:
 
 
 def _start_engine_early(settings: EngineSettings) -> StartedEngine | None:
-    """Start the engine now if its model is at hand; one that must be fetched or converted waits for `/health`."""
-    if not settings.enabled or not (settings.model == "hokku" or Path(settings.model).expanduser().is_dir()):
+    """Start the engine now if its model is at hand; one that must be fetched or converted waits for `/health`.
+
+    Raises: ConfigError if there is no such model.
+    """
+    if not settings.enabled:
+        return None
+    if settings.model != "hokku" and not Path(settings.model).expanduser().is_dir():
+        from renga.engine.models import refuse_missing
+
+        refuse_missing(settings.model)
         return None
     from renga.providers.local import start_engine
 

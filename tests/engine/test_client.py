@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from tests.engine.conftest import Running, collect
 
-from renga.engine.client import EngineClient
+from renga.engine.client import EngineClient, spawn
 from renga.engine.models import Model
 from renga.engine.protocol import BACKGROUND, Generation, Launch
 from renga.errors import ApiError, ConfigError, EngineDied, InvalidRequest, Overloaded
@@ -250,7 +250,7 @@ def test_runs_on_uvloop(model: Model) -> None:
 ORPHAN = """
 import asyncio, sys
 import msgspec
-from renga.engine.client import EngineClient
+from renga.engine.client import EngineClient, spawn
 from renga.engine.protocol import Launch
 
 async def main():
@@ -279,3 +279,15 @@ def test_no_orphan_outlives_a_killed_server(model: Model) -> None:
         assert ended
     finally:
         os.close(engine)
+
+
+async def test_a_terminals_ctrl_c_does_not_reach_a_process_that_has_just_begun(model: Model) -> None:
+    spawned = spawn(model.launch())
+    os.kill(spawned.process.pid, signal.SIGINT)
+    client = EngineClient(model.launch(), spawned)
+    await client.start()
+    try:
+        await client.wait_ready()
+        assert client.process_id == spawned.process.pid
+    finally:
+        await client.stop()

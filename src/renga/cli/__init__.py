@@ -15,12 +15,22 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(words)
+    except KeyboardInterrupt:  # while the command's parts were imported
+        from renga.cli.outcome import INTERRUPTED
+
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
     if words == ["serve"]:
         # A server's way to its first answer. Typer and the pydantic below it cost 100 ms and 15 MB that it never needs.
         from renga.cli.outcome import run_command
         from renga.cli.start import start_by_default
 
-        sys.exit(run_command(start_by_default, debug=False))
+        return run_command(start_by_default, debug=False)
     from renga.cli.program import run
 
-    sys.exit(run(words))
+    return run(words)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import math
+import signal
 import socket
 import subprocess
 import sys
@@ -153,13 +154,18 @@ def spawn(launch: Launch) -> Spawned:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     arguments = ["-m", "renga.engine.process", str(theirs.fileno()), msgspec.json.encode(launch).decode()]
-    with theirs:
-        process = subprocess.Popen(  # a fork and exec; asyncio's own would start a thread
-            [sys.executable, *arguments],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+    # A terminal's Ctrl-C goes to both, and is the parent's business from the child's first moment on. Masks stay.
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        with theirs:
+            process = subprocess.Popen(  # a fork and exec; asyncio's own would start a thread
+                [sys.executable, *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
     return Spawned(process, ours)
 
 

@@ -37,7 +37,10 @@ _KV_BYTES_PER_VALUE = 2
 _STEP_WEIGHT_BYTES = 10_000_000_000
 """Weight bytes x tokens that 2 cores work through in about 150 ms; keeps one step, and so a cancel, under 200 ms."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+\.gguf)?", re.ASCII)
+_HUB_ID = re.compile(
+    r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*(?<!\.gguf)(?<!\.zip)(/[\w./-]+\.gguf)?", re.ASCII | re.IGNORECASE
+)
+"""owner/repository, or owner/repository/file.gguf; `./x.gguf` and `models/x.gguf` are files that are not there."""
 _HUB_FILES = ("openvino_model.*", "*.json", "*.jinja")
 
 
@@ -102,6 +105,18 @@ def name_model(setting: str) -> str:
     return path.resolve().name if path.is_dir() else setting.rpartition("/")[2]
 
 
+def refuse_missing(setting: str) -> None:
+    """Refuse what is neither hokku, nor there, nor a hub id. Cost: no I/O but a look whether there is such a file.
+
+    Raises: ConfigError that says what to do.
+    """
+    if setting != "hokku" and not Path(setting).expanduser().exists() and not _HUB_ID.fullmatch(setting):
+        raise ConfigError(
+            f"there is no model {setting!r}",
+            hint="give hokku, a .gguf file, an OpenVINO folder, or a hub id such as OpenVINO/Qwen3-0.6B-int8-ov",
+        )
+
+
 def load_model(name: str = "hokku", *, cache_folder: Path | None = None) -> Model:
     """Resolve what a user named: `hokku`, a zip package, an OpenVINO folder, a .gguf file or a hub id.
 
@@ -111,14 +126,10 @@ def load_model(name: str = "hokku", *, cache_folder: Path | None = None) -> Mode
     cache = cache_folder or platformdirs.user_cache_path("renga")
     if name == "hokku":
         return _read_folder("hokku", _unpack(HOKKU_PACKAGE, cache), cache)
+    refuse_missing(name)
     path = Path(name).expanduser()
-    if not path.exists() and not path.is_absolute() and _HUB_ID.fullmatch(name):
-        path = _fetch(name)
     if not path.exists():
-        raise ConfigError(
-            f"there is no model {name!r}",
-            hint="give hokku, a .gguf file, an OpenVINO folder, or a hub id such as OpenVINO/Qwen3-0.6B-int8-ov",
-        )
+        path = _fetch(name)
     if path.is_dir():
         return _read_folder(name_model(name), path, cache)
     make = {".zip": _unpack, ".gguf": _convert}.get(path.suffix)
@@ -166,7 +177,13 @@ def _keep(source: Path, cache: Path, make: Callable[[Path], None]) -> Path:
     """
     facts = source.stat()
     key = hashlib.sha256(f"{source.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:16]
-    return keep_entry(cache / "models" / f"{source.stem}-{key}", make)
+    try:
+        return keep_entry(cache / "models" / f"{source.stem}-{key}", make)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep the model in {cache}: {error.strerror}",
+            hint="make room or give yourself the right to write there, or set XDG_CACHE_HOME to another folder",
+        ) from error
 
 
 def _fetch(name: str) -> Path:
@@ -184,7 +201,10 @@ def _fetch(name: str) -> Path:
             return Path(hub.hf_hub_download(f"{owner}/{repository}", file[0]))
         folder = Path(hub.snapshot_download(f"{owner}/{repository}", allow_patterns=list(_HUB_FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ConfigError(f"{name} cannot be downloaded: {error}") from error
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"{name} cannot be downloaded: {reason}", hint="look at the name and the network; a broken download resumes"
+        ) from error
     if not (folder / "openvino_model.xml").exists():
         raise ConfigError(
             f"{name} has no OpenVINO model",

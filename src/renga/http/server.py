@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any, cast
 
 import uvicorn
@@ -22,6 +24,8 @@ from msgspec import Struct
 
 from renga.config import ServerSettings
 from renga.http.protocol import HttpProtocol, Patience
+
+_log = logging.getLogger("renga.server")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _YOUNG_OBJECTS = 50_000
@@ -93,8 +97,23 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        await self._listening()
+        try:
+            await self._listening()
+        except Exception:
+            # The application's life would be cut off in the middle, and uvicorn would log that as its failure.
+            await self.shutdown(sockets)
+            raise
         _rest_collector()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        running = len(self.server_state.tasks)
+        if running and not self.should_exit:
+            _log.warning(
+                "stopping: running requests (%d) have %g s to end; Ctrl-C again ends them now",
+                running,
+                self.config.timeout_graceful_shutdown,
+            )
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, Any]:

@@ -10,6 +10,7 @@ event.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from msgspec import Struct
@@ -32,6 +33,8 @@ from renga.providers.local.prefixes import LocalPrefixes
 from renga.providers.local.prompt import Conversation, build_conversation
 from renga.wire.signature import Signer
 from renga.wire.stream import Batch
+
+_log = logging.getLogger("renga.engine")
 
 _LONG_BODY_BYTES = 64 * 1024
 """Beyond this a prompt is encoded in a thread: 0.2 us a byte would hold the event loop for more than 10 ms."""
@@ -122,7 +125,15 @@ class LocalProvider:
             self._model, self._client = engine.model, client
             await client.wait_ready()
         except RengaError as error:
-            self._failure = error
+            self._fail(error)
+        except Exception as error:
+            _log.exception("unexpected while the model was loaded")
+            self._fail(ApiError(f"{type(error).__name__}: {error}"))
+
+    def _fail(self, failure: RengaError) -> None:
+        """Say why no request of this server will be answered here, where whoever started it looks."""
+        self._failure = failure
+        _log.error("the local model cannot be used: %s", failure.sentence())
 
     async def stop(self) -> None:
         if self._starting is not None:

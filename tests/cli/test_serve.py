@@ -1,0 +1,33 @@
+"""A server that cannot start says so in one line."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.conftest import Shell
+
+
+@pytest.mark.parametrize("model", ["nothing", "./nowhere.gguf", "models/nowhere.gguf", "nowhere/"])
+def test_a_model_that_is_not_there(shell: Shell, model: str) -> None:
+    done = shell.call("serve", "--port", "0", "--model", model)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"renga: there is no model '{model}' (give hokku, ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_data_folder_that_cannot_be_used_leaves_no_traceback(shell: Shell) -> None:
+    (shell.folder / "file").touch()
+    done = shell.run("serve", "--port", "0", "--no-engine", "--data-dir", "file")
+    assert done.code == 1
+    assert done.err.endswith(
+        "renga: cannot write file/renga.db: File exists (set store.data_dir or RENGA_STORE_DATA_DIR)\n"
+    )
+    assert "Traceback" not in done.err
+
+
+def test_a_cache_that_cannot_be_written_is_named(shell: Shell) -> None:
+    (shell.folder / "cache").touch()
+    done = shell.run("serve", "--port", "0")
+    assert done.code == 1
+    assert done.err.startswith("renga: cannot keep the model in ")
+    assert "XDG_CACHE_HOME" in done.err
+    assert done.err.count("\n") == 1
