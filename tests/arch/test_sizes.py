@@ -55,4 +55,5 @@ def test_only_one_file_speaks_http_to_upstreams() -> None:
         for path in (ROOT / "src").rglob("*.py")
         if "import httptools" in path.read_text(encoding="utf-8")
     }
-    assert importers <= {"providers/connection.py", "testing/http_client.py"}
+    # The protocol reads the requests of clients.
+    assert importers <= {"providers/connection.py", "testing/http_client.py", "http/protocol.py"}

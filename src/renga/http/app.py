@@ -38,7 +38,7 @@ from renga.http.models import get_model, list_models
 from renga.http.parts import HttpParts
 from renga.http.routes import Route, RouteTable
 from renga.http.routing import ROUTES as ROUTING_ROUTES
-from renga.http.vigil import ClientLeft, Vigil
+from renga.http.vigil import ClientLeft, Watch
 from renga.meter.limits import BudgetSpent, LimitReached
 from renga.wire.errors import encode_error
 
@@ -84,6 +84,8 @@ class Guard:
         self._parts = parts
         self._metrics = http_metrics or HttpMetrics(parts.metrics)
         self._routes = RouteTable(routes)
+        self._watch: Watch | None = None
+        """Over the requests of the loop that serves; made with the first of them."""
 
     def with_routes(self, routes: Iterable[Route]) -> Guard:
         """The same for another port: other routes over the same parts, counted together."""
@@ -96,7 +98,10 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008, "reason": "This server speaks HTTP only."})
             return
-        vigil = Vigil(receive, self._parts.settings.body_timeout_s)
+        watch = self._watch
+        if watch is None:
+            watch = self._watch = Watch()
+        vigil = watch.begin(receive, self._parts.settings.body_timeout_s)
         exchange = Exchange(scope, receive, send, vigil)
         exchange.arrived_ns = self._parts.answering.clock.monotonic_ns()
         self._metrics.in_flight += 1

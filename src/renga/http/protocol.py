@@ -1,12 +1,12 @@
 """uvicorn's HTTP/1.1 protocol, with what is ours at the level of bytes.
 
-Owns: errors in the API's shape for what never becomes a request, the limits of a request's head in size and time,
-giving up clients that take nothing of what they are sent, and passing over offers to upgrade.
-Must never know: requests and responses; how long a body may take is the vigil's.
+Owns: errors in the API's shape for what never becomes a request, the limits of a request's head in size and time, the
+end of idle connections, giving up clients that take nothing of what they are sent, and passing over offers to upgrade.
+Must never know: requests and responses (`http/cycle.py`); how long a body may take is the vigil's.
 Invariants: a connection without a request ends within `head_s` of its first byte, or of its beginning where none comes;
 what a client does not take is dropped within `write_s`, closing connections included, by aborting the socket: closing
 it would wait for the client.
-Cost: one timer a connection, which looks every few seconds; nothing a request.
+Cost: one timer a connection, which looks every few seconds; none a request.
 
 JDK clients offer HTTP/2 with every request (`Upgrade: h2c`). A server may pass over the offer (RFC 9110 section 7.8),
 but the parser then drops the body as the other protocol's, so the offer is blotted out before it is parsed.
@@ -16,15 +16,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
+from urllib.parse import unquote
 
+import httptools
 from msgspec import Struct
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from renga import ids
 from renga.errors import InvalidRequest, RengaError, RequestTimedOut
+from renga.http.cycle import Cycle, Link, Opening, render_headers
 from renga.wire.errors import encode_error
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -67,7 +72,8 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._patience = patience
-        self._look_s = min(patience.head_s / _LOOKS, patience.write_s / _LOOKS, _LOOK_MAX_S)
+        shortest_s = min(patience.head_s, patience.write_s, config.timeout_keep_alive)
+        self._look_s = min(shortest_s / _LOOKS, _LOOK_MAX_S)
         self._timer: asyncio.TimerHandle | None = None
         self._head_since = 0.0
         """When the head in hand began; 0 while there is none."""
@@ -75,9 +81,15 @@ class HttpProtocol(HttpToolsProtocol):
         """What the client had not taken at the last look."""
         self._unread_since = 0.0
         """When it last took something."""
+        self._idle_since = 0.0
+        """When the last response was complete; 0 since the next request began."""
+        self._common: list[tuple[bytes, bytes]] = []
+        self._common_block = b""
+        """The headers of every response, as they were last rendered."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._link = Link(transport, self.flow, self.on_response_complete)
         self._head_since = self.loop.time()
         self._timer = self.loop.call_later(self._look_s, self._look)
 
@@ -111,8 +123,11 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(408, RequestTimedOut(f"The head did not come within {self._patience.head_s:g} seconds."))
             else:
                 transport.close()
+        elif self._idle_since and now - self._idle_since >= self.timeout_keep_alive:
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self._idle_since = 0.0
         if self._is_in_head:
             if not self._head_since:
                 self._head_since = self.loop.time()
@@ -132,14 +147,61 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        """Begin a request, or line it up behind the one that is being answered."""
         self._is_in_head = False
         self._head_bytes = 0
         self._head_since = 0.0
-        super().on_headers_complete()
+        parser, before = cast(httptools.HttpRequestParser, self.parser), cast("Cycle | None", self.cycle)
+        version = parser.get_http_version()
+        target = _split_target(self.url)
+        self.scope.update(
+            method=parser.get_method().decode("ascii"),
+            http_version=version,
+            path=target.path,
+            raw_path=target.raw_path,
+            query_string=target.query,
+        )
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        opening = Opening(keep_alive, self.expect_100_continue, self._render_common())
+        cycle = Cycle(self.scope, self._link, opening)
+        self.cycle = cast(Any, cycle)
+        application = cast(Any, self.app)
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, application)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, application))
+
+    def on_body(self, body: bytes) -> None:
+        cycle = cast(Cycle, self.cycle)
+        if not cycle.response_complete:
+            cycle.feed(body)
+            if cycle.unread_bytes > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, if it is there already."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
+
+    def _render_common(self) -> bytes:
+        """The headers of every response. uvicorn makes a new list of them each second, with the date."""
+        common = self.server_state.default_headers
+        if common is not self._common:
+            self._common, self._common_block = common, render_headers(common)
+        return self._common_block
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, InvalidRequest("This is not an HTTP request."))
@@ -154,3 +216,19 @@ class HttpProtocol(HttpToolsProtocol):
         )
         self.transport.write(head + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+
+class _Target(Struct, frozen=True):
+    """What a request asks for, in parts."""
+
+    path: str
+    raw_path: bytes
+    query: bytes
+
+
+@lru_cache(maxsize=512)
+def _split_target(url: bytes) -> _Target:
+    """Raises: HttpParserInvalidURLError."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return _Target(unquote(path) if "%" in path else path, parsed.path, parsed.query or b"")
