@@ -131,6 +131,9 @@ class OneKey:
     def identify(self, secret: str) -> KeyIdentity | None:
         return KeyIdentity(f"key_{secret}", secret)
 
+    async def seek(self, secret: str) -> KeyIdentity | None:
+        return self.identify(secret)
+
 
 @asynccontextmanager
 async def open_town(database: Database, policies: dict[str, PolicySettings]) -> AsyncIterator[Town]:

@@ -123,6 +123,9 @@ class KnownKeys:
     def identify(self, secret: str) -> KeyIdentity | None:
         return KEYS.get(secret)
 
+    async def seek(self, secret: str) -> KeyIdentity | None:
+        return self.identify(secret)
+
 
 @dataclass
 class Hooks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,24 @@ def test_changes_of_another_process_are_seen_at_the_next_run(clock: FakeClock, f
     fresh.keys.revoke(key.row.key_id, Author("test", 2000))
     ring.run(fresh)
     assert ring.identify(key.secret) is None
+
+
+async def test_a_new_key_works_at_its_first_use(clock: FakeClock, fresh: Database) -> None:
+    ring = KeyRing(clock)
+    ring.opened(fresh)
+    key = make_key("laptop", 1000)
+    assert await ring.seek(key.secret) is None
+    fresh.keys.create(key.row)
+    assert ring.identify(key.secret) is None
+    found = await asyncio.gather(*(ring.seek(key.secret) for _ in range(3)))
+    assert found == [KeyIdentity(key.row.key_id, "laptop")] * 3
+    assert ring.identify(key.secret) is not None
+
+
+async def test_without_a_database_a_secret_is_nobodys(clock: FakeClock) -> None:
+    ring = KeyRing(clock)
+    ring.admit("sk-x", KeyIdentity("key_x", "x"))
+    assert await ring.seek(make_key("laptop", 1000).secret) is None
 
 
 def test_a_key_works_until_it_expires(clock: FakeClock) -> None:

@@ -25,7 +25,7 @@ from renga.errors import (
     RequestTooLarge,
     Unauthenticated,
 )
-from renga.http.auth import check_scope, identify_key
+from renga.http.auth import check_scope, identify_key, seek_key
 from renga.http.batches import ROUTES as BATCH_ROUTES
 from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.feedback import ROUTES as FEEDBACK_ROUTES
@@ -120,7 +120,8 @@ class Guard:
             path = path[len(MOUNT) :] or "/"
         try:
             if path not in OPEN_ROUTES:
-                exchange.identity = identify_key(exchange.headers, self._parts.keys)
+                identity = identify_key(exchange.headers, self._parts.keys)
+                exchange.identity = identity or await seek_key(exchange.headers, self._parts.keys)
             route = self._routes.find(path, exchange)
             if route.scope is not None:
                 check_scope(exchange.identity, route.scope)

@@ -18,18 +18,20 @@ from renga.store.rows import KeyScope
 _BEARER = b"bearer "
 
 
-def identify_key(headers: Mapping[bytes, bytes], keys: Keys) -> KeyIdentity:
-    """Whose key a request carries.
+def identify_key(headers: Mapping[bytes, bytes], keys: Keys) -> KeyIdentity | None:
+    """Whose key a request carries; None if it is not known, or not yet (`seek_key`).
 
-    Raises: Unauthenticated when there is none, or none that is known.
+    Raises: Unauthenticated when there is none, or its time is over.
     """
-    secret = _secret(headers)
-    if not secret:
-        raise Unauthenticated("No API key was given.", hint="send it as Authorization: Bearer, or as x-api-key")
-    try:
-        identity = keys.identify(secret.decode("ascii"))
-    except UnicodeDecodeError:
-        identity = None
+    return keys.identify(_secret(headers))
+
+
+async def seek_key(headers: Mapping[bytes, bytes], keys: Keys) -> KeyIdentity:
+    """Whose key a request carries that was not known a moment ago.
+
+    Raises: Unauthenticated when it is nobody's.
+    """
+    identity = await keys.seek(_secret(headers))
     if identity is None:
         raise Unauthenticated("The API key is not valid.", hint="`renga keys create` makes one")
     return identity
@@ -44,10 +46,17 @@ def check_scope(identity: KeyIdentity, scope: KeyScope) -> None:
         )
 
 
-def _secret(headers: Mapping[bytes, bytes]) -> bytes:
-    """An explicit key wins over a Bearer token: clients of other clouds send both, and only the key is ours."""
+def _secret(headers: Mapping[bytes, bytes]) -> str:
+    """An explicit key wins over a Bearer token: clients of other clouds send both, and only the key is ours.
+
+    Raises: Unauthenticated when there is none.
+    """
     secret = headers.get(b"x-api-key") or headers.get(b"api-key")
-    if secret is not None:
-        return secret.strip()
-    authorization = headers.get(b"authorization", b"")
-    return authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else b""
+    if secret is None:
+        authorization = headers.get(b"authorization", b"")
+        is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
+        secret = authorization[len(_BEARER) :] if is_bearer else b""
+    secret = secret.strip()
+    if not secret:
+        raise Unauthenticated("No API key was given.", hint="send it as Authorization: Bearer, or as x-api-key")
+    return secret.decode("latin-1")  # no key of ours has a character beyond ASCII, so any such secret is nobody's

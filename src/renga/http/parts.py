@@ -35,6 +35,10 @@ class Keys(Protocol):
         """Whose secret this is, in constant time; None for nobody's."""
         ...
 
+    async def seek(self, secret: str) -> KeyIdentity | None:
+        """The same, for a secret that may be newer than the last look at where keys are stored."""
+        ...
+
 
 class ModelList(Protocol):
     """The models that clients may name; `route/tiers.py` has them."""

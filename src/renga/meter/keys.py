@@ -4,11 +4,13 @@ Owns: making, new secrets, and the index in memory that requests are checked aga
 Must never know: headers, what terms mean.
 Invariants: a secret is shown once, by whoever made it, and is stored nowhere; `identify` never waits, except in the
 first moments of a process until the store thread has loaded the keys; a change made by another process is seen within
-one interval of the store thread (at most 1 s).
+one interval of the store thread (at most 1 s), and a new secret at its first use.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
 from hashlib import sha256
 from hmac import compare_digest
@@ -21,6 +23,7 @@ from renga import ids
 from renga.clock import Clock
 from renga.errors import Unauthenticated
 from renga.meter.quotas import Quotas
+from renga.store.errors import DatabaseFailed
 from renga.store.rows import DEFAULT_SCOPES, KeyRow, KeyTerms, Owner, Rotation
 
 if TYPE_CHECKING:
@@ -28,7 +31,11 @@ if TYPE_CHECKING:
 
     from renga.store.database import Database
 
+_log = logging.getLogger("renga.keys")
+
 _LOAD_WAIT_S = 10.0
+_SEEK_INTERVAL_S = 0.05
+"""Unknown secrets make the database be asked at most so often, however many come."""
 _STAMP_INTERVAL_US = 60_000_000
 """`last used` is kept to the minute, so that a busy key costs one write a minute."""
 
@@ -83,6 +90,9 @@ class KeyRing:
         self._used: set[str] = set()
         self._stamped_us: dict[str, int] = {}
         self._loaded = threading.Event()
+        self._database: Database | None = None
+        self._refreshing = threading.Lock()
+        self._seeking: asyncio.Task[None] | None = None
         self.first_key: NewKey | None = None
         """Made when the database had never held a key and `create_first` was asked for."""
 
@@ -103,6 +113,27 @@ class KeyRing:
             raise Unauthenticated("The API key has expired.", hint="`renga keys list` shows until when keys work")
         self._used.add(identity.key_id)
         return identity
+
+    async def seek(self, secret: str) -> KeyIdentity | None:
+        """Who has a secret that `identify` does not know: it may have been made a moment ago, by another process.
+
+        Raises: Unauthenticated if its time is over.
+        Cost: one small query for all who ask at the same time, and up to 50 ms.
+        """
+        if self._seeking is None or self._seeking.done():
+            self._seeking = asyncio.create_task(self._look())
+        await asyncio.shield(self._seeking)
+        return self.identify(secret)
+
+    async def _look(self) -> None:
+        """See what other processes changed, now and not at the next run; then nobody looks for a while."""
+        database = self._database
+        if database is not None:
+            try:
+                await asyncio.to_thread(self._refresh, database)
+            except DatabaseFailed as error:
+                _log.debug("no look at the keys: %s", error)  # the store thread says that the database is away
+        await asyncio.sleep(_SEEK_INTERVAL_S)
 
     def admit(self, secret: str, identity: KeyIdentity) -> None:
         """Let a key in for this process only, as the commands that answer by themselves need it."""
@@ -125,6 +156,7 @@ class KeyRing:
             if database.keys.create_first(key.row):
                 self.first_key = key
         self._refresh(database)
+        self._database = database
 
     def run(self, database: Database) -> None:
         """See what other processes changed, and stamp the keys that were used."""
@@ -140,14 +172,15 @@ class KeyRing:
         """Only stamps are lost."""
 
     def _refresh(self, database: Database) -> None:
-        generation = database.keys.read_generation()
-        if generation != self._generation:
-            rows = database.keys.read()
-            if self._quotas is not None:
-                # First, so that no request comes in under a key whose limits are not known.
-                self._quotas.load(rows, database)
-            self.load(rows)
-            self._generation = generation
+        with self._refreshing:
+            generation = database.keys.read_generation()
+            if generation != self._generation:
+                rows = database.keys.read()
+                if self._quotas is not None:
+                    # First, so that no request comes in under a key whose limits are not known.
+                    self._quotas.load(rows, database)
+                self.load(rows)
+                self._generation = generation
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
