@@ -16,7 +16,7 @@ def ensure_tokenizer(folder: pathlib.Path, *, inner_tokens: int, spaced_tokens: 
     if path.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    texts = tokenizer_texts(1, documents=20000, pages=3000)
+    texts = tokenizer_texts(1, documents=2000, pages=4000)
     train_tokenizer(texts, inner_tokens=inner_tokens, spaced_tokens=spaced_tokens).save(str(path))
 
 

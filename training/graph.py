@@ -79,8 +79,7 @@ class _Builder:
         return opset13.multiply(gain, opset13.multiply(values, opset13.divide(_const(1.0), root)))
 
     def _angles(self, positions: Node) -> tuple[Node, Node]:
-        width = self.shape.head_width
-        turns = self.shape.rope_base ** -(numpy.arange(0, width, 2, dtype=numpy.float64) / width)
+        turns = numpy.array(self.shape.turns())
         column = opset13.unsqueeze(opset13.convert(positions, Type.f32), _const(-1, numpy.int64))
         angles = opset13.multiply(column, opset13.constant(turns.astype(numpy.float32).reshape(1, 1, -1)))
         angles = opset13.unsqueeze(opset13.concat([angles, angles], -1), _const(1, numpy.int64))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from training.documents import Document, Encoder
 from training.generators import copying, extraction, fresh, grounded, keywords, labels, support, tools
-from training.sources import prose
+from training.sources import label_sets, prose
 from training.tokenizer import load_tokenizer
 
 Generator = Callable[[Random], Document]
@@ -48,8 +48,16 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
 """Generator and its share of the documents, in per cent."""
 
 
-COPIES: tuple[tuple[Generator, float], ...] = ((copying.copying, 65.0), (support.recall, 35.0))
-"""The second mixture, for the start of the run: heads that are born copying learn there what to copy."""
+SKILLS: tuple[tuple[Generator, float], ...] = (
+    (fresh.mention, 26.0),
+    (keywords.keyword_passages, 8.0),
+    (extraction.records, 18.0),
+    (tools.invented, 18.0),
+    (fresh.facts, 10.0),
+    (support.recall, 8.0),
+    (copying.copying, 12.0),
+)
+"""The second mixture, for the start of the run: finding what comes again and copying it, and nothing else."""
 FOCUS: tuple[tuple[Generator, float], ...] = (
     (labels.classify, 22.0),
     (keywords.keyword_classes, 8.0),
@@ -74,13 +82,13 @@ FOCUS: tuple[tuple[Generator, float], ...] = (
 )
 """The third mixture: less of what only prepares, more of what a desk is asked."""
 FINAL: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 30.0),
-    (keywords.keyword_classes, 5.0),
-    (fresh.mention, 5.0),
+    (labels.classify, 27.0),
+    (keywords.keyword_classes, 6.0),
+    (fresh.mention, 6.0),
     (labels.moderate, 9.0),
-    (extraction.slots, 26.0),
-    (extraction.records, 6.0),
-    (tools.invented, 6.0),
+    (extraction.slots, 24.0),
+    (extraction.records, 8.0),
+    (tools.invented, 8.0),
     (support.desk, 3.0),
     (support.hand_over, 0.8),
     (support.refusal, 0.2),
@@ -89,13 +97,13 @@ FINAL: tuple[tuple[Generator, float], ...] = (
     (support.recall, 0.5),
     (copying.copying, 0.5),
     (grounded.desk_passage, 4.0),
-    (fresh.facts, 3.0),
+    (fresh.facts, 4.0),
 )
 """The fourth mixture, while the learning rate falls to zero."""
 WEIGHTS = {"moderate": 4, "toxicity": 2, "classify": 2, "keywords": 2, "mention": 2, "topic": 2, "keyword_passages": 2}
 """How much a learned token of a family counts. A label is a decision in one or two tokens, an object is many that are
 easy: unweighted, moderation made 1.5 % of the loss at 8 % of the tokens."""
-MIXTURES = {"main": MIXTURE, "copies": COPIES, "focus": FOCUS, "final": FINAL}
+MIXTURES = {"main": MIXTURE, "skills": SKILLS, "focus": FOCUS, "final": FINAL}
 
 
 @dataclass(slots=True)
@@ -189,14 +197,17 @@ def load_corpus(
 
 
 def tokenizer_texts(seed: int, *, documents: int, pages: int) -> list[str]:
-    """Texts that the tokenizer is trained on: the mixture's own documents, and prose."""
+    """Texts that the tokenizer is trained on: prose and messages above all, so that words which no document happens to
+    have stay whole, and some of the mixture's documents."""
     random = Random(seed)
-    texts: list[str] = []
+    texts = [text for labels in label_sets().values() for messages in labels.values() for text in messages[:60]]
     for _ in range(documents):
         document = draw_document(random)
         texts += [document.system, *(turn.text for turn in document.turns)]
     for _, text in random.sample(prose(), pages):
         texts.append(text[:2000])
+    for _, text in prose():
+        texts += [text[start : start + 2000] for start in range(20_000, min(len(text), 400_000), 8000)]
     return texts
 
 

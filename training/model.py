@@ -30,6 +30,17 @@ class Shape:
     "Inner width of SwiGLU."
     rope_base: float = 100_000.0
     "Source: Llama 3 uses 500,000 for 128 k tokens; short training lengths want faster turns."
+    turning: int = 0
+    "Pairs of a head's coordinates that turn with the position, zero for all. Source: Barbero et al. 2024 (p-RoPE)."
+
+    @property
+    def turning_pairs(self) -> int:
+        return self.turning or self.head_width // 2
+
+    def turns(self) -> list[float]:
+        """How far each pair turns from one position to the next; the pairs that stand still come last."""
+        still = self.head_width // 2 - self.turning_pairs
+        return [self.rope_base ** -(pair / self.turning_pairs) for pair in range(self.turning_pairs)] + [0.0] * still
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -37,8 +48,7 @@ class Shape:
 
 def rotary_angles(positions: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     """cos and sin. Shapes: positions (B, T) int64 -> two of (B, 1, T, head_width) float32. Source: arXiv:2104.09864."""
-    half = torch.arange(0, shape.head_width, 2, dtype=torch.float32, device=positions.device) / shape.head_width
-    angles = positions[:, None, :, None].float() * shape.rope_base**-half
+    angles = positions[:, None, :, None].float() * torch.tensor(shape.turns(), device=positions.device)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 

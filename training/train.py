@@ -21,7 +21,8 @@ from tqdm import tqdm
 from training.batches import Batch, Batches
 from training.corpus import ensure_tokenizer
 from training.helper import Gradients, Helper, Job, compute_parts
-from training.induction import teach_copying
+from training.induction import Meanings, teach_copying
+from training.meanings import load_meanings
 from training.mixture import Corpus, load_corpus, load_prose
 from training.model import Hokku, Shape, count_parameters
 from training.optimizer import Optimizer
@@ -29,13 +30,13 @@ from training.plot import plot_history
 from training.sizes import SIZES, Size
 from training.tokenizer import load_tokenizer, piece_groups
 
-PHASE_1_SHARE = 0.08
+PHASE_1_SHARE = 0.04
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
-COPYING_SHARE = 0.3
-"""Share of the run in which every third batch is nothing but copying; see training/generators/copying.py."""
-FOCUS_SHARE = 0.4
+SKILLS_SHARE = 0.1
+"""Share of the run before which two of three batches are nothing but finding and copying what comes again."""
+FOCUS_SHARE = 0.35
 """Where the third mixture takes over."""
-FINAL_SHARE = 0.75
+FINAL_SHARE = 0.7
 """Where the fourth takes over."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
@@ -156,20 +157,33 @@ class Corpora:
     """What a run reads."""
 
     main: Corpus
-    copies: Corpus
+    skills: Corpus
     focus: Corpus
     final: Corpus
     prose: Corpus
 
     def by_name(self) -> dict[str, Corpus]:
-        return {"main": self.main, "copies": self.copies, "focus": self.focus, "final": self.final, "prose": self.prose}
+        return {
+            "main": self.main,
+            "skills": self.skills,
+            "focus": self.focus,
+            "final": self.final,
+            "prose": self.prose,
+        }
 
 
 class Run:
     """A model, its optimizer and its place in the data."""
 
     def __init__(
-        self, folder: pathlib.Path, size: Size, corpora: Corpora, *, seed: int, machine: Machine | None = None
+        self,
+        folder: pathlib.Path,
+        size: Size,
+        corpora: Corpora,
+        *,
+        seed: int,
+        machine: Machine | None = None,
+        meanings: Meanings | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.path = folder / "checkpoint.pt"
@@ -188,7 +202,7 @@ class Run:
             tokenizer = load_tokenizer(folder / "tokenizer.json")
             groups, flags = piece_groups(tokenizer)
             self.model, state = Hokku(size.shape(len(groups)), groups, flags), None
-            teach_copying(self.model)
+            teach_copying(self.model, meanings)
         self.model.to(self.machine.device)
         self.optimizer = Optimizer(
             self.model,
@@ -209,10 +223,10 @@ class Run:
     def source(self, job: Job) -> str:
         """Which corpus a step reads."""
         turn = job.step % 3
-        if job.share < COPYING_SHARE and turn == 2:
-            return "copies"
         if job.share < PHASE_1_SHARE and turn == 1:
             return "prose"
+        if job.share < SKILLS_SHARE and turn:
+            return "skills"
         if job.share < FOCUS_SHARE:
             return "main"
         return "focus" if job.share < FINAL_SHARE else "final"
@@ -305,10 +319,10 @@ def main() -> None:
     ensure_tokenizer(folder, inner_tokens=4600, spaced_tokens=3580)
     tokens = arguments.tokens or size.budget_tokens
     corpora = Corpora(
-        load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640),
-        load_corpus(folder, seed=seed, token_budget=tokens // 16, longest_tokens=400, mixture="copies"),
-        load_corpus(folder, seed=seed, token_budget=tokens, longest_tokens=640, mixture="focus"),
-        load_corpus(folder, seed=seed, token_budget=tokens // 4, longest_tokens=640, mixture="final"),
+        load_corpus(folder, seed=seed, token_budget=tokens // 3, longest_tokens=640),
+        load_corpus(folder, seed=seed, token_budget=tokens // 10, longest_tokens=420, mixture="skills"),
+        load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640, mixture="focus"),
+        load_corpus(folder, seed=seed, token_budget=tokens // 3, longest_tokens=640, mixture="final"),
         load_prose(folder, token_budget=tokens // 16),
     )
     held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)
@@ -317,7 +331,7 @@ def main() -> None:
     machine = Machine(
         arguments.device, dtype, helper=on_cpu and not arguments.no_helper, compiled=arguments.compile or not on_cpu
     )
-    run = Run(folder, size, corpora, seed=seed, machine=machine)
+    run = Run(folder, size, corpora, seed=seed, machine=machine, meanings=load_meanings(folder))
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(
         f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpora.main.tokens) / 1e6:.1f} M tokens, "

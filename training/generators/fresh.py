@@ -24,6 +24,26 @@ PHRASES = (
     "having {name} {{}}",
     "of {name} {{}}",
 )
+FRAMES = (
+    "now {act} {details}",
+    "{details}: {act}",
+    "my manager asked me to {act} {details}",
+    "today we {act} {details}",
+    "is there a way to {act} {details}?",
+    "after that, {act} {details}.",
+    "the customer wants us to {act} {details}",
+    "go ahead and {act} {details}!",
+)
+DESCRIBED = (
+    "{verb} any {noun}",
+    "Use this when the user wants to {verb} a {noun}.",
+    "{noun}: {verb}",
+    "This {verb}s {noun}s.",
+    "A way to {verb} the {noun} of a customer",
+    "Makes it possible to {verb} {noun}s",
+    "Whenever some {noun} has to be {verb}ed",
+)
+"""What tools are for, in words that TRAINING does not use."""
 DESCRIPTIONS = ("{name}", "{name}", "{name} of it", "{name} to use")
 
 
@@ -47,7 +67,7 @@ def draw_name(random: Random) -> str:
     known = words()
     if random.random() < 0.12:
         return draw_word(random, syllables=2)
-    return " ".join(random.sample(known, random.choice((1, 1, 2))))
+    return " ".join(random.sample(known, random.choice((1, 1, 1, 2, 2, 3))))
 
 
 KIND_WORDS: dict[str, tuple[str, ...]] = {
@@ -109,9 +129,8 @@ KIND_PHRASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _kind_parameter(random: Random) -> Parameter:
+def _kind_parameter(random: Random, kind: str) -> Parameter:
     """A field named after its kind, which phrases need not name."""
-    kind = random.choice(list(KIND_WORDS))
     word = random.choice(KIND_WORDS[kind])
     other = random.choice(words())
     name = random.choice((word, word, f"{word}_of_{other}", f"{other}_{word}"))
@@ -127,21 +146,23 @@ def _kind_parameter(random: Random) -> Parameter:
 
 
 def draw_vocabulary(random: Random) -> Vocabulary:
-    """Verbs, nouns and parameters of fresh names, with TRAINING's frames."""
+    """Verbs, nouns and parameters of fresh names, and one field of a kind: two could not be told apart."""
     known = words()
     parameters: list[Parameter] = []
-    for _ in range(8):
+    for kind in random.sample(list(KIND_WORDS), 10):
         if random.random() < 0.5:
-            parameters.append(_kind_parameter(random))
+            parameters.append(_kind_parameter(random, kind))
             continue
         name = draw_name(random)
         phrases = tuple(phrase.format(name=name) for phrase in random.sample(PHRASES, 3))
         description = random.choice(DESCRIPTIONS).format(name=name)
-        parameters.append(Parameter(name.replace(" ", "_"), random.choice(KINDS), description, phrases))
-    unique = {part.name: part for part in [*parameters, *random.sample(TRAINING.parameters, 2)]}
+        parameters.append(Parameter(name.replace(" ", "_"), kind, description, phrases))
+    unique = {part.name: part for part in parameters}
     verbs = (*random.sample(known, 4), *random.sample(TRAINING.verbs, 4))
     nouns = (*random.sample(known, 6), *random.sample(TRAINING.nouns, 2))
-    return Vocabulary(verbs, nouns, tuple(unique.values()), TRAINING.frames, TRAINING.descriptions)
+    frames = (*TRAINING.frames, *FRAMES)
+    descriptions = (*random.sample(DESCRIBED, 3), *random.sample(TRAINING.descriptions, 2))
+    return Vocabulary(verbs, nouns, tuple(unique.values()), frames, descriptions)
 
 
 def decorate(labels: list[str], random: Random) -> dict[str, str]:
@@ -183,6 +204,19 @@ def _inflected(word: str, random: Random) -> str:
     return (word[:-1] if word.endswith("e") and ending[:1] in "aei" and ending else word) + ending
 
 
+@functools.cache
+def _prose_lines() -> list[str]:
+    lines = [" ".join(line.split()) for _, text in prose()[::7] for line in text[300:3000].split("\n")]
+    return [line for line in lines if len(line) > 40 and line[0].isalpha()]
+
+
+def _fragment(random: Random) -> str:
+    """A few words of prose, as they stand there."""
+    parts = random.choice(_prose_lines()).lower().split()
+    start = random.randrange(len(parts))
+    return " ".join(parts[start : start + random.randint(3, 12)])
+
+
 def mention(random: Random) -> Document:
     """Fresh labels; the message has a label's words, inflected, in another order or among others."""
     from training.generators.labels import lay_out
@@ -200,7 +234,7 @@ def mention(random: Random) -> Document:
         parts = parts[1:] if len(parts) > 1 and all(other.lower().startswith(parts[0]) for other in names) else parts
         kept = [random.choice(parts)] if random.random() < 0.4 else random.sample(parts, len(parts))
         shown = random.choice((" ", " of ", " for the ")).join(_inflected(part, random) for part in kept)
-        filler = " ".join(random.sample(words(), random.randint(2, 6)))
+        filler = " ".join(random.sample(words(), random.randint(2, 6))) if random.random() < 0.5 else _fragment(random)
         items.append((random.choice(MENTIONS).format(shown, filler=filler), name.replace(" ", mark)))
     return lay_out(items, [name.replace(" ", mark) for name in names], random, "mention")
 
@@ -218,6 +252,20 @@ FACTS = (
     ("The {a} of {s} can {b} {v}.", "How much can the {a} of {s} {b}?"),
     ("{s} will {b} the {a} with {v}.", "With what will {s} {b} the {a}?"),
     ("Any {a} must {b} {v}.", "What must any {a} {b}?"),
+    ("In {s} the {a} is {v}.", "What is the {a} in {s}?"),
+    ("The {a} and the {b} of {s} were {v}.", "What were the {a} and the {b} of {s}?"),
+    ("{v} {b} the {a} at {s}.", "Who {b} the {a} at {s}?"),
+    ("The {s} {a} {b} at {v}.", "At what does the {s} {a} {b}?"),
+    ("Every {a} of {s} {b} until {v}.", "Until when does every {a} of {s} {b}?"),
+    ("{s} shows {v} on its {a}.", "What does {s} show on its {a}?"),
+    ("The number of the {a} is {v}.", "What is the number of the {a}?"),
+    ("Those who {b} at {s} get {v}.", "What do those who {b} at {s} get?"),
+    ("The first {a} of {s} came from {v}.", "Where did the first {a} of {s} come from?"),
+    ("To {b}, {s} takes {v}.", "What does {s} take to {b}?"),
+    ("The {a} holds {v}.", "How much does the {a} hold?"),
+    ("With {v} the {a} of {s} is {b}.", "With what is the {a} of {s} {b}?"),
+    ("{s} opened a {a} in {v}.", "Where did {s} open a {a}?"),
+    ("Write to {v} about the {a}.", "Where do I write about the {a}?"),
 )
 
 
@@ -234,6 +282,9 @@ def facts(random: Random) -> Document:
         lines.append(line[0].upper() + line[1:])
         asked.append((question.format(**parts), value))
     random.shuffle(asked)
+    for _ in range(random.choice((0, 0, 1, 2, 3))):
+        filler = random.choice(_prose_lines())[:120].rsplit(" ", 1)[0]
+        lines.insert(random.randrange(len(lines) + 1), filler.rstrip(",;:. ") + ".")
     turns: list[Turn] = []
     passage = " ".join(lines)
     for question, value in asked[: random.choice((2, 4, 6))]:
