@@ -65,6 +65,13 @@ async def test_the_same_routes_under_a_mount(served, hello):
 
 async def test_an_unknown_route(served):
     assert "/v1/nothing" in assert_error(await served.ask("GET", "/v1/nothing"), 404, "not_found_error")
+    for path, advice in (
+        ("/v1/v1/messages", "base URL of an SDK ends before /v1"),
+        ("/v1/messages/", "there is /v1/messages)"),
+        ("/v1//messages", "there is /v1/messages)"),
+        ("/v1/chat/completions", "speaks the Messages API"),
+    ):
+        assert advice in assert_error(await served.ask("POST", path), 404, "not_found_error")
     assert_error(await served.ask("POST", "/v1/complete", b"{}"), 404, "not_found_error")
     assert_error(await served.ask("GET", "/v1/models/"), 404, "not_found_error")
 
@@ -73,7 +80,7 @@ async def test_an_unknown_method(served):
     response = await served.ask("DELETE", "/v1/messages")
     assert "POST" in assert_error(response, 405, "invalid_request_error")
     assert response.headers["allow"] == "POST"
-    assert (await served.ask("GET", "/")).headers["allow"] == "HEAD"
+    assert (await served.ask("POST", "/")).headers["allow"] == "GET"
 
 
 async def test_head(served):

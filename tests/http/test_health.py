@@ -8,6 +8,13 @@ async def test_health_says_nothing_of_models(served):
     assert response.json()["status"] == "ok"
 
 
+async def test_the_root_says_what_to_ask(served):
+    response = await served.ask("GET", "/", headers={})
+    assert (response.status, response.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert "POST /v1/messages " in response.body.decode()
+    assert (await served.ask("HEAD", "/", headers={})).status == 200
+
+
 async def test_ready(served):
     response = await served.ask("GET", "/ready", headers={})
     assert (response.status, response.json()["ready"]) == (200, True)

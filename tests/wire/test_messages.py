@@ -71,7 +71,8 @@ def test_everything_at_once():
         (b'{"thread":' + b"[" * 100_000, "nested too deeply"),
         (b"[]", "Must be an object, not an array"),
         (b"null", "Must be an object, not null"),
-        (b'{"model":"\\ud800"}', "not valid JSON"),
+        (b'{"model":"\\ud800"}', "not valid JSON: half of a surrogate pair stands alone"),
+        (b'{"model":"\\ud800 and more words"}', "not valid JSON: .*surrogate pair"),
     ],
 )
 def test_bodies_that_are_no_request(body, message):

@@ -59,7 +59,7 @@ ROUTES: tuple[Route, ...] = (
     *FILE_ROUTES,
     *FEEDBACK_ROUTES,
     *ROUTING_ROUTES,
-    Route("HEAD", "/", root, scope=None),
+    Route("GET", "/", root, scope=None),
     Route("GET", "/health", health, scope=None),
     Route("GET", "/ready", ready, scope=None),
     Route("GET", "/metrics", metrics, scope=None),

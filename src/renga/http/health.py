@@ -41,9 +41,24 @@ class Liveness(Struct, frozen=True):
 _ALIVE = msgspec.json.encode(Liveness("ok", __version__))
 
 
+_WELCOME = f"""\
+Renga {__version__} speaks the Messages API.
+
+  POST /v1/messages                with a key, as `x-api-key: sk-renga-...` or `Authorization: Bearer sk-renga-...`
+  POST /v1/messages/count_tokens
+  POST /v1/messages/batches
+  POST /v1/files
+  GET  /v1/models                  what clients may name, and what answers
+  GET  /ready                      whether a request could be answered now; needs no key
+
+SDKs take this address as their base URL, without /v1. `renga keys create NAME` makes a key.
+""".encode()
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+
+
 async def root(exchange: Exchange, parts: HttpParts) -> None:
-    """Somebody is here. Claude Code asks with HEAD before it starts."""
-    await exchange.respond(200, b"")
+    """Somebody is here, and says what to ask. Claude Code asks with HEAD before it starts, people with a browser."""
+    await exchange.respond(200, _WELCOME, (_PLAIN,))
 
 
 async def health(exchange: Exchange, parts: HttpParts) -> None:

@@ -20,6 +20,9 @@ from renga.store.rows import KeyScope
 Handler: TypeAlias = Callable[[Exchange, HttpParts], Awaitable[None]]
 
 
+_OF_OTHER_APIS = ("/v1/chat/completions", "/chat/completions", "/v1/responses", "/v1/completions", "/v1/complete")
+
+
 class Route(Struct, frozen=True):
     """One row of the route table.
 
@@ -82,4 +85,13 @@ class RouteTable:
             if parameter:
                 exchange.parameter = parameter
                 return pattern.methods
-        raise NotFound(f"There is no {path[:200]} here.")
+        raise NotFound(f"There is no {path[:200]} here.", hint=self._advise(path))
+
+    def _advise(self, path: str) -> str | None:
+        """What whoever asks for a path that is not there may have meant."""
+        clean = "/" + "/".join(part for part in path.split("/") if part)
+        if clean.startswith("/v1/v1/"):
+            return "the base URL of an SDK ends before /v1"
+        if clean in _OF_OTHER_APIS:
+            return "this server speaks the Messages API: POST /v1/messages"
+        return f"there is {clean}" if clean != path and clean in self._exact else None

@@ -207,7 +207,11 @@ def _malformed(body: bytes, error: Exception) -> InvalidRequest:
         return InvalidRequest("The body is nested too deeply.")
     if isinstance(error, UnicodeDecodeError):
         return InvalidRequest("The body is not UTF-8.")
-    what = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
+    what = str(error).removeprefix("JSON is malformed: ")
+    if what == "Input data was truncated":
+        # msgspec says the same of half a surrogate pair that stands within 12 bytes of the end.
+        half = body.rstrip().endswith(b"}") and re.search(rb"\\u[dD][89a-fA-F]", body[-32:])
+        what = "half of a surrogate pair stands alone" if half else "it ends too early"
     return InvalidRequest(f"The body is not valid JSON: {what}.")
 
 
