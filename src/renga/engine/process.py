@@ -10,23 +10,21 @@ It is a process of its own because `step()` holds the interpreter lock for its w
 
 from __future__ import annotations
 
-import secrets
 import signal
 import socket
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Literal
 
 import msgspec
 
 from renga.engine.admission import Admission
+from renga.engine.pipeline import Continuation, Pipeline, load_pipeline
 from renga.engine.protocol import (
     Cancel,
     Command,
     EngineStats,
     Failed,
-    Finish,
     Frames,
     Generation,
     Launch,
@@ -42,24 +40,14 @@ from renga.engine.protocol import (
     encode_frame,
 )
 
-if TYPE_CHECKING:
-    from openvino_genai import ContinuousBatchingPipeline, GenerationConfig
-
-Handle: TypeAlias = Any  # openvino_genai exports no name for what add_request returns
-
-_FINISHES: dict[str, Finish] = {"STOP": "stop", "LENGTH": "length"}
 _READ_BYTES = 1 << 18
-_KERNEL_CACHE = 256
-"""Kernels that OpenVINO keeps for shapes that it met. With its own 5,000 a process grew by 0.6 MB a request, as every
-mix of prompts is a new shape; with none a 1,024-token prompt of a 135 M model took 3.9 s instead of 0.9, as each step
-made its kernels anew. 256 is as fast as 5,000 and bounded (docs/log/engine.md)."""
 
 
 class Running:
     """A request that the pipeline works on."""
 
-    def __init__(self, handle: Handle, generation: Generation, stop_token_ids: frozenset[int]) -> None:
-        self.handle = handle
+    def __init__(self, continuation: Continuation, generation: Generation, stop_token_ids: frozenset[int]) -> None:
+        self.continuation = continuation
         self.generation = generation
         self.stop_token_ids = stop_token_ids
         self.token_ids: list[int] = []
@@ -82,7 +70,7 @@ class Running:
 class Engine:
     """The pipeline with a bounded number of running requests, before which the others wait their turn."""
 
-    def __init__(self, pipeline: ContinuousBatchingPipeline, launch: Launch) -> None:
+    def __init__(self, pipeline: Pipeline, launch: Launch) -> None:
         self._pipeline = pipeline
         self._launch = launch
         self._admission = Admission(launch.running_max, launch.background_max)
@@ -126,7 +114,7 @@ class Engine:
         self._admission.end(request_id)
         running = self._running.pop(request_id, None)
         if running:
-            running.handle.cancel()
+            running.continuation.cancel()
             self._must_flush = True
 
     def _make_room(self) -> None:
@@ -139,7 +127,7 @@ class Engine:
             running = self._running[request_id]
             if running.generation.grammar is None or not running.token_ids:
                 del self._running[request_id]
-                running.handle.cancel()
+                running.continuation.cancel()
                 self._admission.queue(request_id, running.rest())
 
     def _admit(self) -> list[Report]:
@@ -154,29 +142,17 @@ class Engine:
         return failed
 
     def _start(self, request_id: int, generation: Generation) -> Running:
-        import numpy as np
-        from openvino import Tensor
-
         stops = frozenset(generation.stop_token_ids).union(self._launch.stop_token_ids)
-        config = _make_config(generation, stops, self._launch.context_tokens)
-        prompt = Tensor(np.array([generation.prompt_token_ids], dtype=np.int64))
-        handle = self._pipeline.add_request(request_id, prompt, config)
-        return Running(handle, generation, stops)
+        return Running(self._pipeline.add(request_id, generation, stops), generation, stops)
 
     def _collect(self, request_id: int) -> list[Report]:
         """Read what one running request got; forget it when it ended."""
         running = self._running[request_id]
-        token_ids: list[int] = []
-        logprobs: list[float] = []
-        finish: Finish | None = None
-        while running.handle.can_read():
-            for output in running.handle.read().values():
-                token_ids += output.generated_ids
-                logprobs += output.generated_log_probs
-                finish = _FINISHES.get(output.finish_reason.name)
+        output = running.continuation.read()
+        token_ids, logprobs, finish = output.token_ids, output.logprobs, output.finish
         running.token_ids += token_ids
         count = len(token_ids)
-        if finish is None and running.handle.get_status().name == "IGNORED":
+        if finish is None and running.continuation.is_refused():
             self._forget(request_id)
             return [Failed(request_id, "invalid", "the prompt does not fit into the engine's key-value cache")]
         if finish:
@@ -201,7 +177,7 @@ class Engine:
             raise error
         stopped, self._running = self._running, {}
         for running in stopped.values():
-            running.handle.cancel()
+            running.continuation.cancel()
         self._pipeline.step()  # frees them; with the guilty one still in it, the next step would raise as well
         suspects = {request_id for request_id, running in stopped.items() if running.is_suspect}
         failed: list[Report] = []
@@ -224,12 +200,12 @@ class Engine:
         running, waiting = len(self._running), self._admission.waiting
         if (running, waiting) == (self._told.running, self._told.waiting):
             return []
-        metrics = self._pipeline.get_metrics()
+        cache = self._pipeline.measure_cache()
         self._told = EngineStats(
             running=running,
             waiting=waiting,
-            cache_usage_ratio=metrics.cache_usage / 100,
-            cache_bytes=metrics.cache_size_in_bytes,
+            cache_usage_ratio=cache.ratio,
+            cache_bytes=cache.size_bytes,
             step_ms=(time.monotonic_ns() - started_ns) / 1e6,
         )
         return [Metrics(self._told)]
@@ -249,32 +225,6 @@ def _find_fault(generation: Generation, launch: Launch) -> str | None:
     return None
 
 
-def _make_config(generation: Generation, stops: frozenset[int], context_tokens: int) -> GenerationConfig:
-    """Write a request's settings in GenAI's words.
-
-    GenAI's seed is the same for every request unless told otherwise, and its greedy decoding is a mode, not a
-    temperature (measured).
-    """
-    import openvino_genai as genai
-
-    config = genai.GenerationConfig()
-    config.max_new_tokens = min(generation.max_tokens, context_tokens - len(generation.prompt_token_ids))
-    config.logprobs = 1
-    config.rng_seed = secrets.randbits(32) if generation.seed is None else generation.seed
-    config.stop_token_ids = set(stops)
-    if stops:
-        config.eos_token_id = min(stops)
-    if generation.temperature > 0:
-        config.do_sample = True
-        config.temperature = generation.temperature
-        config.top_p = generation.top_p or 1e-6  # 0 is refused; the nearest thing keeps the likeliest token
-        if generation.top_k:
-            config.top_k = generation.top_k
-    if generation.grammar is not None:
-        config.structured_output_config = genai.StructuredOutputConfig(grammar=generation.grammar)
-    return config
-
-
 def _first_line(error: RuntimeError) -> str:
     """Keep what an OpenVINO error says, without the path of the file in the build machine that said it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -282,40 +232,8 @@ def _first_line(error: RuntimeError) -> str:
 
 
 def load_engine(launch: Launch) -> Engine:
-    """Load the model and its vocabulary.
-
-    Cost: imports 0.15 s, vocabulary 0.06 s, model 0.3 s for 8 M parameters and 1.5 s for 135 M. OpenVINO's cache of
-          compiled models saves nothing of it on CPU (measured), so it is not used.
-    """
-    sys.modules["openvino.tools.ovc"] = None  # pyright: ignore - a converter nobody asked for; OpenVINO does without
-    import openvino_genai as genai
-
-    scheduler = genai.SchedulerConfig()
-    scheduler.enable_prefix_caching = True
-    scheduler.dynamic_split_fuse = True
-    scheduler.max_num_batched_tokens = launch.batched_tokens_max
-    scheduler.max_num_seqs = launch.running_max
-    if launch.cache_blocks:
-        scheduler.num_kv_blocks = launch.cache_blocks
-    else:
-        scheduler.cache_size = 1  # GiB, taken as it is touched
-    properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if launch.device == "CPU" else {}
-    if launch.threads:
-        properties["INFERENCE_NUM_THREADS"] = launch.threads
-    tokenizer = genai.Tokenizer(_find_vocabulary(launch))
-    pipeline = genai.ContinuousBatchingPipeline(launch.model_folder, tokenizer, scheduler, launch.device, **properties)
-    return Engine(pipeline, launch)
-
-
-def _find_vocabulary(launch: Launch) -> str:
-    """Give the detokenizer's folder, made at a model's first start; later starts are spared its imports."""
-    if not Path(launch.vocabulary_folder).exists():
-        from renga.engine.detokenizer import save_detokenizer
-        from renga.engine.vocabulary import Vocabulary
-
-        vocabulary = Vocabulary.load(Path(launch.model_folder, "tokenizer.json"))
-        save_detokenizer(vocabulary, Path(launch.vocabulary_folder), size=launch.vocabulary_size)
-    return launch.vocabulary_folder
+    """Load the model, and put an engine around it."""
+    return Engine(load_pipeline(launch), launch)
 
 
 class Connection:
