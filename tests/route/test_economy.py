@@ -12,7 +12,6 @@ from renga.route.economy import (
     PriceStep,
     Rung,
     cheapest_ladder,
-    drop_dominated,
     expect_ladder,
     price_attempt,
     worth_escalating,
@@ -93,13 +92,6 @@ def test_checks_are_paid_where_an_answer_is_checked() -> None:
     ladder = expect_ladder((Rung("haiku", 100, 50, 0.5, 1.0, 0.6), Rung("opus", 1_000, 999, 1.0, 1.0, 1.0)))
     assert ladder is not None
     assert ladder.cost_nano_usd == 150 + 500
-
-
-def test_a_tier_that_is_beaten_in_both_is_dropped() -> None:
-    rungs = (rung("old", 300, quality=0.8), rung("new", 200, quality=0.9), rung("top", 900, quality=0.95))
-    assert [one.tier for one in drop_dominated(rungs)] == ["new", "top"]
-    twins = (rung("a", 1, quality=0.5), rung("b", 1, quality=0.5))
-    assert drop_dominated(twins) == twins
 
 
 def test_a_request_that_no_tier_solves_is_not_escalated() -> None:

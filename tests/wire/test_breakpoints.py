@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from renga.errors import InvalidRequest
-from renga.wire.billing import has_billing_line, strip_billing_line, system_texts
+from renga.wire.billing import strip_billing_line, system_texts
 from renga.wire.blocks import TextBlock
 from renga.wire.breakpoints import walk_blocks
 from renga.wire.messages import decode_request
@@ -114,5 +114,3 @@ def test_only_a_billing_line_at_the_head_is_left_out():
     assert strip_billing_line(line) == ""
     assert system_texts((TextBlock(line), TextBlock(line))) == ["", line]
     assert system_texts(None) == []
-    assert has_billing_line((TextBlock(line),))
-    assert not has_billing_line("You are helpful.")

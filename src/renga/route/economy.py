@@ -132,24 +132,12 @@ def cheapest_ladder(rungs: tuple[Rung, ...], quality_min: float) -> Ladder | Non
     return best
 
 
-def drop_dominated(rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
-    """The rungs without those that another beats: at most its cost, at least its quality, and better in one."""
-    return tuple(rung for rung in rungs if not any(_dominates(other, rung) for other in rungs))
-
-
 def worth_escalating(small: Rung, top: Rung, nano_usd_per_point: int) -> bool:
     """Whether the top tier's expected gain pays for it. False for a request that no tier solves: both qualities are
     low."""
     if top.cost_nano_usd is None:
         return False
     return (top.quality - small.quality) * 100.0 * nano_usd_per_point > top.cost_nano_usd
-
-
-def _dominates(other: Rung, rung: Rung) -> bool:
-    if other is rung or other.cost_nano_usd is None or rung.cost_nano_usd is None:
-        return False
-    cheaper, better = other.cost_nano_usd - rung.cost_nano_usd, other.quality - rung.quality
-    return cheaper <= 0 and better >= 0.0 and (cheaper < 0 or better > 0.0)
 
 
 class Prefixes:

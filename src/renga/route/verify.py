@@ -20,8 +20,8 @@ evidence that has no calibrated curve can ask for more, but not accept.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -47,14 +47,6 @@ class Judgement(Struct, frozen=True):
     """That the answer is good enough, 0..1."""
     cost_nano_usd: int | None
     """None: not known."""
-
-
-class Judge(Protocol):
-    """Another tier that grades an answer; given by the path."""
-
-    def __call__(self, request: MessageRequest, answer: Message) -> Awaitable[Judgement]:
-        """Grade an answer. Raises: RengaError when it cannot; the path then escalates."""
-        ...
 
 
 class Second(Struct, frozen=True):

@@ -75,10 +75,6 @@ class StoreThread:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def failing(self) -> str | None:
-        """Why the database cannot be used at the moment; None if it can."""
-        return None if self._failure is None else str(self._failure)
-
     def _main(self) -> None:
         database = self._open()
         if database is not None:

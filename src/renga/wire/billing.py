@@ -15,13 +15,6 @@ from renga.wire.blocks import TextBlock
 BILLING_LINE = "x-anthropic-billing-header:"
 
 
-def has_billing_line(system: str | tuple[TextBlock, ...] | None) -> bool:
-    """Whether a system prompt begins with the line."""
-    if not system:
-        return False
-    return (system if isinstance(system, str) else system[0].text).startswith(BILLING_LINE)
-
-
 def strip_billing_line(text: str) -> str:
     """The text without the line, if it begins with it."""
     return text.partition("\n")[2] if text.startswith(BILLING_LINE) else text
