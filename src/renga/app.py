@@ -175,6 +175,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     worker = BatchWorker(answering, batches, config.batches, place)
+    metrics.watch("renga_outcomes_lost_rows_total", "Outcomes given up; each was logged.", lambda: outcomes.lost_rows)
     metrics.watch("renga_batch_requests_running", "Requests of batches that run.", lambda: worker.running)
     parts = HttpParts(
         answering=answering,

@@ -253,6 +253,46 @@ def test_a_group_says_whose_proof_it_has(shell: Shell) -> None:
         assert read_lines(shell.call("route", "check", "certificate.json").out)["group"] == said
 
 
+def test_a_group_is_proven_by_its_own_rows_or_by_everyones(shell: Shell) -> None:
+    rows = draw_rows(1_000)
+    grouped = tuple(replace(row, group="small" if number % 20 == 0 else "big") for number, row in enumerate(rows))
+    write_rows(shell, grouped)
+    code, lines, _ = calibrate(shell, "--group", "big", "-o", "big.json")
+    assert (code, lines["rows"]) == (0, "950, all with evidence.confidence")
+    assert decode_certificate((shell.folder / "big.json").read_bytes()).group_rows == 0
+    code, _, text = calibrate(shell, "--group", "small", "-o", "small.json")
+    assert code == 0, text
+    assert "threshold its own, from 50 rows" in text
+    small = decode_certificate((shell.folder / "small.json").read_bytes())
+    assert (small.group, small.rows, small.group_rows) == ("small", 1_000, 50)
+    code, _, text = calibrate(shell, "--group", "none")
+    assert (code, text) == (1, "renga: outcomes.jsonl: no row is of group 'none' (there are 'big', 'small')\n")
+
+
+def test_a_head_is_fitted_compared_and_loaded(shell: Shell) -> None:
+    topics = ("tax law appeal", "weather today", "prime ideal ring", "pizza order")
+    rows = tuple(
+        OutcomeRow(str(at), {"haiku": float(at % 2), "opus": 1.0}, prompt=f"{topics[at % 4]} {at}") for at in range(200)
+    )
+    write_rows(shell, (*rows, OutcomeRow("bare", {"haiku": 1.0, "opus": 1.0})))
+    done = shell.call("route", "head", "--data", "outcomes.jsonl", "-o", "own.head")
+    assert done.code == 0, done.err
+    lines = read_lines(done.out)
+    assert lines["rows"] == "200 with a prompt"
+    assert float(re.findall(r"[\d.]+", lines["this head"])[0]) > 90
+    shell.write_config('[policies.auto]\nhead = "own.head"\n')
+    hard, easy = (
+        msgspec.json.decode(shell.call("route", "explain", f"{topics[at]} 7", "--json").out)["score"] for at in (0, 1)
+    )
+    assert hard > easy
+    write_rows(shell, tuple(replace(row, prompt=None) for row in rows))
+    refused = shell.call("route", "head", "--data", "outcomes.jsonl", "-o", "own.head")
+    assert (refused.code, refused.err) == (
+        1,
+        "renga: outcomes.jsonl: no row has a prompt, by which to score (shadow traffic keeps none: add them)\n",
+    )
+
+
 def test_curves_are_fitted_written_and_loaded(shell: Shell) -> None:
     rows = (
         {"id": str(at), "scores": {"haiku": float(at % 3 > 0)}, "evidence": {"mean_logprob": -0.1 if at % 3 else -2.0}}

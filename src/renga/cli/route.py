@@ -10,6 +10,7 @@ import typer
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
 from renga.cli.route_curves import curves
 from renga.cli.route_explain import explain
+from renga.cli.route_head import head
 from renga.cli.route_outcomes import PolicyOption, outcomes, read_shadow
 from renga.cli.route_report import report
 from renga.cli.table import print_lines
@@ -25,9 +26,23 @@ route.command("report")(report)
 route.command("outcomes")(outcomes)
 route.command("explain")(explain)
 route.command("curves")(curves)
+route.command("head")(head)
 
 Ranking: TypeAlias = Literal["confidence", "agreement", "mean_logprob", "triage"]
 """`route/floor.py` has the same; it is not imported for `--help`, because numpy would be."""
+
+FloorOption: TypeAlias = Annotated[
+    float, typer.Option("--floor", metavar="POINTS", help="At most so many points of 100 below the large model.")
+]
+GroupOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="NAME",
+        help="Prove it for this group of rows, a key or a route; with few labels everyone's proof stands, at a "
+        "stricter threshold.",
+    ),
+]
 
 
 @route.command("calibrate")
@@ -40,15 +55,14 @@ def calibrate(
         bool, typer.Option("--from-shadow", help="Use what shadow traffic has shown, out of the database.")
     ] = False,
     policy: PolicyOption = "auto",
-    floor: Annotated[
-        float, typer.Option("--floor", metavar="POINTS", help="At most so many points of 100 below the large model.")
-    ] = 2.0,
+    floor: FloorOption = 2.0,
     confidence: Annotated[
         float, typer.Option("--confidence", metavar="P", help="How sure to be of that, 0.5 to 1.")
     ] = 0.9,
     small: Annotated[str, typer.Option("--small", metavar="NAME", help="Whose answers may be kept.")] = "haiku",
     large: Annotated[str, typer.Option("--large", metavar="NAME", help="Who answers the rest.")] = "opus",
     ranking: Annotated[Ranking, typer.Option("--ranking", help="Which evidence decides what is kept.")] = "confidence",
+    group: GroupOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the certificate here.")
     ] = None,
@@ -79,7 +93,7 @@ def calibrate(
     )
     reading = Reading((small, large), rows_min=0)  # too few are an answer here: the refusal says how many it takes
     known = read_shadow(config, data_dir, policy, reading) if data is None else read_outcomes(data, reading)
-    found = _prove(known, question)
+    found = _prove(known, question, group)
     if not isinstance(found, Refusal) and output is not None:
         _write_certificate(found, output)
     if as_json:
@@ -87,7 +101,7 @@ def calibrate(
     elif isinstance(found, Refusal):
         _print_refusal(found, question, output)
     else:
-        print_lines(_render_certificate(found, _render_rows(found, known), _saving_unit(known, question)))
+        _print_proof(found, known, question)
         _print_proven(output, found, policy)
     if isinstance(found, Refusal):
         raise typer.Exit(1)
@@ -107,12 +121,10 @@ def check(
         print_json(found)
         return
     unit = f"of what {found.top} alone costs" if found.counts == "dollars" else f"of {found.top}'s calls"
-    shrunk = f"; the proof is everyone's, the threshold its own, from {found.group_rows:,} rows"
-    group = [("group", found.group + (shrunk if found.group_rows else ""))] if found.group else []
     print_lines(
         [
             *_render_certificate(found, f"{found.rows:,}", unit),
-            *group,
+            *_render_group(found),
             *([("head", f"sha256 {found.head_sha256}")] if found.head_sha256 else []),
             ("data", f"sha256 {found.data_sha256}"),
             ("made on", found.created_on or "unknown"),
@@ -135,22 +147,33 @@ def _check_files(data: Path | None, output: Path | None, *, from_shadow: bool) -
         raise typer.BadParameter("it would overwrite the outcomes", param_hint="--output")
 
 
-def _prove(outcomes: Outcomes, question: Question) -> Certificate | Refusal:
+def _prove(outcomes: Outcomes, question: Question, group: str | None) -> Certificate | Refusal:
     """What the floor says, with what would make its answer meaningless refused first.
 
-    Raises: ConfigError naming the file if no row has the evidence, or the costs cannot be a share of anything.
+    Raises: ConfigError naming the file if no row has the evidence or is of the group.
     """
     from renga.route.floor import Refusal, calibrate
     from renga.route.outcomes import ROWS_MIN
 
     _check_evidence(outcomes, question)
-    found = calibrate(outcomes, question)
+    found = calibrate(outcomes, question) if group is None else _prove_group(outcomes, question, group)
     if isinstance(found, Refusal):
         return found
     if found.rows < ROWS_MIN:
         detail = f"{found.rows} labels are too few to choose among thresholds: {ROWS_MIN} are needed."
         return Refusal("too_few_rows", f"{detail} Everything is escalated.", found.rows, ROWS_MIN)
     return found
+
+
+def _prove_group(outcomes: Outcomes, question: Question, group: str) -> Certificate | Refusal:
+    from renga.errors import ConfigError
+    from renga.route.floor import calibrate_groups
+
+    found = calibrate_groups(outcomes, question)
+    if group not in found:
+        names = ", ".join(repr(name) for name in sorted(found)[:5])
+        raise ConfigError(f"no row is of group {group!r}", path=outcomes.name or None, hint=f"there are {names}")
+    return found[group]
 
 
 def _read_head_sha256(config: Path | None, data_dir: Path | None, policy: str) -> str:
@@ -224,6 +247,11 @@ def _render_certificate(found: Certificate, rows: str, unit: str) -> list[tuple[
     ]
 
 
+def _render_group(found: Certificate) -> list[tuple[str, str]]:
+    shrunk = f"; the proof is everyone's, the threshold its own, from {found.group_rows:,} rows"
+    return [("group", found.group + (shrunk if found.group_rows else ""))] if found.group else []
+
+
 def _render_floor(points: float, top: str) -> str:
     return f"{points:g} point{'' if points == 1 else 's'} below {top}"
 
@@ -243,6 +271,12 @@ def _print_refusal(refusal: Refusal, question: Question, output: Path | None) ->
     print(f"Nothing may be kept: {refusal.detail}")
     if output is not None:
         print(f"{output} was not written." + (" The one that is there is older." if output.exists() else ""))
+
+
+def _print_proof(found: Certificate, known: Outcomes, question: Question) -> None:
+    proof = known.groups()[found.group] if found.group and not found.group_rows else known
+    lines = _render_certificate(found, _render_rows(found, proof), _saving_unit(proof, question))
+    print_lines([*lines, *_render_group(found)])
 
 
 def _print_proven(output: Path | None, found: Certificate, policy: str) -> None:

@@ -19,6 +19,7 @@ from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from renga.route.history import NEW_CONVERSATION, History
+from renga.route.outcomes import Shape
 from renga.wire.blocks import DocumentBlock, ImageBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from renga.wire.request import MessageRequest, ThinkingDisabled, ToolChoiceAny, ToolChoiceTool
 
@@ -138,6 +139,19 @@ def read_request(request: MessageRequest, history: History = NEW_CONVERSATION) -
     text = last_user_text(request)
     read = read_text(text)
     return Features(read.buckets, np.concatenate([read.dense, read_shape(request, history)]))
+
+
+def read_labelled(prompt: str, shape: Shape) -> Features:
+    """The features of a request in an outcomes file: what it says of its shape is as `read_shape` would have it, the
+    rest is 0, and a column that is 0 in every label gets no weight.
+    """
+    counts = dict.fromkeys(SHAPE, 0.0)
+    counts["tools"] = math.log1p(shape.tools)
+    counts["schema"] = float(shape.schema)
+    counts["images"] = float(shape.images)
+    counts["turns"] = math.log1p(shape.turns)
+    read = read_text(prompt)
+    return Features(read.buckets, np.concatenate([read.dense, np.fromiter(counts.values(), np.float64, len(SHAPE))]))
 
 
 def last_user_text(request: MessageRequest) -> str:

@@ -47,6 +47,7 @@ class Shape(Struct, frozen=True, forbid_unknown_fields=True):
     images: int = 0
     turns: int = 1
     input_tokens: int | None = None
+    """Not read: the prompt's own length is seen."""
 
 
 class OutcomeRow(Struct, frozen=True, forbid_unknown_fields=True):
