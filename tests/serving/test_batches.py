@@ -220,16 +220,26 @@ def run_command(server: Served, monkeypatch: pytest.MonkeyPatch, *arguments: str
 
 
 def test_files_are_answered_in_their_own_format(
-    server: Served, client: Anthropic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Served,
+    client: Anthropic,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     chat = {"model": "haiku", "messages": [{"role": "user", "content": "Hi"}]}
     body = {"custom_id": "chat", "method": "POST", "url": "/v1/chat/completions", "body": chat}
-    source.write_text(json.dumps(body) + "\n" + json.dumps({**body, "custom_id": "other"}) + "\n")
-    assert run_command(server, monkeypatch, "run", str(source), "-o", str(output)) == 0
+    wrong = {**body, "custom_id": "wrong", "body": {**chat, "model": "nobody"}}
+    source.write_text("".join(json.dumps(line) + "\n" for line in (body, {**body, "custom_id": "other"}, wrong)))
+    for _ in range(2):
+        assert run_command(server, monkeypatch, "run", str(source), "-o", str(output)) == 0
+        assert f"2 of 3 requests answered in {output}; 1 failed" in capsys.readouterr().out
     lines = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [line["custom_id"] for line in lines] == ["chat", "other"]
-    assert lines[0]["response"]["body"]["choices"][0]["message"]["content"].startswith("answer")
+    assert [line["custom_id"] for line in lines] == ["chat", "other", "wrong"]
+    completion = lines[0]["response"]["body"]
+    assert completion["choices"][0]["message"]["content"].startswith("answer")
+    assert abs(completion["created"] - time.time()) < 60
+    assert lines[2]["response"]["status_code"] == 404
     assert not output.with_name("out.jsonl.batches").exists()
 
 

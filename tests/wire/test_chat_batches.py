@@ -77,7 +77,7 @@ def test_answers_are_completions() -> None:
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 5},
     }
-    line = render_chat_line("a", {"type": "succeeded", "message": message}, "req_1")
+    line = render_chat_line("a", {"type": "succeeded", "message": message}, "req_1", created_s=1_700_000_000)
     body = line["response"]["body"]
     assert line["error"] is None
     assert body["choices"][0]["finish_reason"] == "tool_calls"
@@ -92,6 +92,8 @@ def test_answers_are_completions() -> None:
 
 def test_errors_have_their_status() -> None:
     error = {"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}}
-    line = render_chat_line("a", {"type": "errored", "error": error}, "req_1")
+    line = render_chat_line("a", {"type": "errored", "error": error}, "req_1", created_s=1_700_000_000)
     assert line["response"]["status_code"] == 429
-    assert render_chat_line("a", {"type": "expired"}, "req_1")["error"]["code"] == "batch_expired"
+    assert (
+        render_chat_line("a", {"type": "expired"}, "req_1", created_s=1_700_000_000)["error"]["code"] == "batch_expired"
+    )

@@ -50,15 +50,21 @@ def run(
     format_, lines = read_input(source)
     answers = Output(output, format_, lines)
     settings = read_config(config, data_dir)
-    with open_connection(settings, url, environ()) as connection:
-        if not url:
-            wait_ready(connection, settings)
-        missing = _Run(connection, url or "", answers).finish(lines)
+    try:
+        with open_connection(settings, url, environ()) as connection:
+            if not url:
+                wait_ready(connection, settings)
+            missing = _Run(connection, url or "", answers).finish(lines)
+    except KeyboardInterrupt:
+        print("Stopped. The same command again goes on from here.", file=sys.stderr)
+        raise
     if missing:
         print(f"{missing} of {len(lines)} requests have no answer: cancelled or expired; run it again to ask for them")
         return 1
     answers.finish()
-    print(f"{len(lines)} requests answered in {output}")
+    failed = len(answers.failed.intersection(line.custom_id for line in lines))
+    answered = f"{len(lines) - failed} of {len(lines)} requests answered in {output}"
+    print(f"{answered}; {failed} failed, and their lines say why" if failed else answered)
     return 0
 
 

@@ -8,6 +8,7 @@ Invariants: an answer is in the output whole or not at all; what is there is nev
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -41,8 +42,26 @@ class MadeBatch(Struct, frozen=True):
     custom_ids: tuple[str, ...]
 
 
+class _Result(Struct, frozen=True):
+    type: str
+
+
+class _Response(Struct, frozen=True):
+    status_code: int
+
+
 class _Line(Struct, frozen=True):
+    """What both formats of answers say of how it went."""
+
     custom_id: str
+    result: _Result | None = None
+    response: _Response | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        if self.result is not None:
+            return self.result.type != "succeeded"
+        return self.response is None or self.response.status_code != 200
 
 
 def read_input(path: Path) -> tuple[Format, list[Line]]:
@@ -101,6 +120,10 @@ class Output:
         self._state = path.with_name(path.name + STATE_ENDING)
         self._is_openai = format_ == "openai"
         self._chat = {line.custom_id for line in lines if line.is_chat}
+        if not path.parent.is_dir():
+            raise RengaError(f"{path}: there is no folder {path.parent}", hint="make it, or choose another file")
+        self.failed: set[str] = set()
+        """Those of the answered whose answer is an error."""
         self.answered = self._read_answered()
 
     def read_batches(self) -> list[MadeBatch]:
@@ -131,6 +154,8 @@ class Output:
             if custom_id in self.answered or result["result"]["type"] in ("canceled", "expired"):
                 continue
             self.answered.add(custom_id)
+            if result["result"]["type"] != "succeeded":
+                self.failed.add(custom_id)
             lines.append(self._render(custom_id, result["result"], batch_id) if self._is_openai else data)
         _append(self._path, lines)
         return len(lines)
@@ -143,7 +168,7 @@ class Output:
     def _render(self, custom_id: str, result: dict[str, Any], batch_id: str) -> bytes:
         request_id = f"{batch_id}-{custom_id}"
         if custom_id in self._chat or result["type"] != "succeeded":
-            return msgspec.json.encode(render_chat_line(custom_id, result, request_id))
+            return msgspec.json.encode(render_chat_line(custom_id, result, request_id, created_s=int(time.time())))
         response = {"status_code": 200, "request_id": request_id, "body": result["message"]}
         return msgspec.json.encode({"id": request_id, "custom_id": custom_id, "response": response, "error": None})
 
@@ -155,11 +180,14 @@ class Output:
         whole = 0
         for data in _read_lines(self._path):
             try:
-                answered.add(msgspec.json.decode(data, type=_Line).custom_id)
+                line = msgspec.json.decode(data, type=_Line)
             except msgspec.MsgspecError:
                 if data.endswith(b"\n"):
                     raise RengaError(f"{self._path} has a line that is no answer", hint="choose another file") from None
                 break
+            answered.add(line.custom_id)
+            if line.is_failure:
+                self.failed.add(line.custom_id)
             whole += len(data)
         os.truncate(self._path, whole)
         return answered

@@ -234,11 +234,14 @@ def _render_choice(chat: _Body) -> dict[str, object] | None:
     return choice
 
 
-def render_chat_line(custom_id: str, result: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """A line of the results in the format of an OpenAI-style output file."""
+def render_chat_line(custom_id: str, result: dict[str, Any], request_id: str, *, created_s: int) -> dict[str, Any]:
+    """A line of the results in the format of an OpenAI-style output file.
+
+    Units: created_s, since 1970, when the answer was read: results do not say when each was given.
+    """
     line: dict[str, Any] = {"id": request_id, "custom_id": custom_id, "response": None, "error": None}
     if result["type"] == "succeeded":
-        line["response"] = _response(200, request_id, render_completion(result["message"]))
+        line["response"] = _response(200, request_id, render_completion(result["message"], created_s=created_s))
     elif result["type"] == "errored":
         error = result["error"]["error"]
         body = {"error": {"message": error["message"], "type": error["type"], "param": None, "code": None}}
@@ -252,7 +255,7 @@ def _response(status: int, request_id: str, body: dict[str, Any]) -> dict[str, A
     return {"status_code": status, "request_id": request_id, "body": body}
 
 
-def render_completion(message: dict[str, Any]) -> dict[str, Any]:
+def render_completion(message: dict[str, Any], *, created_s: int) -> dict[str, Any]:
     """A message as a chat.completion."""
     text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
     calls = [
@@ -270,7 +273,7 @@ def render_completion(message: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": message["id"],
         "object": "chat.completion",
-        "created": 0,
+        "created": created_s,
         "model": message["model"],
         "choices": [
             {
