@@ -96,8 +96,8 @@ def write_package(folder: pathlib.Path, package: pathlib.Path) -> None:
             archive.writestr(entry, (folder / name).read_bytes())
 
 
-def compare_logits(model: Hokku, folder: pathlib.Path, tokens: numpy.ndarray) -> float:
-    """Largest absolute difference between the graph's logits and PyTorch's, in float32. Shapes: tokens (B, T) int64."""
+def compare_logits(model: Hokku, folder: pathlib.Path, tokens: numpy.ndarray) -> numpy.ndarray:
+    """How far the graph's logits are from PyTorch's, in float32. Shapes: (B, T) int64 -> (B, T, vocabulary)."""
     import openvino
     import torch
 
@@ -114,7 +114,7 @@ def compare_logits(model: Hokku, folder: pathlib.Path, tokens: numpy.ndarray) ->
             "beam_idx": numpy.arange(len(tokens), dtype=numpy.int32),
         }
     )
-    return float(numpy.abs(outputs["logits"] - expected).max())
+    return numpy.abs(outputs["logits"] - expected)
 
 
 def main() -> None:
@@ -128,7 +128,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             write_folder(arguments.checkpoint, folder, bits=bits)
-            print(f"{bits:2d} bits: max |logit difference| {compare_logits(model, folder, tokens):.5f}")
+            apart = compare_logits(model, folder, tokens)
+            print(f"{bits:2d} bits: |logit difference| at most {apart.max():.5f}, {apart.mean():.5f} on average")
             if bits == 8:
                 write_package(folder, arguments.package)
     size_mb = arguments.package.stat().st_size / 1e6
