@@ -19,7 +19,7 @@ HELP_LIMIT_S = 1.0
         (["serve", "--port", "99999"], 2, "less than or equal to 65535"),
         (["keys", "revoke"], 2, "Missing argument 'KEY'"),
         (["usage", "--by", "week"], 2, "cannot group by 'week'"),
-        (["usage", "--since", "yesterday"], 2, "yesterday"),
+        (["usage", "--since", "yesterday"], 2, "'yesterday' is no day; write it as 2026-11-01"),
         (["get", "v1/models"], 2, "is not a path"),
         (["ask"], 2, "nothing to ask"),
         (["serve", "--config", "missing.toml"], 1, "missing.toml: cannot read it"),
@@ -33,6 +33,14 @@ def test_an_error_is_one_line(shell: Shell, arguments: list[str], code: int, mes
     assert done.err.startswith("renga: ")
     assert message in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("group", [[], ["keys"], ["batch"]])
+def test_without_a_command_there_is_help(shell: Shell, group: list[str]) -> None:
+    done = shell.call(*group)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: renga ")
+    assert "(`renga --help`" not in done.err
 
 
 def test_a_wrong_setting_is_named_with_its_line(shell: Shell) -> None:

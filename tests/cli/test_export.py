@@ -56,7 +56,7 @@ def test_csv_has_every_row_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -
 def test_a_time_is_chosen_by_days(shell: Shell, tmp_path: Path) -> None:
     fill(shell)
     file = tmp_path / "usage.csv"
-    assert shell.call("usage", "export", "--until", "2026-11-21", "--out", str(file)).code == 0
+    assert shell.call("usage", "export", "--until", "2026-11-21", "--output", str(file)).code == 0
     assert len(file.read_text().splitlines()) == 1
     assert shell.call("usage", "export", "--since", "2026-11-21", "-o", str(file)).code == 0
     assert len(list(csv.DictReader(io.StringIO(file.read_text())))) == 8
@@ -67,7 +67,7 @@ def test_parquet_says_the_same(shell: Shell, tmp_path: Path, monkeypatch: pytest
     fill(shell)
     monkeypatch.setattr(export, "_CHUNK_ROWS", 3)
     file = tmp_path / "usage.parquet"
-    assert shell.call("usage", "export", "--format", "parquet", "--out", str(file)).code == 0
+    assert shell.call("usage", "export", "--format", "parquet", "--output", str(file)).code == 0
     table = parquet.ParquetFile(file)
     assert table.metadata.num_row_groups == 3
     rows = table.read().to_pylist()
@@ -79,9 +79,9 @@ def test_parquet_says_the_same(shell: Shell, tmp_path: Path, monkeypatch: pytest
 
 def test_without_pyarrow_it_says_what_to_do(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    refused = shell.call("usage", "export", "--format", "parquet", "--out", str(tmp_path / "x.parquet"))
+    refused = shell.call("usage", "export", "--format", "parquet", "--output", str(tmp_path / "x.parquet"))
     assert refused.code == 1
-    assert "pip install 'renga[parquet]'" in refused.err
+    assert "scripts/install parquet" in refused.err
     assert shell.call("usage", "export", "--format", "parquet").code == 2
 
 

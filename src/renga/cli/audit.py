@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.times import parse_day
 
 
 def audit(
@@ -15,9 +16,7 @@ def audit(
         str | None, typer.Option(metavar="ID", help="Only what was done to this key or workspace.")
     ] = None,
     actor: Annotated[str | None, typer.Option(metavar="ACTOR", help="Only what this key or user did.")] = None,
-    since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day, in UTC.")
-    ] = None,
+    since: Annotated[datetime | None, typer.Option(parser=parse_day, metavar="DAY", help="First day, in UTC.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many entries, the newest.")] = 100,
     config: ConfigOption = None,
     data_dir: DataOption = None,
@@ -54,9 +53,19 @@ def audit(
 
 
 def _render_detail(detail: dict[str, object]) -> str:
+    """Names and values as the other commands write them: times as days and minutes, limits in dollars."""
     import msgspec
 
-    return " ".join(
-        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-        for name, value in detail.items()
-    )
+    from renga.cli.limits import render_limits
+    from renga.cli.records import render_time
+    from renga.store.rows import KeyLimits
+
+    words: list[str] = []
+    for name, value in detail.items():
+        if name == "limits" and isinstance(value, dict):
+            words += render_limits(msgspec.convert(value, KeyLimits)) or ["limits=default"]
+        elif name.endswith("_us") and isinstance(value, int):
+            words.append(f"{name.removesuffix('_us')}={render_time(value).replace(' ', 'T')}")
+        else:
+            words.append(f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
+    return " ".join(words)

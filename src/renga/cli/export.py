@@ -20,6 +20,7 @@ import typer
 from msgspec import Struct
 
 from renga.cli.options import ConfigOption, DataOption, read_config
+from renga.cli.times import parse_day
 from renga.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,14 +90,14 @@ WriteRows: TypeAlias = Callable[[Sequence[Sequence[object]]], None]
 
 def export(
     format: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.CSV,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to; stdout for CSV if absent.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; stdout for CSV if absent.")
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day, in UTC; all if absent.")
+        datetime | None, typer.Option(parser=parse_day, metavar="DAY", help="First day, in UTC; all if absent.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day left out; none if absent.")
+        datetime | None, typer.Option(parser=parse_day, metavar="DAY", help="First day left out; none if absent.")
     ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
@@ -106,13 +107,14 @@ def export(
     from renga.store.rows import RowQuery
 
     query = RowQuery(_CHUNK_ROWS, since_us=_to_us(since), until_us=_to_us(until))
-    opened = _open_csv(out) if format is ExportFormat.CSV else _open_parquet(out)
+    opened = _open_csv(output) if format is ExportFormat.CSV else _open_parquet(output)
     count = 0
     with open_records(read_config(config, data_dir)) as database, opened as write:
         for rows in _read_chunks(database, query):
             write([render_row(row) for row in rows])
             count += len(rows)
-    print(f"{count:,} rows{f' in {out}' if out else ''}", file=sys.stderr)
+    rows_ = "1 row" if count == 1 else f"{count:,} rows"
+    print(f"{rows_} in {output}" if output else rows_, file=sys.stderr)
 
 
 def render_row(row: LedgerRow) -> list[object]:
@@ -167,14 +169,14 @@ def _open_csv(out: Path | None) -> Generator[WriteRows]:
 def _open_parquet(out: Path | None) -> Generator[WriteRows]:
     """Raises: ConfigError where pyarrow is not installed, BadParameter without a file."""
     if out is None:
-        raise typer.BadParameter("Parquet needs a file: --out usage.parquet", param_hint="--out")
+        raise typer.BadParameter("Parquet needs a file: --output usage.parquet", param_hint="--output")
     try:
         arrow: Any = importlib.import_module("pyarrow")
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError as error:
         raise ConfigError(
             "Parquet needs pyarrow, which is not installed",
-            hint="pip install 'renga[parquet]', or write CSV: --format csv",
+            hint="scripts/install parquet, or write CSV: --format csv",
         ) from error
     kinds = {"timestamp": arrow.timestamp("us", tz="UTC"), "bool": arrow.bool_()}
     schema = arrow.schema(

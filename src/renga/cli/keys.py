@@ -50,7 +50,7 @@ def create(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Make a key. Its secret is printed to stdout, this once only; a running server takes it within a second."""
+    """Make a key. Its secret is printed to stdout, this once only; a running server takes it at once."""
     from msgspec.structs import replace
 
     from renga.cli.limits import change_limits

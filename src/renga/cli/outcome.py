@@ -31,6 +31,9 @@ def run_command(command: Callable[[], object], *, debug: bool) -> int:
     except Exception as error:
         code = getattr(error, "exit_code", None)
         render = getattr(error, "format_message", None)
+        if type(error).__name__ == "NoArgsIsHelpError" and callable(render):
+            print(render(), file=sys.stderr)  # a group without a command: its help, as it stands
+            return USED_WRONGLY
         if code is not None and callable(render):
             _complain(f"{render()} (`renga --help` says what there is)", debug=False)
             return USED_WRONGLY

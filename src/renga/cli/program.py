@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -13,6 +13,7 @@ from renga.cli.audit import audit
 from renga.cli.batch import batch
 from renga.cli.doctor import doctor
 from renga.cli.evaluate import evaluate
+from renga.cli.examples import EXAMPLES
 from renga.cli.get import get
 from renga.cli.keys import keys
 from renga.cli.models import models
@@ -45,6 +46,17 @@ def build_program() -> typer.Typer:
     return program
 
 
+def build_command() -> Any:
+    """All commands as click has them, each with its example. Not typed: typer keeps its click to itself."""
+    command = get_command(build_program())
+    for name, words in EXAMPLES.items():
+        found: Any = command
+        for part in name.split():
+            found = found.commands[part]
+        found.epilog = f"Example: renga {name} {words}"
+    return command
+
+
 def run(arguments: list[str]) -> int:
     """Run one command. Returns its exit code."""
     debug = "--debug" in arguments
@@ -52,7 +64,7 @@ def run(arguments: list[str]) -> int:
         import logging
 
         logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
-    command = get_command(build_program())
+    command = build_command()
     return run_command(lambda: command.main(arguments, prog_name="renga", standalone_mode=False), debug=debug)
 
 

@@ -72,9 +72,8 @@ def _render_setting(row: Setting) -> str:
 def render_commands() -> str:
     """cli.md: what `--help` prints, command by command."""
     from typer.core import TyperGroup
-    from typer.main import get_command
 
-    from renga.cli.program import build_program
+    from renga.cli.program import build_command
 
     lines = [
         _HEAD,
@@ -93,7 +92,7 @@ def render_commands() -> str:
             for child, each in command.commands.items():
                 yield from walk(each, f"{name} {child}")
 
-    lines += list(walk(get_command(build_program()), "renga"))
+    lines += list(walk(build_command(), "renga"))
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
 

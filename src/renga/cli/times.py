@@ -23,6 +23,17 @@ def parse_duration_us(text: str) -> int:
     return int(found[1]) * _UNITS_S[found[2]] * _MICROSECONDS
 
 
+def parse_day(text: str) -> datetime:
+    """`2026-11-01` as its first moment in UTC.
+
+    Raises: BadParameter if it is none.
+    """
+    try:
+        return datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day; write it as 2026-11-01") from None
+
+
 def parse_end_us(text: str, now_us: int) -> int | None:
     """When something ends: a day (its start, in UTC), a duration from now, or None for `never`.
 

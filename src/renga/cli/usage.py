@@ -12,6 +12,7 @@ import typer
 
 from renga.cli.export import export
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.times import parse_day
 
 if TYPE_CHECKING:
     from renga.store.rows import UsageQuery, UsageRow
@@ -46,10 +47,10 @@ def show(
     ] = "day,key,tier,target",
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day, in UTC; 30 days ago if absent."),
+        typer.Option(parser=parse_day, metavar="DAY", help="First day, in UTC; 30 days ago if absent."),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="First day left out; none if absent.")
+        datetime | None, typer.Option(parser=parse_day, metavar="DAY", help="First day left out; none if absent.")
     ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,

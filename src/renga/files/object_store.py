@@ -1,6 +1,6 @@
 """Bytes in a bucket of an S3-compatible service.
 
-Owns: the only import of `obstore`, which is optional (`pip install renga[s3]`) and loaded when a bucket is configured.
+Owns: the only import of `obstore`, which is optional (`scripts/install s3`) and loaded when a bucket is configured.
 Must never know: who owns the bytes.
 Invariants: an object is there whole or not at all, as the service promises; a key of the service is never in an error.
 
@@ -91,7 +91,7 @@ def open_bucket(settings: FileSettings, environ: Mapping[str, str] = os.environ,
     try:
         from obstore.store import S3Store
     except ModuleNotFoundError as error:
-        raise ConfigError("obstore is not installed", path="files.bucket", hint="pip install 'renga[s3]'") from error
+        raise ConfigError("obstore is not installed", path="files.bucket", hint="scripts/install s3") from error
     endpoint = settings.s3_endpoint.rstrip("/")
     config: S3Config = {"region": settings.s3_region, "virtual_hosted_style_request": not endpoint}
     if endpoint:

@@ -162,7 +162,7 @@ def _create_engine(url: URL) -> Engine:
         )
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{error.name} is not installed", path="store.url", hint=f"pip install {error.name}"
+            f"{error.name} is not installed", path="store.url", hint="scripts/install postgres"
         ) from error
     if sqlite_url:
         event.listen(engine, "connect", _configure_sqlite)
