@@ -96,6 +96,7 @@ class AnswerEvents:
         self._was_held = passage.held is not None
         self._folder = Folder() if passage.wants_message else None
         self._is_read = False
+        self._is_closed = False
 
     def __aiter__(self) -> AnswerEvents:
         return self
@@ -155,9 +156,12 @@ class AnswerEvents:
 
     async def aclose(self) -> None:
         """Stop the work, if it still runs, and settle. Idempotent."""
+        if self._is_closed:
+            return
         try:
             close = getattr(self._stream, "aclose", None)
             if close is not None:
                 await close()
         finally:
             self._passage.settle(left_early=not self._is_read, message=self._message())
+        self._is_closed = True

@@ -17,6 +17,7 @@ Source: public documentation "Prompt caching": sections "How automatic prefix ch
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -47,6 +48,7 @@ _ENTRIES = 65_536
 """Both are far above what an engine's own cache can hold prefixes of, and about 20 MB at most."""
 
 
+@lru_cache(maxsize=1_024)
 def minimum_tokens(model: str) -> int:
     """The shortest prefix that a model of Anthropic's caches."""
     return next((tokens for prefix, tokens in MINIMUM_TOKENS if model.startswith(prefix)), 512)

@@ -12,6 +12,7 @@ Source: messages-api notes, sections 1.1, 1.9 and 1.12.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -142,8 +143,7 @@ class AnthropicProvider:
         return Health(True)
 
     def capabilities(self, model: str) -> Capabilities:
-        line = next((line for line in MODEL_LINES if model.startswith(line.prefix)), OTHER_MODELS)
-        return self._capabilities[line.prefix]
+        return self._capabilities[_find_line(model)]
 
     async def models(self) -> tuple[str, ...]:
         """Raises: RengaError when the upstream cannot be asked."""
@@ -231,6 +231,12 @@ class AnthropicProvider:
         return (*self._headers(call.version, call.betas), *forwarded)
 
 
+@lru_cache(maxsize=1_024)
+def _find_line(model: str) -> str:
+    """The prefix of the line that a model is of."""
+    return next((line.prefix for line in MODEL_LINES if model.startswith(line.prefix)), OTHER_MODELS.prefix)
+
+
 def _line_capabilities(line: ModelLine, settings: ProviderSettings) -> Capabilities:
     """What the models of a line can do, within the limits that were set."""
     return Capabilities(
@@ -258,7 +264,8 @@ class Relay:
         self.ended = False
         self._response = response
         self._source = source
-        self._splitter = FrameSplitter()
+        self._splitter: FrameSplitter | None = None
+        """Of a stream's bytes."""
         self._began = False
 
     async def open(self) -> None:
@@ -268,8 +275,9 @@ class Relay:
         """
         try:
             if self._response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+                self._splitter = FrameSplitter()
                 while not self.first:
-                    self.first = await self._read()
+                    self.first = await self._read(self._splitter)
             else:
                 self.first = [read_whole(await self._response.read(), self._source)]
                 self.ended = True
@@ -284,14 +292,15 @@ class Relay:
     async def next_batch(self) -> Batch:
         """The next events; after the terminal one `ended` is true. An upstream that died is an ErrorEvent."""
         try:
-            return await self._read()
+            assert self._splitter is not None  # what is not a stream has no next batch
+            return await self._read(self._splitter)
         except RengaError as error:
             self.ended = True
             return [error_event(error)]
 
-    async def _read(self) -> Batch:
+    async def _read(self, splitter: FrameSplitter) -> Batch:
         data = await self._response.read_some()
-        frames = self._splitter.push(data) if data else self._splitter.finish()
+        frames = splitter.push(data) if data else splitter.finish()
         batch: Batch = [Relayed(kind, payload) for kind, payload in frames]
         # Only the last event can be terminal in a stream that is in order; an error ends it wherever it stands.
         for index, (kind, payload) in enumerate(frames):

@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = True
-        self.idle_since_s = 0.0
+        self._idle_since_s = 0.0
         self.on_closed: Callable[[Connection], None] | None = None
         """Told when the socket is gone."""
         self.used = False
@@ -78,6 +78,11 @@ class Connection(asyncio.Protocol):
             and self._transport is not None
             and not self._transport.is_closing()
         )
+
+    @property
+    def idle_s(self) -> float:
+        """Since its last response was complete."""
+        return self._loop.time() - self._idle_since_s
 
     def start(self, head: bytes, body: bytes) -> None:
         """Send a whole request; its response is read next."""
@@ -230,4 +235,4 @@ class Connection(asyncio.Protocol):
             self.complete = True
             # Asked here, because the parser forgets it with the next byte.
             self._keep_alive = self._parser.should_keep_alive()
-            self.idle_since_s = self._loop.time()
+            self._idle_since_s = self._loop.time()

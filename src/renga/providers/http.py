@@ -15,6 +15,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -34,6 +35,9 @@ MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 
 KEEP_IDLE_S = 55.0
 """An idle connection older than this is not used again: common load balancers close theirs after 60 s."""
+
+HEADS_MAX = 256
+"""Heads of requests that are kept rendered: they differ by version, betas and the headers that are forwarded."""
 
 DRAIN_TIMEOUT_S = 1.0
 """How long the end of the framing may come after the end of the meaning for its connection to be kept."""
@@ -187,7 +191,6 @@ class Upstream:
         self.name = endpoint.name
         self._endpoint = endpoint
         self._url = parse_base_url(endpoint)
-        self._prefix = self._url.path.rstrip("/")
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._draining: set[asyncio.Task[None]] = set()
@@ -195,7 +198,15 @@ class Upstream:
         self._tls: ssl.SSLContext | None = None
         self._closed = True
         host = self._url.netloc.rpartition("@")[2]
-        self._common = f"host: {host}\r\nuser-agent: renga/{__version__}\r\naccept-encoding: identity\r\n"
+        common = f"host: {host}\r\nuser-agent: renga/{__version__}\r\naccept-encoding: identity\r\n"
+        prefix = self._url.path.rstrip("/")
+
+        @lru_cache(maxsize=HEADS_MAX)
+        def render(method: str, path: str, headers: Headers) -> bytes:
+            return render_head(f"{method} {prefix}{path} HTTP/1.1\r\n{common}", headers)
+
+        self._render = render
+        """Of most clients all requests have the same head."""
 
     def open(self) -> None:
         """Make ready; connects to nobody yet."""
@@ -228,13 +239,12 @@ class Upstream:
 
         Raises: UpstreamUnreachable, UpstreamTimedOut, UpstreamLost; InvalidRequest for a header with a line end.
         """
-        framed = (*headers, ("content-length", str(len(body))))
-        request = render_request("POST", self._prefix + path, self._common, framed)
-        return await self._exchange(request, body, first_byte_timeout_s)
+        head = b"%bcontent-length: %d\r\n\r\n" % (self._render("POST", path, headers), len(body))
+        return await self._exchange(head, body, first_byte_timeout_s)
 
     async def get(self, path: str, headers: Headers) -> UpstreamResponse:
         """As `post`, without a body."""
-        return await self._exchange(render_request("GET", self._prefix + path, self._common, headers), b"", None)
+        return await self._exchange(self._render("GET", path, headers) + b"\r\n", b"", None)
 
     async def _exchange(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
         timeout_s = first_byte_timeout_s or self._endpoint.first_byte_timeout_s
@@ -265,10 +275,9 @@ class Upstream:
         else:
             await self._slots.acquire()
         try:
-            oldest_s = asyncio.get_running_loop().time() - KEEP_IDLE_S
             while self._idle:
                 connection = self._idle.pop()
-                if connection.reusable and connection.idle_since_s > oldest_s:
+                if connection.reusable and connection.idle_s < KEEP_IDLE_S:
                     self._busy.add(connection)
                     return connection
                 connection.abort()
@@ -373,17 +382,16 @@ def parse_base_url(endpoint: Endpoint) -> SplitResult:
     return url
 
 
-def render_request(method: str, path: str, common: str, headers: Headers) -> bytes:
-    """The head of a request.
+def render_head(opening: str, headers: Headers) -> bytes:
+    """The head of a request but for its end: the lines that open it, and headers.
 
     Raises: InvalidRequest when a header holds a line end or NUL, which would let a client write headers of its own.
     """
-    lines = [f"{method} {path} HTTP/1.1\r\n{common}"]
+    lines = [opening]
     for name, value in headers:
         if "\r" in value or "\n" in value or "\0" in value:
             raise InvalidRequest(f"The header {name} holds a line end.")
         lines.append(f"{name}: {value}\r\n")
-    lines.append("\r\n")
     try:
         return "".join(lines).encode("latin-1")
     except UnicodeEncodeError as error:

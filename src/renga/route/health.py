@@ -74,10 +74,11 @@ class TargetState(Struct, frozen=True):
 class Pass:
     """Permission for one request to one target. End it once; what comes after the first end is ignored."""
 
-    __slots__ = ("_ended", "_health", "first_event_us", "kind", "target")
+    __slots__ = ("_ended", "_health", "first_event_us", "kind", "known")
 
-    def __init__(self, health: TargetHealth, target: str, kind: _Kind) -> None:
-        self.target = target
+    def __init__(self, health: TargetHealth, known: _Target, kind: _Kind) -> None:
+        self.known = known
+        """The target, which is not forgotten while it has a request."""
         self.kind: _Kind = kind
         self.first_event_us: int | None = None
         """As `began` was told."""
@@ -173,7 +174,7 @@ class TargetHealth:
                 kind = "probe"
             else:
                 return None
-        permission = Pass(self, target, kind)
+        permission = Pass(self, known, kind)
         known.running += 1
         if kind == "probe":
             known.standing = NEXT[known.standing, kind, "entered"]
@@ -228,7 +229,7 @@ class TargetHealth:
 
     def note_first(self, permission: Pass, first_event_us: int) -> None:
         """A pass's first event; `Pass.began` calls it."""
-        known = self._find(permission.target)
+        known = permission.known
         if permission.kind != "plain":
             self._happen(known, permission, "worked")
         known.rates.age(self._clock.monotonic_ns(), self._rules.half_life_s)
@@ -237,7 +238,7 @@ class TargetHealth:
 
     def note_end(self, permission: Pass, failed: bool | None, retry_after_s: float | None) -> None:
         """A pass's end; `Pass.end` calls it."""
-        known = self._find(permission.target)
+        known = permission.known
         known.running -= 1
         happening: Happening = "failed" if failed else "worked"
         if not failed and (failed is None or permission.first_event_us is None):

@@ -9,7 +9,9 @@ reason of the first target, before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from renga.errors import InvalidRequest, NotFound, PermissionDenied
@@ -20,8 +22,21 @@ from renga.route.fit import refuse
 from renga.route.plan import ANYONE, Asker, Attempt, Plan
 from renga.route.policies import Policies
 from renga.route.shares import Shares
-from renga.route.tiers import TIERS, Catalog, Named
+from renga.route.tiers import NAMES_MAX, TIERS, Catalog, Named
 from renga.wire.request import MessageRequest
+
+
+class _Choice(Struct, frozen=True):
+    """What a name means to whoever may use these tiers, before anything of a request is looked at."""
+
+    named: Named
+    candidates: tuple[Attempt, ...]
+    """Who could answer, best first in each tier."""
+    why: str
+    """Where no policy decides."""
+    notes: tuple[str, ...]
+    """What was drawn among the candidates."""
+    echo_model: str
 
 
 class Router:
@@ -35,6 +50,7 @@ class Router:
         shares: Shares | None = None,
     ) -> None:
         """Without a decider no name has a policy, and `auto` is every tier from the cheapest up."""
+        self._choose_once = lru_cache(maxsize=NAMES_MAX)(self._choose)
         self._catalog = catalog
         self._providers = providers
         self._decider = decider
@@ -51,32 +67,43 @@ class Router:
         Raises: NotFound if the model's name means nothing here or its tier has no target; InvalidRequest if no target
                 can serve the request; PermissionDenied if its key may not use the tier.
         """
-        named = self._catalog.resolve(request.model)
-        opening = "" if self._shares is None else read_opening(asker.key_id, request)
-        candidates, notes = self._candidates(named, asker, opening)
-        if not candidates:
+        if self._shares is None:
+            # It hangs on nothing but the name and the tiers, and both mean the same in every request.
+            choice = self._choose_once(request.model, asker.tiers)
+        else:
+            choice = self._choose(request.model, asker.tiers, read_opening(asker.key_id, request))
+        if not choice.candidates:
             raise NotFound(
                 f"model: {request.model} has no target here",
                 hint="set ANTHROPIC_API_KEY, or write [tiers] in renga.toml; `renga doctor` says more",
             )
-        fitting = self._fitting(request, candidates, as_if_ready=as_if_ready)
-        attempts = tuple(fitting) if as_if_ready else self._ready_first(fitting)
-        if named.policy is None or self._decider is None:
-            return Plan(attempts, _add_notes(_why(named), notes), _echo_model(named))
-        plan = self._decider.decide(named.policy, request, Candidates(attempts, self._fits), asker)
+        fitting = self._fitting(request, choice.candidates, as_if_ready=as_if_ready)
+        attempts = fitting if as_if_ready else self._ready_first(fitting)
+        policy = choice.named.policy
+        if policy is None or self._decider is None:
+            return Plan(attempts, choice.why, choice.echo_model)
+        plan = self._decider.decide(policy, request, Candidates(attempts, self._fits), asker)
         attempts = plan.attempts if as_if_ready else self._ready_first(plan.attempts)
-        return replace(plan, attempts=attempts, why=_add_notes(plan.why, notes), echo_model=_echo_model(named))
+        return replace(plan, attempts=attempts, why=_add_notes(plan.why, choice.notes), echo_model=choice.echo_model)
 
     def settled(self, plan: Plan, settled: Settled) -> None:
         """Learn from a request that a policy decided."""
         if self._decider is not None:
             self._decider.learn(plan, settled)
 
-    def _candidates(self, named: Named, asker: Asker, opening: str) -> tuple[list[Attempt], list[str]]:
+    def _choose(self, name: str, tiers: tuple[str, ...], opening: str = "") -> _Choice:
+        """Raises: NotFound, PermissionDenied."""
+        named = self._catalog.resolve(name)
+        candidates, notes = self._candidates(named, tiers, opening)
+        return _Choice(named, candidates, _add_notes(_why(named), notes), notes, _echo_model(named))
+
+    def _candidates(
+        self, named: Named, allowed: tuple[str, ...], opening: str
+    ) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
         """Who could answer, best first in each tier, and what was drawn among them."""
         if named.target is not None:
-            self._check_target(named.target, asker)
-            return [Attempt(named.target, None)], []
+            self._check_target(named.target, allowed)
+            return (Attempt(named.target, None),), ()
         tiers: Sequence[Tier] = TIERS if named.tier is None or named.policy is not None else (named.tier,)
         found: list[Attempt] = []
         notes: list[str] = []
@@ -89,21 +116,22 @@ class Router:
                 targets = arranged.targets
                 notes += [arranged.note] if arranged.note else []
             found += [Attempt(target, tier) for target in targets]
-        if asker.tiers and found:
-            found = [attempt for attempt in found if attempt.tier in asker.tiers]
+        if allowed and found:
+            found = [attempt for attempt in found if attempt.tier in allowed]
             if not found:
-                raise _forbidden(named.echo_model, asker)
-        return found, notes
+                raise _forbidden(named.echo_model, allowed)
+        return tuple(found), tuple(notes)
 
-    def _check_target(self, target: Target, asker: Asker) -> None:
+    def _check_target(self, target: Target, allowed: tuple[str, ...]) -> None:
         """Raises: PermissionDenied for a target that is in none of the tiers that a key may use."""
-        if not asker.tiers:
+        if not allowed:
             return
-        allowed: list[Tier] = [tier for tier in TIERS if tier in asker.tiers]
-        if not any(target in self._catalog.tier_targets(tier, tier) for tier in allowed):
-            raise _forbidden(target.name, asker)
+        if not any(target in self._catalog.tier_targets(tier, tier) for tier in TIERS if tier in allowed):
+            raise _forbidden(target.name, allowed)
 
-    def _fitting(self, request: MessageRequest, candidates: Sequence[Attempt], *, as_if_ready: bool) -> list[Attempt]:
+    def _fitting(
+        self, request: MessageRequest, candidates: Sequence[Attempt], *, as_if_ready: bool
+    ) -> tuple[Attempt, ...]:
         fitting: list[Attempt] = []
         refusal: InvalidRequest | None = None
         for attempt in candidates:
@@ -118,7 +146,7 @@ class Router:
                 fitting.append(attempt)
         if refusal is not None and not fitting:
             raise refusal
-        return fitting
+        return tuple(fitting)
 
     def _fits(self, request: MessageRequest, target: Target) -> bool:
         """Whether a target can serve a request; one of a provider that is not there cannot."""
@@ -131,13 +159,15 @@ class Router:
             return False
         return True
 
-    def _ready_first(self, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    def _ready_first(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
         """Targets that cannot take work now go last: they are tried only when everything else failed."""
+        if len(attempts) == 1:
+            return attempts
         return tuple(sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready))
 
 
-def _forbidden(name: str, asker: Asker) -> PermissionDenied:
-    return PermissionDenied(f"This key may not use {name}.", path="model", hint=f"it may use {', '.join(asker.tiers)}")
+def _forbidden(name: str, allowed: tuple[str, ...]) -> PermissionDenied:
+    return PermissionDenied(f"This key may not use {name}.", path="model", hint=f"it may use {', '.join(allowed)}")
 
 
 def _why(named: Named) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
@@ -22,6 +23,9 @@ from renga.providers.base import Capabilities, Provider, Target, Tier
 
 Lifecycle: TypeAlias = Literal["active", "deprecated", "retired"]
 Line: TypeAlias = Literal["haiku", "sonnet", "opus", "fable", "mythos"]
+
+NAMES_MAX = 1_024
+"""Names whose meaning is remembered: clients may write any."""
 
 TIERS: tuple[Tier, ...] = get_args(Tier)
 _TIERS: dict[str, Tier] = {tier: tier for tier in TIERS}
@@ -140,6 +144,7 @@ class Catalog:
         self._local = local
         self._policies = frozenset(policies)
         self._own_names = tuple(name for name in policies if name != "auto" and self._find(name) is None)
+        self._find_named = lru_cache(maxsize=NAMES_MAX)(self._find)
         self._started_at = datetime.now(UTC).replace(microsecond=0)
         for tier, targets in tiers.items():
             for target in targets:
@@ -154,7 +159,7 @@ class Catalog:
 
         Raises: NotFound if nothing here answers to it.
         """
-        named = self._find(name)
+        named = self._find_named(name)
         if named is not None:
             return named
         if name in self._policies:

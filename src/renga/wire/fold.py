@@ -307,6 +307,10 @@ class Tally:
                     self._note_relayed(event)
             elif isinstance(event, ContentBlockDelta):
                 self.delta_count += 1
+            elif isinstance(event, Whole):
+                message = event.message
+                self.message_id, self._usage = message.id, message.usage
+                self.stop_reason, self.ended = message.stop_reason, True
             else:
                 self._note(event)
 
@@ -333,9 +337,6 @@ class Tally:
             self.ended = True
         elif isinstance(event, ErrorEvent):
             self.ended, self.error = True, error_from_event(event)
-        elif isinstance(event, Whole):
-            self.message_id, self._usage = event.message.id, event.message.usage
-            self.stop_reason, self.ended = event.message.stop_reason, True
         elif isinstance(event, Evidence):
             self.evidence = event
 

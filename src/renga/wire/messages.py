@@ -94,6 +94,7 @@ _decode_count_body = cast(Callable[[bytes], _KnownFields], msgspec.json.Decoder(
 _implemented = attrgetter(*(field.name for field in fields(RequestFields)))
 _demanding = attrgetter(*DEMANDING)
 
+_UNSET_ALL = (UNSET,) * len(DEMANDING)
 _NO_DEMAND = frozenset({b"null", b"[]", b"{}"})
 _KEEP_ALL_THINKING = {"type": "clear_thinking_20251015", "keep": "all"}
 """The edit that edits nothing; Claude Code sends it with every request."""
@@ -128,9 +129,11 @@ def _decode(body: bytes, version: ApiVersion, *, counting: bool) -> MessageReque
         raise _malformed(body, error) from None
     findings = check_fields(decoded, version, counting=counting)
     demands = findings.demands
-    for name, raw in zip(DEMANDING, _demanding(decoded), strict=True):
-        if raw is not UNSET and _is_demand(name, raw):
-            demands = sorted_demands((*demands, name))
+    demanding = _demanding(decoded)
+    if demanding != _UNSET_ALL:
+        for name, raw in zip(DEMANDING, demanding, strict=True):
+            if raw is not UNSET and _is_demand(name, raw):
+                demands = sorted_demands((*demands, name))
     request = MessageRequest(*_implemented(decoded), demands=demands, breakpoints=findings.breakpoints)
     return request if decoded.output_format is None else _with_output_format(request, decoded.output_format)
 
