@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from renga.engine.admission import QUIET_NS, Admission
+from renga.engine.admission import QUIET_NS, WATCH_NS, Admission
 from renga.engine.protocol import BACKGROUND, LIVE, Generation
 
 
@@ -34,6 +34,7 @@ def take_all(line: Admission) -> list[int]:
     while some := line.take():
         started += [waiter.request_id for waiter in some]
         for waiter in some:
+            line.end_pieces(waiter.request_id)
             line.begin(waiter.request_id)
     return started
 
@@ -125,3 +126,52 @@ def test_a_single_slot_is_given_up() -> None:
     assert line.find_surplus() == [0]
     line.queue(0, generation(BACKGROUND))
     assert take_all(line) == [100]
+
+
+def test_while_live_requests_are_about_prompts_are_read_in_pieces_one_at_a_time() -> None:
+    line, clock = admission()
+    line.queue(100, generation(LIVE))
+    assert take_all(line) == [100]
+    line.end(100)
+    clock.now_ns += QUIET_NS
+    queue(line, range(3), BACKGROUND)
+    assert [waiter.in_pieces for waiter in line.take()] == [True]
+    assert line.take() == []
+    line.end_pieces(0)
+    line.begin(0)
+    clock.now_ns += WATCH_NS
+    assert [waiter.in_pieces for waiter in line.take()] == [False]
+
+
+def test_a_prompt_that_is_read_in_pieces_waits_in_its_place() -> None:
+    line, _ = admission()
+    line.queue(100, generation(LIVE))
+    line.end(100)
+    queue(line, range(2), BACKGROUND)
+    assert [waiter.request_id for waiter in line.take()] == [0]
+    assert line.may_read_pieces()
+    line.queue(101, generation(LIVE))
+    assert not line.may_read_pieces()
+    assert line.find_surplus() == []
+    assert take_all(line) == [101]
+    assert line.may_read_pieces()
+
+
+def test_how_far_a_prompt_was_read_is_kept_in_the_line() -> None:
+    line, _ = admission()
+    line.queue(0, generation(BACKGROUND), 2)
+    assert [waiter.read_tokens for waiter in line.take()] == [2]
+
+
+def test_where_the_background_must_wait_it_is_known_for_how_long() -> None:
+    line, clock = admission(background_max=0)
+    assert line.rest_ns() == 0
+    line.queue(100, generation(LIVE))
+    queue(line, range(1), BACKGROUND)
+    assert take_all(line) == [100]
+    line.end(100)
+    clock.now_ns += QUIET_NS // 4
+    assert line.rest_ns() == QUIET_NS * 3 // 4
+    clock.now_ns += QUIET_NS
+    assert line.rest_ns() == 0
+    assert take_all(line) == [0]

@@ -36,6 +36,9 @@ _KV_BYTES_PER_VALUE = 2
 """At most: 8-bit caches take less, and `cache_bytes` is an upper bound."""
 _STEP_WEIGHT_BYTES = 10_000_000_000
 """Weight bytes x tokens that 2 cores work through in about 150 ms; keeps one step, and so a cancel, under 200 ms."""
+_PIECES_A_STEP = 8
+"""A background prompt's piece is this part of a step: for hokku 64 tokens and 3 ms, where 512 take 16
+(docs/log/batches.md). In pieces a prompt takes about one and a half times as long."""
 
 _HUB_ID = re.compile(
     r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*(?<!\.gguf)(?<!\.zip)(/[\w./-]+\.gguf)?", re.ASCII | re.IGNORECASE
@@ -79,7 +82,8 @@ class Model(msgspec.Struct, frozen=True):
         cache_blocks = cache_bytes // (self.kv_bytes_per_token * KV_BLOCK_TOKENS) if self.kv_bytes_per_token else 0
         cached_tokens = cache_blocks * KV_BLOCK_TOKENS or self.context_tokens
         weight_bytes = (self.folder / "openvino_model.bin").stat().st_size
-        step_tokens = max(32, min(512, _STEP_WEIGHT_BYTES // weight_bytes))
+        fitting_tokens = max(KV_BLOCK_TOKENS, min(512, _STEP_WEIGHT_BYTES // weight_bytes))
+        step_tokens = 1 << (fitting_tokens.bit_length() - 1)
         key = hashlib.sha256((self.folder / "tokenizer.json").read_bytes())
         key.update(f"{self.vocabulary_size} {detokenizer.FORMAT}".encode())
         return Launch(
@@ -88,7 +92,8 @@ class Model(msgspec.Struct, frozen=True):
             vocabulary_size=self.vocabulary_size,
             stop_token_ids=self.stop_token_ids,
             context_tokens=min(self.context_tokens, cached_tokens),
-            batched_tokens_max=1 << (step_tokens.bit_length() - 1),
+            batched_tokens_max=step_tokens,
+            piece_tokens=max(KV_BLOCK_TOKENS, step_tokens // _PIECES_A_STEP),
             cache_blocks=cache_blocks,
             threads=threads,
         )

@@ -39,6 +39,8 @@ class Launch(msgspec.Struct, frozen=True):
     """Requests that may wait; one more is refused with `Overloaded`."""
     batched_tokens_max: int = 512
     """Tokens of one step, prompt chunks and decoded ones together. Bounds how long one step, and so a cancel, takes."""
+    piece_tokens: int = 64
+    """Tokens of a step that reads a background prompt while live requests are about. Whole blocks of the cache."""
     cache_blocks: int = 0
     """Key-value blocks, those of the prefix cache included; 0 is 1 GiB of them."""
     flush_interval_ms: float = 20.0
