@@ -94,6 +94,19 @@ class App:
 
         return self.asgi.with_routes(ADMIN_ROUTES)
 
+    def advice(self) -> list[str]:
+        """What whoever started the server should know: tiers that nobody answers, providers that cannot work."""
+        entries = {tier: self.parts.catalog.find(tier) for tier in TIERS}
+        empty = [tier for tier, entry in entries.items() if entry is not None and not entry.targets]
+        lines: list[str] = []
+        if empty:
+            lines.append(f"No target for {', '.join(empty)}: set ANTHROPIC_API_KEY, or write [tiers] in renga.toml.")
+        for name, provider in self._providers.items():
+            health = provider.health()
+            if name != LOCAL and not health.ready:
+                lines.append(f"Provider {name} cannot work: {health.detail}.")
+        return lines
+
     async def start(self) -> None:
         """Start everything. Returns before providers are ready; `/ready` says when they are."""
         for provider in self._providers.values():
@@ -240,10 +253,19 @@ def plan_tiers(config: Config, local: str) -> dict[Tier, tuple[Target, ...]]:
     """The targets of each tier: as configured, or the default for what is there.
 
     By default haiku is local with Anthropic's haiku behind it, and the tiers above are Anthropic's.
+    Raises: ConfigError for a local model that is not the one that runs: another would answer under its name.
     """
     upstream = ("anthropic/*",) if "anthropic" in config.providers else ()
     default = {"haiku": (f"{LOCAL}/{local}", *upstream) if local else upstream, "sonnet": upstream, "opus": upstream}
     chosen = {"haiku": config.tiers.haiku, "sonnet": config.tiers.sonnet, "opus": config.tiers.opus}
+    for tier, names in chosen.items():
+        for name in names or ():
+            if local and name.startswith(f"{LOCAL}/") and name != f"{LOCAL}/{local}":
+                raise ConfigError(
+                    f'"{name}" is not the local model that runs, which is "{LOCAL}/{local}"',
+                    path=f"tiers.{tier}",
+                    hint=f'write "{LOCAL}/{local}", or choose another model: --model, or engine.model',
+                )
     return {
         tier: tuple(parse_target(name) for name in (default[tier] if chosen[tier] is None else chosen[tier] or ()))
         for tier in TIERS

@@ -38,6 +38,8 @@ class ServerInfo(Struct, frozen=True):
     """The key that was made because there was none yet; its secret is never to be had again."""
     admin_url: str | None = None
     """The administrators' port; None where there is none."""
+    advice: tuple[str, ...] = ()
+    """What will not work as it is set up, and what to do."""
 
 
 def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
@@ -54,7 +56,12 @@ def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
         from renga.engine.models import name_model
         from renga.http.server import ServerHooks, run_server
 
-        app = build(config, create_first_key=True, engine=engine)
+        try:
+            app = build(config, create_first_key=True, engine=engine)
+        except ConfigError:
+            if engine is not None:
+                engine.spawned.end()
+            raise
         application: Application = app.asgi
         if admin_listener is not None:
             from renga.http.doors import Doors
@@ -65,7 +72,7 @@ def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
         async def listening() -> None:
             await app.wait_store()
             admin_url = None if admin_listener is None else _url(admin_listener)
-            announce(ServerInfo(_url(listener), model, app.first_key, admin_url))
+            announce(ServerInfo(_url(listener), model, app.first_key, admin_url, tuple(app.advice())))
 
         sockets = [listener] if admin_listener is None else [listener, admin_listener]
         run_server(application, sockets, config.server, ServerHooks(listening, app.stop))

@@ -117,6 +117,7 @@ def test_the_first_start_makes_a_key_and_shows_how_to_use_it(connected: Shell) -
         assert len(secrets) == 1
         (secret,) = secrets
         assert first.lines[0] == f"Renga listens on {first.url} (local model: none). Ctrl-C stops it."
+        assert first.lines[1].startswith("No target for sonnet, opus: set ANTHROPIC_API_KEY, or write [tiers]")
         assert first.status(secret) == 200
         command = re.search(r"curl .*\n.*", text)
         assert command is not None
@@ -126,8 +127,8 @@ def test_the_first_start_makes_a_key_and_shows_how_to_use_it(connected: Shell) -
         for arguments, stdin in ((["ask", "Hello"], ""), (["ask"], "Hello"), (["ask", "-"], "Hello")):
             assert connected.run(*arguments, stdin=stdin).out == "token token token \n"
         assert json.loads(connected.run("get", "/v1/models/haiku").out)["id"] == "haiku"
-    with serve(connected, "listens") as second:
-        assert len(second.lines) == 1
+    with serve(connected, "makes another") as second:
+        assert not re.search(r"sk-renga-\w{43}", "\n".join(second.lines))
         assert second.status(secret) == 200
     with_sdk = re.search(r"from anthropic.*", text, re.DOTALL)
     assert with_sdk is not None

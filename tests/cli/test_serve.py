@@ -31,3 +31,12 @@ def test_a_cache_that_cannot_be_written_is_named(shell: Shell) -> None:
     assert done.err.startswith("renga: cannot keep the model in ")
     assert "XDG_CACHE_HOME" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_tier_names_the_local_model_that_runs(shell: Shell) -> None:
+    shell.write_config('[tiers]\nhaiku = ["local/other"]\n')
+    done = shell.call("serve", "--port", "0")
+    assert done.code == 1
+    assert done.err.startswith(
+        'renga: tiers.haiku: "local/other" is not the local model that runs, which is "local/hokku" ('
+    )

@@ -49,7 +49,11 @@ def _announce(info: ServerInfo) -> None:
     print(f"Renga listens on {info.url} (local model: {info.model or 'none'}). Ctrl-C stops it.")
     if info.admin_url is not None:
         print(f"Administrators' port: {info.admin_url}")
+    for line in info.advice:
+        print(line)
     if info.first_key is not None:
         print()
         print(WELCOME.format(secret=info.first_key.secret, url=info.url), end="")
+    else:
+        print("Keys were shown when they were made; `renga keys create NAME` makes another.")
     sys.stdout.flush()
