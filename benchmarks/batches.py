@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--phase-s", type=float, default=15.0)
     parser.add_argument("--requests", type=int, default=5_000)
     parser.add_argument("--max-running", type=int, default=16)
-    parser.add_argument("--max-background", type=int, default=2)
+    parser.add_argument("--max-background", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     report = asyncio.run(measure_live(options)) if options.what == "live" else measure_speed(options)

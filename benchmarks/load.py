@@ -1,13 +1,15 @@
 """Arrivals of a real service replayed at increasing speed against a server with hokku, until it is saturated.
 
     python benchmarks/load.py [--trace conv|code] [--quick] [--batch 5000] [--token-scale 0.05] [--json runs/load.json]
+    python benchmarks/load.py --batch 5000 --speed 6 [--pairs 3]
 
 Each phase replays the same stretch of the trace at one speed: offered and answered requests a second, output tokens a
 second, p50 and p99 time to the first text, and what was refused. A speed saturates the server if under 95 % of what
 was offered is answered within the phase, over 1 % is refused, or p99 is ten times that of the slowest speed. With
 `--batch N`, speeds up to half of the last that did not saturate are run again in pairs, without and with a batch of N
-requests beside them. Prompts and answers are the trace's lengths times `--token-scale`, at least 4 tokens: the trace is
-of large models on GPUs, the machine here is small. Trace: Azure LLM inference 2023, CC BY 4.0.
+requests beside them; `--speed` runs such pairs at that speed and nothing else. Prompts and answers are the trace's
+lengths times `--token-scale`, at least 4 tokens: the trace is of large models on GPUs, the machine here is small.
+Trace: Azure LLM inference 2023, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import asyncio
 import csv
 import gzip
 import http.client
+import itertools
 import json
 import os
 import statistics
@@ -88,20 +91,25 @@ def read_trace(name: str, scale: float, seconds: float) -> list[Arrival]:
     ]
 
 
-def render_body(arrival: Arrival, number: int) -> bytes:
+NUMBERS = itertools.count()
+"""Of prompts, over all phases."""
+
+
+def render_body(arrival: Arrival) -> bytes:
     """A prompt of about so many tokens; every one begins differently, so that no prefix helps."""
+    number = next(NUMBERS)
     words = [f"{number}:", *(WORDS[(number + index) % len(WORDS)] for index in range(arrival.prompt_tokens))]
     messages = [{"role": "user", "content": " ".join(words)}]
     body = {"model": "haiku", "max_tokens": arrival.output_tokens, "stream": True, "messages": messages}
     return json.dumps(body).encode()
 
 
-async def ask(server: Served, arrival: Arrival, number: int) -> Answer:
+async def ask(server: Served, arrival: Arrival) -> Answer:
     """One streamed request on a connection of its own."""
     began = time.monotonic()
     headers = {"x-api-key": server.secret, "content-type": "application/json"}
     async with await Connection.open("127.0.0.1", server.port) as connection:
-        await connection.send("POST", "/v1/messages", headers, render_body(arrival, number))
+        await connection.send("POST", "/v1/messages", headers, render_body(arrival))
         head = await connection.read_head()
         if head.status != 200:
             return Answer(head.status, None, time.monotonic(), 0)
@@ -120,11 +128,11 @@ async def run_phase(server: Served, arrivals: list[Arrival], speed: float, secon
     due = [arrival for arrival in arrivals if arrival.at_s / speed < seconds]
     began = time.monotonic()
 
-    async def arrive(number: int, arrival: Arrival) -> Answer:
+    async def arrive(arrival: Arrival) -> Answer:
         await asyncio.sleep(began + arrival.at_s / speed - time.monotonic())
-        return await ask(server, arrival, number)
+        return await ask(server, arrival)
 
-    answers = await asyncio.gather(*(arrive(number, arrival) for number, arrival in enumerate(due)))
+    answers = await asyncio.gather(*map(arrive, due))
     whole = [answer for answer in answers if answer.status == 200]
     # A tenth more for the last to end in.
     in_time = [answer for answer in whole if answer.ended_s <= began + 1.1 * seconds]
@@ -176,10 +184,12 @@ def start_batch(server: Served, size: int) -> str:
 async def run_pairs(server: Served, arrivals: list[Arrival], speed: float, options: argparse.Namespace) -> list[Phase]:
     """The same phase without and with a batch, in turn."""
     phases: list[Phase] = []
-    for _ in range(1 if options.quick else 3):
+    for _ in range(options.pairs):
         phases.append(await run_phase(server, arrivals, speed, options.phase_s, batch=False))
         batch = await asyncio.to_thread(start_batch, server, options.batch)
         phases.append(await run_phase(server, arrivals, speed, options.phase_s, batch=True))
+        for phase in phases[-2:]:
+            print(render_row(phase), file=sys.stderr, flush=True)
         await asyncio.to_thread(call, server, "POST", f"/v1/messages/batches/{batch}/cancel")
         while (await asyncio.to_thread(call, server, "GET", f"/v1/messages/batches/{batch}"))[
             "processing_status"
@@ -190,10 +200,12 @@ async def run_pairs(server: Served, arrivals: list[Arrival], speed: float, optio
 
 async def run(options: argparse.Namespace) -> list[Phase]:
     speeds = SPEEDS[:3] if options.quick else SPEEDS
-    arrivals = read_trace(options.trace, options.token_scale, options.phase_s * speeds[-1])
+    arrivals = read_trace(options.trace, options.token_scale, options.phase_s * (options.speed or speeds[-1]))
     phases: list[Phase] = []
     with served(ServedSettings(CONFIG)) as server:
         await run_phase(server, arrivals, speeds[0], min(10.0, options.phase_s), batch=False)
+        if options.speed:
+            return await run_pairs(server, arrivals, options.speed, options)
         for speed in speeds:
             phase = await run_phase(server, arrivals, speed, options.phase_s, batch=False)
             print(render_row(phase), file=sys.stderr, flush=True)
@@ -240,9 +252,13 @@ def main() -> None:
     parser.add_argument("--token-scale", type=float, default=0.05, help="of the trace's prompt and output lengths")
     parser.add_argument("--phase-s", type=float, default=None, help="length of a phase")
     parser.add_argument("--batch", type=int, default=0, help="requests of a batch to run beside")
+    parser.add_argument("--speed", type=float, default=0.0, help="only pairs without and with a batch, at this speed")
+    parser.add_argument("--pairs", type=int, default=3, help="how many such pairs")
     parser.add_argument("--quick", action="store_true", help="three slow speeds of 10 s")
     parser.add_argument("--json", type=Path, default=Path("runs/load.json"))
     options = parser.parse_args()
+    if options.speed and not options.batch:
+        parser.error("--speed needs --batch: there is nothing else to run")
     options.phase_s = options.phase_s or (10.0 if options.quick else 60.0)
     phases = asyncio.run(run(options))
     print(render(phases, options))
