@@ -10,11 +10,17 @@ import pytest
 from msgspec import structs
 
 from renga.answer import Answer, Ask, Parts, answer
+from renga.answer.pricing import PriceRows
 from renga.cache.response import ResponseCache
 from renga.config import CacheSettings
-from renga.errors import Overloaded, RengaError
+from renga.config.routing import PolicySettings
+from renga.errors import NotFound, Overloaded, RengaError
 from renga.meter.lease import Lease, Outcome, Terms
+from renga.meter.prices import PriceBook
 from renga.providers.base import Call, Capabilities, Health, Target
+from renga.route.decision import Decider
+from renga.route.ladder import Ladders
+from renga.route.policies import Policies
 from renga.route.router import Router
 from renga.route.tiers import Catalog
 from renga.testing.calls import InstantClock
@@ -98,12 +104,19 @@ class Scene:
         )
 
     async def answer(
-        self, *, key: str = "key_1", opted_in: bool = True, surface: str = "messages", **fields: Any
+        self,
+        *,
+        key: str = "key_1",
+        opted_in: bool = True,
+        surface: str = "messages",
+        batch: bool = False,
+        **fields: Any,
     ) -> Answer:
         body = {"model": "haiku", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}], **fields}
         raw = msgspec.json.encode(body)
         request = decode_request(raw, "2023-06-01")
         ask = Ask(request, raw, "2023-06-01", (), key, "req_1", surface, 0, response_cache=opted_in)
+        ask = structs.replace(ask, service_tier="batch" if batch else "standard")
         return await answer(ask, self.parts)
 
     async def read(self, **wishes: Any) -> tuple[str | None, Message]:
@@ -161,6 +174,21 @@ async def test_only_who_opted_in_is_given_stored_answers() -> None:
     assert (await everyone.read(surface="shadow"))[0] is None
 
 
+async def test_a_policy_opts_its_name_in() -> None:
+    scene = Scene()
+    catalog = Catalog({"haiku": (Target("local", "m"),)}, scene.parts.providers, "", ("twice", "once"))
+    policies = Policies({"twice": PolicySettings(response_cache=True), "once": PolicySettings()})
+    prices = PriceRows(PriceBook({}, {}), scene.clock)
+    decider = Decider(policies, Ladders(prices, scene.clock))
+    scene.parts = structs.replace(scene.parts, router=Router(catalog, scene.parts.providers, decider))
+    for model, second in (("twice", "hit"), ("once", None), ("haiku", None)):
+        await scene.read(opted_in=False, model=model)
+        assert (await scene.read(opted_in=False, model=model))[0] == second
+    with pytest.raises(NotFound):
+        await scene.answer(opted_in=False, model="never")
+    assert not scene.ledger.open
+
+
 async def test_an_answer_that_did_not_end_well_is_not_kept() -> None:
     scene = Scene()
     scene.provider.message = structs.replace(MESSAGE, stop_reason="refusal")
@@ -189,6 +217,8 @@ async def test_where_all_is_down_an_old_answer_will_do() -> None:
     assert await scene.read() == ("stale", MESSAGE)
     stale = scene.ledger.outcomes[-1]
     assert (stale.why, stale.target, len(stale.attempts)) == ("tier:haiku;cache:stale", None, 1)
+    with pytest.raises(Overloaded):
+        await scene.read(batch=True)
     scene.provider.failure = None
     assert (await scene.read())[0] == "miss"
     scene.clock.slept_s.append(71.0)

@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from renga.answer import Parts
-from renga.config import BatchSettings, LimitSettings, PriceSettings
+from renga.cache.response import ResponseCache
+from renga.config import BatchSettings, CacheSettings, LimitSettings, PriceSettings
 from renga.errors import InvalidRequest, NotFound, RateLimited
 from renga.jobs.desk import BatchDesk
 from renga.jobs.runner import BUDGET_WAIT_S, BatchRunner, Part
@@ -196,6 +198,25 @@ async def test_a_spent_budget_lets_a_part_rest(tmp_path: Path) -> None:
         assert await shop.run(batch) == BUDGET_WAIT_S
         assert len(await shop.results(batch)) == 2
         await shop.runner.stop()
+
+
+async def test_a_key_s_stored_answers_serve_its_batches(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        shop = await open_shop(stack, tmp_path, LimitSettings())
+        shop.answering = replace(shop.answering, responses=ResponseCache(CacheSettings(), shop.clock))
+        shop.runner = BatchRunner(shop.answering, shop.storage, 1)
+        shop.upstream.script(DONE, DONE, DONE)
+        twice = [*make_requests(1, prefixes=1), {**make_requests(1, prefixes=1)[0], "custom_id": "again"}]
+        body = msgspec.json.encode({"requests": twice})
+        for terms, asked in ((BatchTerms("2023-06-01", response_cache=True), 1), (BatchTerms("2023-06-01"), 3)):
+            batch = await shop.desk.create(OWNER, terms, pieces(body))
+            assert await shop.run(batch) is None
+            assert len(shop.upstream.requests) == asked
+            first, second = (each["message"] for each in await shop.results(batch))
+            assert first["content"] == second["content"] == MESSAGE["content"]
+            assert first["usage"]["service_tier"] == second["usage"]["service_tier"] == "batch"
+        await shop.runner.stop()
+        assert sorted(cost for _, _, cost in shop.rows()) == [0, COST_NANO_USD, COST_NANO_USD, COST_NANO_USD]
 
 
 async def test_requests_start_in_the_order_of_their_prefixes(shop: Shop) -> None:

@@ -3,8 +3,9 @@
 Owns: who may be answered so, the settling of such an answer (it cost nothing and no target gave it), and keeping new
 ones.
 Must never know: HTTP, how answers are stored (`cache/response.py`).
-Invariants: only keys that opted in, or all where the settings say so; a stored answer passes no target and no check,
-and its row says `cache:hit` or `cache:stale`; a stale one is the last resort, after every target failed.
+Invariants: only where the key, the policy of the name that it asked for, or the settings say so; a stored answer passes
+no target and no check, and its row says `cache:hit` or `cache:stale`; a stale one is the last resort, after every
+target failed, and never a batch's, which has time to ask again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def find_stored(passage: Passage) -> Answer | None:
     A question without one is noted, so that its answer is kept.
     """
     ask, parts = passage.ask, passage.parts
-    if parts.responses is None or ask.surface in _BACKGROUND or not (ask.response_cache or parts.responses.for_all):
+    if parts.responses is None or ask.surface in _BACKGROUND:
+        return None
+    if not (ask.response_cache or parts.responses.for_all or parts.router.stores_answers(ask.request.model)):
         return None
     name = name_question(Question(ask.key_id, ask.request, ask.raw, ask.version, ask.betas, ask.forwarded_headers))
     if name is None:
@@ -49,7 +52,9 @@ def find_stored(passage: Passage) -> Answer | None:
 def find_stale(passage: Passage, error: BaseException) -> Answer | None:
     """The answer from before for a request that every target failed; None where there is none."""
     is_down = isinstance(error, RengaError) and error.retryable and not isinstance(error, LimitReached)
-    if not is_down or not passage.came_to_targets or passage.question is None or passage.parts.responses is None:
+    if not is_down or passage.ask.service_tier == "batch":
+        return None
+    if not passage.came_to_targets or passage.question is None or passage.parts.responses is None:
         return None
     stored = passage.parts.responses.find(passage.question, stale=True)
     return None if stored is None else _replay(passage, stored)

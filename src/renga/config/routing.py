@@ -59,6 +59,9 @@ class PolicySettings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     curves: Annotated[str | None, Meta(description="File of `renga route curves`, for the logprob check.")] = None
     head: Annotated[str | None, Meta(description="File of a triage head fitted on your own labels.")] = None
+    response_cache: Annotated[
+        bool, Meta(description="Whether a key's requests under this name may be answered from its own stored answers.")
+    ] = False
     shadow_share: Annotated[
         Share, Meta(description="Share of its requests that are also answered by the top tier, in the background.")
     ] = 0.0

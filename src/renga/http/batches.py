@@ -27,8 +27,13 @@ _LINES: Header = (b"content-type", b"application/x-jsonl")
 async def create_batch(exchange: Exchange, parts: HttpParts) -> None:
     """Take a batch in, however long its body."""
     desk = _desk(parts)
+    own = exchange.identity.terms
     terms = BatchTerms(
-        api_version(exchange), read_betas(exchange), read_forwarded(exchange), exchange.identity.terms.tiers
+        api_version(exchange),
+        read_betas(exchange),
+        read_forwarded(exchange),
+        tiers=own.tiers,
+        response_cache=own.response_cache,
     )
     body = read_pieces(exchange, desk.max_body_bytes)
     batch = await desk.create(exchange.identity.owner, terms, body)

@@ -263,6 +263,7 @@ class BatchRunner:
             service_tier="batch",
             workspace_id=batch.workspace_id,
             tiers=batch.terms.tiers,
+            response_cache=batch.terms.response_cache,
         )
 
     async def _answer(self, ask: Ask) -> bytes:

@@ -69,6 +69,11 @@ class Policies:
         """The policy of a name; None where it has none."""
         return self._policies.get(name)
 
+    @property
+    def store_answers(self) -> bool:
+        """Whether any of them wants answers to be stored."""
+        return any(policy.settings.response_cache for policy in self)
+
     def warm(self) -> None:
         """Load what policies need, so that no request waits for it. 0.2 s; from any thread."""
         for policy in self._policies.values():

@@ -55,6 +55,7 @@ class Router:
         self._providers = providers
         self._decider = decider
         self._shares = shares if shares is not None and shares.is_needed else None
+        self._stores_some = decider is not None and decider.policies.store_answers
 
     @property
     def policies(self) -> Policies | None:
@@ -85,6 +86,16 @@ class Router:
         plan = self._decider.decide(policy, request, Candidates(attempts, self._fits), asker)
         attempts = plan.attempts if as_if_ready else self._ready_first(plan.attempts)
         return replace(plan, attempts=attempts, why=_add_notes(plan.why, choice.notes), echo_model=choice.echo_model)
+
+    def stores_answers(self, model: str) -> bool:
+        """Whether the policy of a model's name wants its answers to be stored and given again.
+
+        Raises: NotFound if the name means nothing here.
+        """
+        if not self._stores_some or self.policies is None:
+            return False
+        policy = self.policies.find(self._catalog.resolve(model).policy or "")
+        return policy is not None and policy.settings.response_cache
 
     def settled(self, plan: Plan, settled: Settled) -> None:
         """Learn from a request that a policy decided."""

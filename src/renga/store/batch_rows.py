@@ -19,6 +19,8 @@ class BatchTerms(Struct, frozen=True, omit_defaults=True):
     forwarded_headers: tuple[tuple[str, str], ...] = ()
     tiers: tuple[str, ...] = ()
     """That the key may use; empty: all."""
+    response_cache: bool = False
+    """Whether its key wants answers that were given before."""
 
 
 class BatchRow(Struct, frozen=True):
