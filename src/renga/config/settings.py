@@ -36,6 +36,12 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     body_timeout_s: Annotated[float, Meta(description="How long a client may take to send its body.", gt=0)] = 30.0
     write_timeout_s: Annotated[float, Meta(description="How long a client may read nothing.", gt=0)] = 60.0
     idle_timeout_s: Annotated[int, Meta(description="How long a connection stays open without requests.", ge=1)] = 75
+    max_connections: Annotated[
+        int, Meta(description="Connections at a time, of each port; beyond it clients get 529. 0: no bound.", ge=0)
+    ] = 10_000
+    max_connections_per_address: Annotated[
+        int, Meta(description="Of one address; beyond it clients get 429. Not behind a balancer. 0: no bound.", ge=0)
+    ] = 0
     ping_interval_s: Annotated[float, Meta(description="Silence after which a stream sends a ping.", gt=0)] = 10.0
     drain_timeout_s: Annotated[float, Meta(description="What running requests get after Ctrl-C.", ge=0)] = 10.0
 

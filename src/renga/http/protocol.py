@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1 protocol, with what is ours at the level of bytes.
 
-Owns: errors in the API's shape for what never becomes a request, the limits of a request's head in size and time, the
-end of idle connections, giving up clients that take nothing of what they are sent, and passing over offers to upgrade.
+Owns: errors in the API's shape for what never becomes a request, connections too many (`http/room.py` counts them), the
+limits of a request's head in size and time, the end of idle connections, giving up clients that take nothing of what
+they are sent, and passing over offers to upgrade.
 Must never know: requests and responses (`http/cycle.py`); how long a body may take is the vigil's.
 Invariants: a connection without a request ends within `head_s` of its first byte, or of its beginning where none comes;
 what a client does not take is dropped within `write_s`, closing connections included, by aborting the socket: closing
@@ -30,6 +31,7 @@ from uvicorn.server import ServerState
 from renga import ids
 from renga.errors import InvalidRequest, RengaError, RequestTimedOut
 from renga.http.cycle import Cycle, Link, Opening, render_headers
+from renga.http.room import Room
 from renga.wire.errors import encode_error
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -40,11 +42,16 @@ _NOT_UPGRADE = b"\r\nx-ignor"
 _STATUS_LINES = {
     400: b"400 Bad Request",
     408: b"408 Request Timeout",
+    429: b"429 Too Many Requests",
     431: b"431 Request Header Fields Too Large",
+    529: b"529 Overloaded",
 }
 _LOOKS = 8
 """Looks in the time that a client has."""
 _LOOK_MAX_S = 5.0
+_REFUSED_S = 2.0
+"""How long a connection too many may take to ask and to hear why it is refused."""
+_REFUSED_MOST = 256
 
 
 class Patience(Struct, frozen=True):
@@ -61,6 +68,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     _is_in_head = True
     _head_bytes = 0
+    _is_told = False
 
     def __init__(
         self,
@@ -69,8 +77,14 @@ class HttpProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         patience: Patience = Patience(),  # noqa: B008 - frozen
+        room: Room | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._room = room
+        self._place: tuple[int, str] | None = None
+        """Port and address under which it is counted; None: it is not."""
+        self._refusal: RengaError | None = None
+        """Why this connection is one too many; it is told to its first request."""
         self._patience = patience
         shortest_s = min(patience.head_s, patience.write_s, config.timeout_keep_alive)
         self._look_s = min(shortest_s / _LOOKS, _LOOK_MAX_S)
@@ -90,6 +104,16 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._link = Link(transport, self.flow, self.on_response_complete)
+        if self._room is not None:
+            place = (self.server[1] if self.server else 0) or 0, self.client[0] if self.client else ""
+            self._refusal = self._room.enter(*place)
+            if self._refusal is not None:
+                self._room.refusing += 1
+                # A flood is not told: each that is waits with an open file.
+                delay_s = _REFUSED_S if self._room.refusing <= _REFUSED_MOST else 0.0
+                self._timer = self.loop.call_later(delay_s, transport.abort)
+                return
+            self._place = place
         self._head_since = self.loop.time()
         self._timer = self.loop.call_later(self._look_s, self._look)
 
@@ -97,6 +121,12 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._room is not None:
+            if self._place is not None:
+                self._room.leave(*self._place)
+                self._place = None
+            elif self._refusal is not None:
+                self._room.refusing -= 1
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
@@ -127,6 +157,13 @@ class HttpProtocol(HttpToolsProtocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            if not self._is_told:
+                self._is_told = True
+                self._write_error(self._refusal.status, self._refusal)
+                # Closing now would reset the connection while the client still sends, and the answer would be lost.
+                self.transport.write_eof()
+            return
         self._idle_since = 0.0
         if self._is_in_head:
             if not self._head_since:
@@ -207,6 +244,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(400, InvalidRequest("This is not an HTTP request."))
 
     def _refuse(self, status: int, error: RengaError) -> None:
+        self._write_error(status, error)
+        self.transport.close()
+
+    def _write_error(self, status: int, error: RengaError) -> None:
         request_id = ids.request_id()
         body = encode_error(error, request_id)
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nrequest-id: %s\r\n" % (
@@ -214,8 +255,9 @@ class HttpProtocol(HttpToolsProtocol):
             len(body),
             request_id.encode("ascii"),
         )
+        if error.retry_after_s is not None:
+            head += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
         self.transport.write(head + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
 
 
 class _Target(Struct, frozen=True):

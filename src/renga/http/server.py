@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -24,10 +25,13 @@ from msgspec import Struct
 
 from renga.config import ServerSettings
 from renga.http.protocol import HttpProtocol, Patience
+from renga.http.room import Room
 
 _log = logging.getLogger("renga.server")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_OTHER_FILES = 256
+"""The database's, the engine's, logs and listeners."""
 _YOUNG_OBJECTS = 50_000
 """Allocations between two looks of the garbage collector."""
 
@@ -44,10 +48,11 @@ class ServerHooks(Struct, frozen=True):
 def build_server_config(application: Callable[..., Awaitable[None]], settings: ServerSettings) -> uvicorn.Config:
     """uvicorn's settings, the same for every server that Renga starts."""
     patience = Patience(head_s=settings.head_timeout_s, write_s=settings.write_timeout_s)
+    room = Room(settings.max_connections, settings.max_connections_per_address)
     return uvicorn.Config(
         application,
         # uvicorn calls it as it would call the class
-        http=cast("type[asyncio.Protocol]", partial(HttpProtocol, patience=patience)),
+        http=cast("type[asyncio.Protocol]", partial(HttpProtocol, patience=patience, room=room)),
         ws="none",
         proxy_headers=False,
         lifespan="on",
@@ -67,6 +72,7 @@ def run_server(
 ) -> None:
     """Serve on these sockets until a signal; running requests get `drain_timeout_s` to end."""
     server = _Server(build_server_config(application, settings), hooks.listening)
+    _raise_file_limit(settings.max_connections)
 
     async def run() -> None:
         try:
@@ -76,6 +82,30 @@ def run_server(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+
+
+def _raise_file_limit(connections: int) -> None:
+    """Let the process have as many open files as its connections may need, as far as the system allows.
+
+    Shells and containers often begin with 1,024, of which a request to an upstream takes two.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    if soft < wanted:
+        most = max(0, soft - _OTHER_FILES) // 2
+        _log.warning(
+            "%d files may be open, enough for about %d connections that are answered by upstreams; "
+            "server.max_connections is %d",
+            soft,
+            most,
+            connections,
+        )
 
 
 def _rest_collector() -> None:
