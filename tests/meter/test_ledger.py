@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.meter.conftest import PRICED, FakeClock, Shelf, make_outcome, make_terms
 
 from renga.config import PriceSettings
+from renga.meter.journal import Journal
 from renga.meter.ledger import LeaseSettledTwice, Ledger
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook
@@ -229,6 +231,30 @@ def test_a_full_or_broken_spool_keeps_rows_in_memory(clock: FakeClock, tmp_path,
     shelf.away = False
     ledger.run(shelf_database(shelf))
     assert len(shelf.rows) == 60
+
+
+def test_what_a_full_disk_did_not_take_is_lost_aloud(
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, mapped_bytes=0)
+    spool = Spool(tmp_path / "spool", bytes_max=1, journal=journal)
+    ledger = Ledger(PriceBook({}, {}), Metrics(), clock, queue_rows=100, spool=spool)
+    shelf = Shelf()
+    ledger.opened(shelf_database(shelf))
+    shelf.away = True
+    settle(ledger, "req_kept")
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: 0)
+    settle(ledger, "req_gone")
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            with pytest.raises(DatabaseAway):
+                ledger.run(shelf_database(shelf))
+        assert caplog.text.count("cannot keep ledger rows on disk") == 1
+        ledger.abandon()
+    assert ledger.lost_rows == 1
+    assert "ledger row lost" in caplog.text
+    assert "req_gone" in caplog.text
+    assert "req_kept" not in caplog.text
 
 
 def test_a_half_written_line_of_the_spool_is_skipped(ledger: Ledger, spool: Spool, tmp_path, caplog) -> None:

@@ -141,6 +141,11 @@ class Journal:
                 left.append(path)
         return left
 
+    def read_own(self) -> list[LedgerRow]:
+        """The rows that this process has on disk. What is in memory alone is lost when the process ends."""
+        current = () if self._segment is None else (self._segment.path,)
+        return [row for segment in (*self._locked, *current) for row in self.read(segment)]
+
     def read(self, segment: Path) -> list[LedgerRow]:
         """The rows of a segment."""
         rows: list[LedgerRow] = []

@@ -77,6 +77,7 @@ class Ledger:
         self._writing: list[LedgerRow] = []
         self._kept: dict[str, LedgerRow] = {}
         self._lost = 0
+        self._is_spool_failing = False
         metrics.watch("renga_open_leases", "Requests that run at the moment.", lambda: self.open_leases)
         metrics.watch("renga_ledger_queue_rows", "Ledger rows not written yet.", lambda: self.queued_rows)
         metrics.watch("renga_ledger_lost_rows_total", "Ledger rows given up; each was logged.", lambda: self._lost)
@@ -199,6 +200,7 @@ class Ledger:
             self._write_queued(database)
             self._clear_segments()
             self._write_spooled(database)
+            self._is_spool_failing = False
         except DatabaseAway:
             self._save()
             self._clear_segments()
@@ -210,8 +212,10 @@ class Ledger:
         rows = [*self._writing, *self._queue]
         self._writing = []
         self._queue.clear()
-        if rows and self._journal is None:
-            self._give_up(rows, "the server ends, and neither the database nor the spool took them")
+        if rows and self._journal is not None:
+            kept = {row.request_id for row in self._journal.read_own()}
+            rows = [row for row in rows if row.request_id not in kept]
+        self._give_up(rows, "the server ends, and neither the database nor the disk took it")
 
     def _make_row(self, terms: Terms, outcome: Outcome) -> LedgerRow:
         time_us = int(self._clock.now().timestamp() * 1_000_000)
@@ -337,7 +341,8 @@ class Ledger:
                 self._write_queued(database)
                 count += len(rows)
             self._spool.clear(file)
-            _log.warning("wrote %d ledger rows that had been kept on disk", count)
+            if count:
+                _log.warning("wrote %d ledger rows that had been kept on disk", count)
 
     def _clear_segments(self) -> None:
         """What was queued when they were cut is elsewhere now, unless neither database nor spool took it."""
@@ -353,8 +358,11 @@ class Ledger:
             try:
                 self._spool.append(self._writing)
             except (SpoolFull, OSError) as failure:
-                _log.error("cannot keep ledger rows on disk: %s", failure)
+                if not self._is_spool_failing:
+                    self._is_spool_failing = True
+                    _log.error("cannot keep ledger rows on disk: %s; they are tried again", failure)
                 return
+            self._is_spool_failing = False
             self._writing = []
 
     def _give_up(self, rows: Sequence[LedgerRow], why: str) -> None:
