@@ -100,3 +100,10 @@ def test_tokens_are_input_and_output_together() -> None:
     assert LimitState(None, entering).tokens == entering
     assert LimitState(None, None, leaving).tokens == leaving
     assert LimitState().tokens is None
+
+
+def test_a_new_bucket_is_full_for_the_request_that_made_it_needed() -> None:
+    """Its moment was read before: a key's first request may ask for the whole minute's tokens."""
+    bucket = Bucket(3_000, now_ns=10)
+    assert bucket.wait_ns(3_000, now_ns=5) == 0
+    assert bucket.read(5, 0).remaining == 3_000

@@ -203,6 +203,9 @@ class Bucket:
         return Bucket(limit, now_ns, self._full - self._level)
 
     def _fill(self, now_ns: int) -> None:
+        # A request's moment is read before the bucket is made that its key needs: nothing is taken for running back.
+        if now_ns <= self._seen_ns:
+            return
         level = self._level + (now_ns - self._seen_ns) * self.limit
         self._level = level if level < self._full else self._full
         self._seen_ns = now_ns
