@@ -18,7 +18,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +38,7 @@ from renga.meter.quotas import Quotas
 from renga.store.database import open_database
 from renga.store.rows import KeyLimits, KeyRow
 from renga.testing.store_suite import make_row
+from renga.testing.upstream import echo_upstream
 from renga.testing.valkey import ValkeyServer
 
 USD = 1_000_000_000
@@ -181,17 +181,6 @@ def wait_ready(port: int, folder: Path) -> None:
     raise RuntimeError((folder / "log").read_text())
 
 
-@contextlib.contextmanager
-def run_upstream() -> Generator[str]:
-    command = [sys.executable, "-m", "renga.testing.upstream", "--events", str(OUTPUT_TOKENS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
 def measure_process(rounds: int) -> list[Row]:
     """CPU of reserve, hold, settle and headers in one process; the least of the rounds."""
     prices = PriceBook({}, {"echo/echo": PriceSettings(input_usd=1.0, output_usd=5.0)})
@@ -314,7 +303,11 @@ async def measure_outage(ports: list[int], valkey: ValkeyServer, when_away: str,
 async def run(options: argparse.Namespace) -> list[Row]:
     seconds, rounds, scale = (10.0, 4, 0.5) if options.quick else (20.0, 12, 1.0)
     rows = measure_process(2 if options.quick else 5)
-    with TemporaryDirectory(prefix="renga-limits-") as folder, run_upstream() as upstream, ValkeyServer() as valkey:
+    with (
+        TemporaryDirectory(prefix="renga-limits-") as folder,
+        echo_upstream(OUTPUT_TOKENS) as upstream,
+        ValkeyServer() as valkey,
+    ):
         fleet = Fleet(Path(folder), upstream)
         try:
             (alone,) = await fleet.start(1, "")

@@ -17,9 +17,10 @@ from msgspec import Struct
 
 from renga.cli.program import run
 from renga.store.database import open_database
+from renga.testing.upstream import echo_config, echo_upstream
 
 RENGA = Path(sys.executable).with_name("renga")
-LIMIT_S = 15
+LIMIT_S = 45
 
 
 class Run(Struct, frozen=True):
@@ -58,13 +59,13 @@ class Shell:
         )  # fmt: skip
         return Run(done.returncode, done.stdout, done.stderr)
 
-    def call(self, *arguments: str) -> Run:
+    def call(self, *arguments: str, stdin: str = "") -> Run:
         """The same without a process, which is 0.4 s sooner: for the variants of what `run` showed once."""
         out, err = io.StringIO(), io.StringIO()
         with (
             contextlib.chdir(self.folder),
             unittest.mock.patch.dict(os.environ, self.environ, clear=True),
-            unittest.mock.patch.object(sys, "stdin", io.StringIO()),
+            unittest.mock.patch.object(sys, "stdin", io.StringIO(stdin)),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -99,30 +100,12 @@ def shell(tmp_path: Path, empty_database: Path) -> Shell:
 @pytest.fixture(scope="session")
 def upstream_url() -> Iterator[str]:
     """An upstream that answers anything with the word `token`, three times."""
-    program = [sys.executable, "-m", "renga.testing.upstream", "--events", "3"]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with echo_upstream(events=3) as url:
+        yield url
 
 
 @pytest.fixture
 def connected(shell: Shell, upstream_url: str) -> Shell:
     """A shell whose tiers lead to that upstream, without a local model."""
-    shell.write_config(
-        f"""\
-[engine]
-enabled = false
-[tiers]
-haiku = ["echo/small"]
-[providers.echo]
-kind = "anthropic"
-base_url = "{upstream_url}"
-[prices."echo/*"]
-input_usd = 1.0
-output_usd = 5.0
-"""
-    )
+    shell.write_config(echo_config(upstream_url))
     return shell

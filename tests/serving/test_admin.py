@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,52 +16,24 @@ from msgspec.structs import replace
 
 from renga.meter.keys import make_key
 from renga.store.rows import AuditQuery, KeyTerms, LedgerRow
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.served import Served, ServedSettings, served, wait_until
 from renga.testing.store_suite import make_row
+from renga.testing.upstream import echo_config
 
 ASK = {"model": "haiku", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
 DAY = datetime(2026, 10, 1, tzinfo=UTC)
 """A day without requests but those that the tests write."""
-CONFIG = """\
-[engine]
-enabled = false
-
+ADMIN = """\
 [admin]
 port = 0
 organization = "Basho & Co"
-
-[tiers]
-haiku = ["echo/echo"]
-
-[prices."echo/*"]
-input_usd = 1.0
-output_usd = 5.0
-
-[providers.echo]
-kind = "anthropic"
-base_url = "{url}"
 """
 
 
 @pytest.fixture(scope="module")
-def server() -> Generator[Served]:
-    command = [sys.executable, "-m", "renga.testing.upstream"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
-        assert upstream.stdout is not None
-        try:
-            with served(
-                ServedSettings(CONFIG.format(url=upstream.stdout.readline().strip()), ready_limit_s=15)
-            ) as running:
-                yield running
-        finally:
-            upstream.kill()
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def server(echo_url: str) -> Generator[Served]:
+    with served(ServedSettings(echo_config(echo_url) + ADMIN)) as running:
+        yield running
 
 
 def add_key(server: Served, name: str, terms: KeyTerms, **fields: object) -> tuple[str, str]:
@@ -76,7 +46,7 @@ def add_key(server: Served, name: str, terms: KeyTerms, **fields: object) -> tup
 
 @pytest.fixture(scope="module")
 def admin_url(server: Served) -> str:
-    wait_for(lambda: "Administrators' port: " in server.log)
+    wait_until(lambda: "Administrators' port: " in server.log)
     found = re.search(r"Administrators' port: (\S+)", server.log)
     assert found is not None
     return found[1]
@@ -93,7 +63,7 @@ def admin(server: Served, admin_url: str) -> Generator[Anthropic]:
             except anthropic.AuthenticationError:
                 return False
 
-        wait_for(known)
+        wait_until(known)
         client.renga_key_id = key_id  # type: ignore[attr-defined]
         yield client
 
@@ -127,7 +97,7 @@ def test_scopes_keep_others_out(server: Served, admin: Anthropic, admin_url: str
     assert call(server.url, "/v1/messages", admin.api_key, "POST").status_code == 403
     _, secret = add_key(server, "reporter", KeyTerms(scopes=("usage",)))
     report = "/v1/organizations/cost_report?starting_at=2026-10-01T00:00:00Z&limit=1"
-    wait_for(lambda: call(admin_url, report, secret).status_code == 200)
+    wait_until(lambda: call(admin_url, report, secret).status_code == 200)
     assert call(admin_url, "/v1/organizations/api_keys", secret).status_code == 403
     assert call(admin_url, report, server.secret).status_code == 403
 
@@ -150,14 +120,14 @@ def test_keys(server: Served, admin: Anthropic, admin_url: str) -> None:
     def works() -> bool:
         return call(server.url, "/v1/models", secret).status_code == 200
 
-    wait_for(works)
+    wait_until(works)
     assert admin.organization.api_keys.update(key_id, status="inactive", name="resting").status == "inactive"
-    wait_for(lambda: not works())
+    wait_until(lambda: not works())
     assert [each.name for each in admin.organization.api_keys.list(status="inactive")] == ["resting"]
     assert admin.organization.api_keys.update(key_id, status="active").status == "active"
-    wait_for(works)
+    wait_until(works)
     assert admin.organization.api_keys.update(key_id, status="archived").status == "archived"
-    wait_for(lambda: not works())
+    wait_until(lambda: not works())
     with pytest.raises(anthropic.ConflictError):
         admin.organization.api_keys.update(key_id, status="active")
     with pytest.raises(anthropic.NotFoundError):
@@ -330,4 +300,4 @@ def test_the_running_day_shows_what_was_just_asked(server: Served, admin: Anthro
         return results[0]["amount"] if results else None
 
     # 12 tokens in at $1 and 100 out at $5 a million: 0.0512 cents.
-    wait_for(lambda: amount() == "0.0512")
+    wait_until(lambda: amount() == "0.0512")

@@ -7,7 +7,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from renga.cli.program import run
 from renga.meter.keys import make_key
 from renga.testing.batches import WaveringUpstream, audit_batch, make_requests, wavering_config, wavering_upstream
 from renga.testing.postgresql import AVAILABLE, PostgresqlServer
-from renga.testing.served import Served, ServedSettings, respawned, served
+from renga.testing.served import Served, ServedSettings, respawned, served, wait_until
 
 BATCHES = "/v1/messages/batches"
 ROUNDS = int(os.environ.get("TEST_BATCH_KILLS", "1"))
@@ -44,13 +44,6 @@ def server(upstream: WaveringUpstream) -> Generator[Served]:
 def client(server: Served) -> Generator[Anthropic]:
     with Anthropic(base_url=server.url, api_key=server.secret, max_retries=0) as made:
         yield made
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def wait_ended(client: Anthropic, batch_id: str) -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import anthropic
 import pytest
 from anthropic import Anthropic
 
-from renga.testing.served import ServedSettings, respawned, served
+from renga.testing.served import ServedSettings, respawned, served, wait_until
 
 TEXT = b"The harbour office opens at seven and closes at four. " * 20
 
@@ -40,10 +38,7 @@ def test_a_batch_reads_files_when_it_runs(client: Anthropic) -> None:
             for name, file in (("kept", kept), ("gone", gone))
         ]
     )
-    deadline = time.monotonic() + 15
-    while client.messages.batches.retrieve(batch.id).processing_status != "ended":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: client.messages.batches.retrieve(batch.id).processing_status == "ended")
     results = {each.custom_id: each.result for each in client.messages.batches.results(batch.id)}
     assert results["kept"].type == "succeeded"
     assert results["gone"].type == "errored"

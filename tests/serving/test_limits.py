@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from datetime import UTC, datetime
 
 import anthropic
 import pytest
 from anthropic import Anthropic
 
+from renga.meter.keys import digest_secret, make_key
+from renga.store.database import Database
 from renga.store.rows import KeyChange, KeyLimits
-from renga.testing.served import Served, ServedSettings, respawned, served
+from renga.testing.served import Served, ServedSettings, respawned, served, wait_until
+from renga.testing.upstream import echo_config
 
 ASK = {"model": "haiku", "max_tokens": 200, "messages": [{"role": "user", "content": "Hi"}]}
 NAMES = [f"anthropic-ratelimit-{kind}-{part}" for kind in ("requests", "tokens", "input-tokens", "output-tokens")
@@ -21,40 +22,17 @@ NAMES = [f"anthropic-ratelimit-{kind}-{part}" for kind in ("requests", "tokens",
 USD = 1_000_000_000
 ANSWER_NANO_USD = USD + 12_000
 """What the upstream's 12 tokens in and 100 out cost here."""
-CONFIG = """\
-[engine]
-enabled = false
-
+LIMITS = """\
 [limits]
 requests_per_minute = 60_000
 input_tokens_per_minute = 60_000
 output_tokens_per_minute = 3_000
-
-[tiers]
-haiku = ["echo/echo"]
-
-[prices."echo/*"]
-input_usd = 1.0
-output_usd = 10_000.0
-
-[providers.echo]
-kind = "anthropic"
-base_url = "{url}"
 """
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Generator[str]:
-    command = [sys.executable, "-m", "renga.testing.upstream"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.kill()
-
-
-@pytest.fixture(scope="module")
-def server(upstream: str) -> Generator[Served]:
-    with served(ServedSettings(CONFIG.format(url=upstream))) as running:
+def server(echo_url: str) -> Generator[Served]:
+    with served(ServedSettings(echo_config(echo_url, output_usd=10_000.0) + LIMITS)) as running:
         yield running
 
 
@@ -64,16 +42,14 @@ def client(server: Served) -> Generator[Anthropic]:
         yield sdk
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
-    """The server follows the database within a second; there is nothing to wait on but its behaviour."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
+def key_of(server: Served, database: Database) -> str:
+    """The id of the key that most tests here use."""
+    return next(key.key_id for key in database.keys.read() if key.secret_sha256 == digest_secret(server.secret))
 
 
 def set_limits(server: Served, limits: KeyLimits) -> None:
     with server.open_database() as database:
-        assert database.keys.change(database.keys.read()[0].key_id, KeyChange(limits=limits))
+        assert database.keys.change(key_of(server, database), KeyChange(limits=limits))
 
 
 def ask_once(client: Anthropic) -> str:
@@ -96,7 +72,7 @@ def test_twelve_headers_on_whole_and_streamed_answers(client: Anthropic) -> None
     assert 59_988 <= int(raw.headers["anthropic-ratelimit-input-tokens-remaining"]) <= 60_000
     for name in NAMES[2::3]:
         reset = datetime.strptime(raw.headers[name], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        assert 0 <= (reset - before).total_seconds() <= 5
+        assert 0 <= (reset - before).total_seconds() <= 60
     with client.messages.with_streaming_response.create(**ASK, stream=True) as streamed:
         assert all(name in streamed.headers for name in NAMES)
         # Not settled: all of max_tokens is taken.
@@ -108,12 +84,23 @@ def test_twelve_headers_on_whole_and_streamed_answers(client: Anthropic) -> None
 def test_the_sdk_waits_and_succeeds(client: Anthropic, server: Served) -> None:
     """The first takes the whole bucket and gives back all but 100; the second needs the whole: 2 s."""
     large = {**ASK, "max_tokens": 3_000, "timeout": 60}
+    fresh = make_key("a full bucket", time.time_ns() // 1000)
+    with server.open_database() as database:
+        database.keys.create(fresh.row)
+    client = client.with_options(api_key=fresh.secret)
+
+    def known() -> bool:
+        try:
+            return bool(client.models.list().data)
+        except anthropic.AuthenticationError:
+            return False
 
     def ask(retries: int) -> int:
         answered = client.with_options(max_retries=retries).messages.with_raw_response.create(**large)
         return answered.retries_taken
 
-    ask(3)
+    wait_until(known)
+    assert ask(0) == 0
     with pytest.raises(anthropic.RateLimitError, match="3,000 output tokens per minute") as refused:
         ask(0)
     headers = refused.value.response.headers
@@ -130,23 +117,24 @@ def test_budgets_hold_across_kill_9(client: Anthropic, server: Served) -> None:
     """What the ledger has is what the budget knows: kill -9 loses no more of it."""
 
     def spent() -> int:
-        wait_for(lambda: server.gauges()["renga_ledger_queue_rows"] == 0)
+        wait_until(lambda: server.gauges()["renga_ledger_queue_rows"] == 0)
         with server.open_database() as database:
-            return sum(row.cost_nano_usd or 0 for row in database.read_rows(limit=100_000))
+            rows = database.read_rows(limit=100_000)
+            return sum(row.cost_nano_usd or 0 for row in rows if row.key_id == key_of(server, database))
 
     before = spent()
     client.messages.create(**ASK)
     assert spent() == before + ANSWER_NANO_USD
     before = spent()
     set_limits(server, KeyLimits(budget_nano_usd_per_day=before + 2 * USD, warn_nano_usd_per_day=before + USD))
-    wait_for(lambda: ask_once(client) == "EnforcedSpendLimitReachedError")
+    wait_until(lambda: ask_once(client) == "EnforcedSpendLimitReachedError")
     with pytest.raises(anthropic.RateLimitError, match="spent its budget") as refused:
         client.with_options(max_retries=2).messages.create(**ASK)
     assert type(refused.value).__name__ == "EnforcedSpendLimitReachedError"
     headers = refused.value.response.headers
     assert headers["x-should-retry"] == "false"
     midnight = 86_400 - time.time() % 86_400
-    assert 0 <= int(headers["retry-after"]) - midnight <= 2
+    assert 0 <= int(headers["retry-after"]) - midnight <= 60
     assert headers["renga-budget-remaining-usd"] == "0.000000000"
     assert headers["renga-budget-warning"] == "day"
     assert client.messages.count_tokens(model="haiku", messages=ASK["messages"]).input_tokens == 12
@@ -156,6 +144,6 @@ def test_budgets_hold_across_kill_9(client: Anthropic, server: Served) -> None:
         with pytest.raises(anthropic.RateLimitError, match="spent its budget"):
             sdk.messages.create(**ASK)
         set_limits(again, KeyLimits(budget_nano_usd_per_day=kept + 5 * USD))
-        wait_for(lambda: ask_once(sdk) == "")
+        wait_until(lambda: ask_once(sdk) == "")
         left = sdk.messages.with_raw_response.create(**ASK).headers["renga-budget-remaining-usd"]
         assert float(left) == pytest.approx(5 - 2 * ANSWER_NANO_USD / USD)

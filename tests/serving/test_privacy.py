@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from renga.errors import RengaError
 from renga.meter.keys import make_key
 from renga.store.database import open_database
 from renga.store.rows import AuditQuery, KeyRow
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.served import Served, ServedSettings, served, wait_until
 from renga.testing.store_suite import make_row
 
 PROMPT, ANSWER = "planted-prompt-5d41402a", "planted-answer-7d793037"
@@ -164,13 +163,6 @@ def ask_everything(server: Served) -> list[httpx2.Response]:
     return answers
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def search(folder: Path, *planted: str) -> list[str]:
     """Which of them are in which files, renga.toml aside."""
     return [
@@ -191,7 +183,7 @@ def test_nothing_that_was_planted_is_found(server: Served) -> None:
         for secret in (UPSTREAM_KEY, FILE_KEY, CLIENT_KEY, WRONG_KEY):
             assert secret not in answer.text, answer.text[:500]
             assert secret not in str(answer.headers)
-    wait_for(lambda: server.gauges()["renga_ledger_queue_rows"] == 0)
+    wait_until(lambda: server.gauges()["renga_ledger_queue_rows"] == 0)
     with server.open_database() as database:
         rows = database.read_rows(limit=1000)
         audit = database.audit.read(AuditQuery())

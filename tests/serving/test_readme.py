@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 
 def run(command: list[str], server: Served) -> str:
     environ = {"PATH": "/usr/bin:/bin", "RENGA_KEY": server.secret}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=15, env=environ, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=45, env=environ, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

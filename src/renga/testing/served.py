@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from renga.store.rows import KeyRow
 _POLL_INTERVAL_S = 0.01
 _STOP_LIMIT_S = 15.0
 _RESPAWN_LIMIT_S = 60.0
+_UNTIL_LIMIT_S = 45.0
+_LOOK_INTERVAL_S = 0.03
 _LOG_TAIL = 4000
 _PRIVATE = ("RENGA_", "ANTHROPIC_", "OPENAI_")
 
@@ -70,7 +72,7 @@ class Served(Struct, frozen=True):
 
     def get(self, path: str) -> tuple[int, bytes]:
         """One GET with the key: status and body. OSError where nothing listens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", path, headers={"authorization": f"Bearer {self.secret}"})
             response = connection.getresponse()
@@ -153,6 +155,17 @@ def respawned(server: Served) -> Generator[Served]:
             again.stop()
         finally:
             _kill_group(again.process.pid)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look until it is so: what other processes do has no event here.
+
+    Raises: AssertionError after a time in which any machine would have got there.
+    """
+    deadline = time.monotonic() + _UNTIL_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen within {_UNTIL_LIMIT_S:g} s"
+        time.sleep(_LOOK_INTERVAL_S)
 
 
 def write_known_key(data_dir: Path, secret: str, store_url: str = "") -> None:

@@ -13,8 +13,11 @@ import argparse
 import asyncio
 import socket
 import struct
+import subprocess
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Literal, Self, TypeAlias, cast
 
 import uvloop
@@ -286,6 +289,38 @@ async def run_echo(host: str, port: int, settings: EchoSettings) -> None:
     bound = server.sockets[0].getsockname()
     print(f"http://{bound[0]}:{bound[1]}", flush=True)
     await server.serve_forever()
+
+
+@contextmanager
+def echo_upstream(events: int = 100) -> Generator[str]:
+    """The echo upstream in a process of its own, for the length of a `with`. Gives its URL."""
+    command = [sys.executable, "-m", "renga.testing.upstream", "--events", str(events)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def echo_config(url: str, *, output_usd: float = 5.0) -> str:
+    """renga.toml for a server whose haiku is that upstream, without a local model. More tables may follow."""
+    return f"""\
+[engine]
+enabled = false
+
+[tiers]
+haiku = ["echo/echo"]
+
+[prices."echo/*"]
+input_usd = 1.0
+output_usd = {output_usd}
+
+[providers.echo]
+kind = "anthropic"
+base_url = "{url}"
+
+"""
 
 
 def main() -> None:
