@@ -268,7 +268,7 @@ async def test_a_client_that_leaves_half_way_leaves_nothing(served, tmp_path):
     kind = {**KEY, "content-type": "multipart/form-data; boundary=XX", "content-length": "150000"}
     await connection.send_head("POST", "/v1/files", kind)
     await connection.write(form(b"x" * 1000)[:-8])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not blobs(tmp_path):
             await asyncio.sleep(0.01)
         connection.abort()
@@ -281,7 +281,7 @@ async def test_uploads_beyond_the_limit_wait_outside(served):
     async with await served.connect() as connection:
         kind = {**KEY, "content-type": "multipart/form-data; boundary=XX", "content-length": "5000"}
         await connection.send_head("POST", "/v1/files", kind)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (response := await post(served, form(b"x"))).status != 529:
                 await asyncio.sleep(0.01)
         assert response.json()["error"]["message"].startswith("1 uploads of yours are running.")

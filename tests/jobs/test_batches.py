@@ -302,7 +302,7 @@ async def test_an_upload_that_fails_leaves_nothing(shop: Shop) -> None:
     page = await shop.storage.desk(lambda table: table.count_queued(OWNER))
     assert page == 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while _count_requests(shop.database):
                 await asyncio.sleep(0.01)
     assert _count_requests(shop.database) == 0

@@ -30,7 +30,9 @@ from renga.wire.stream import Usage
 
 CLOCK = "renga:{limits}:clock"
 QUICK = Timing(beat_s=0.02)
-LIMIT_S = 10.0
+LIMIT_S = 45.0
+SHORT_S = 0.25
+"""How long a request waits for a count that hangs. Elsewhere it waits longer than any machine needs."""
 
 
 class WallClock(SuiteClock):
@@ -50,7 +52,7 @@ class Servers:
         self.valkey = valkey
         self.database = database
         self.timing = QUICK
-        self.timeout_s = 0.25
+        self.timeout_s = 5.0
         self.when_away = "closed"
         self.has_own_time = False
         self.meters: list[Meter] = []
@@ -230,7 +232,7 @@ async def test_a_share_of_the_limits_while_it_is_away(servers: Servers) -> None:
 
 async def test_a_partition_counts_everything_once(servers: Servers) -> None:
     """It hangs and comes back with what it had: what it took before it answered, and what it is told twice."""
-    servers.when_away = "local"
+    servers.when_away, servers.timeout_s = "local", SHORT_S
     meter = await servers.start(budget_usd_per_day=100, concurrent_requests=8)
     asked = key_of(3)
     before, during = await meter.reserve(asked), await meter.reserve(asked)
@@ -239,7 +241,7 @@ async def test_a_partition_counts_everything_once(servers: Servers) -> None:
     # Reserved there and here: it had the question, and we gave up on the answer.
     began = time.monotonic()
     both = await meter.reserve(asked)
-    assert time.monotonic() - began < servers.timeout_s + 0.3
+    assert time.monotonic() - began < 10 * servers.timeout_s
     local = await meter.reserve(asked)
     meter.settle(local, DEAR)
     servers.valkey.thaw()
@@ -273,7 +275,7 @@ async def test_what_runs_keeps_its_place_through_an_outage(servers: Servers) -> 
 
 async def test_lost_reports_make_the_ledger_count(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_ENTRIES", 3)
-    servers.when_away = "local"
+    servers.when_away, servers.timeout_s = "local", SHORT_S
     meter = await servers.start(budget_usd_per_day=100)
     asked = key_of(4)
     await meter.ask(DEAR, asked)

@@ -14,7 +14,7 @@ from renga.store.secrets import StoredSecret
 from renga.store.thread import StoreThread
 
 INTERVAL_S = 0.01
-LIMIT_S = 10.0
+LIMIT_S = 45.0
 
 
 class Recorder:

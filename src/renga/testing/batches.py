@@ -38,11 +38,11 @@ class WaveringUpstream:
 
     def start(self) -> None:
         self._thread.start()
-        self._listening.wait(5)
+        self._listening.wait(30)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(30)
 
     def _main(self) -> None:
         asyncio.set_event_loop(self._loop)

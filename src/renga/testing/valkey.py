@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Self
 
-_START_LIMIT_S = 10.0
+_START_LIMIT_S = 30.0
 _POLL_INTERVAL_S = 0.005
 PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
 """None where neither is installed."""
