@@ -40,3 +40,14 @@ def test_a_tier_names_the_local_model_that_runs(shell: Shell) -> None:
     assert done.err.startswith(
         'renga: tiers.haiku: "local/other" is not the local model that runs, which is "local/hokku" ('
     )
+
+
+def test_a_database_that_is_none_is_named(shell: Shell) -> None:
+    file = shell.folder / "data" / "renga" / "renga.db"
+    file.write_text("not a database at all" * 10)
+    done = shell.call("keys", "list")
+    assert done.code == 1
+    assert done.err == (
+        "renga: the database refused: file is not a database "
+        f"(look at {file}: is it there, is it Renga's, and has it room?)\n"
+    )

@@ -97,7 +97,8 @@ def _raise_file_limit(connections: int) -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         soft = allowed
-    if soft < wanted:
+    # Not all of them wait for an upstream at once: what is said at every start is heard by nobody.
+    if soft < connections + _OTHER_FILES:
         most = max(0, soft - _OTHER_FILES) // 2
         _log.warning(
             "%d files may be open, enough for about %d connections that are answered by upstreams; "

@@ -124,6 +124,12 @@ def open_database(url: str) -> Database:
             if version != schema.HEAD:
                 with engine.connect().execution_options(renga_write=True) as connection, connection.begin():
                     schema.migrate(connection)
+    except DatabaseFailed as failure:
+        database.close()
+        if failure.hint is None:
+            place = engine.url.database if engine.dialect.name == "sqlite" else "the server that store.url names"
+            failure.hint = f"look at {place}: is it there, is it Renga's, and has it room?"
+        raise
     except BaseException:
         database.close()
         raise
