@@ -30,11 +30,13 @@ def test_the_sdk_example(server: Served) -> None:
     (example,) = blocks("python")
     assert KEY in example
     example = example.replace("http://127.0.0.1:8080", server.url).replace(KEY, server.secret)
-    assert run([sys.executable, "-c", example], server).strip()
+    (promised,) = re.findall(r"# (.+)", example)
+    assert run([sys.executable, "-c", example], server) == promised
 
 
 def test_the_curl_example(server: Served) -> None:
-    examples = [block for block in blocks("sh") if block.startswith("curl")]
+    examples = [block[block.index("curl ") :] for block in blocks("sh") if "curl " in block]
+    assert examples
     if subprocess.run(["which", "curl"], capture_output=True, check=False).returncode:
         pytest.skip("curl is not installed")
     for example in examples:
