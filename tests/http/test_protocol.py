@@ -46,6 +46,21 @@ async def test_offers_of_another_protocol_are_passed_over(served, hello):
     assert served.provider.calls[1].request.system == "\r\nUpgrade: me"
 
 
+async def test_a_stream_for_http_1_0_ends_with_its_connection(served, hello):
+    """Such a client knows no chunks: their sizes would be part of its answer."""
+    body = msgspec.json.encode({**hello, "stream": True})
+    head = f"POST /v1/messages HTTP/1.0\r\nx-api-key: {KEY['x-api-key']}\r\ncontent-length: {len(body)}\r\n\r\n"
+    async with await served.connect() as connection:
+        await connection.write(head.encode() + body)
+        async with asyncio.timeout(30):
+            answer = await connection.read_end()
+    head, _, stream = answer.decode().partition("\r\n\r\n")
+    assert "connection: close" in head
+    assert "transfer-encoding" not in head
+    assert stream.startswith("event: message_start\n")
+    assert stream.endswith('data: {"type":"message_stop"}\n\n')
+
+
 async def test_requests_in_one_write_are_answered_in_order(served):
     async with await served.connect() as connection:
         await connection.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")

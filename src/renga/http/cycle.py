@@ -70,6 +70,7 @@ class Cycle:
     __slots__ = (
         "_head",
         "_is_chunked",
+        "_is_until_close",
         "_left_bytes",
         "_link",
         "_opening",
@@ -103,8 +104,10 @@ class Cycle:
         self._head = b""
         """Waits for the first piece of the body."""
         self._is_chunked = False
+        self._is_until_close = False
+        """An HTTP/1.0 client knows no chunks: a body of unknown length ends with its connection."""
         self._left_bytes = 0
-        """Of a body that is not chunked."""
+        """Of a body whose length was announced."""
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of the request's body."""
@@ -166,8 +169,11 @@ class Cycle:
         if length is not None:
             self._left_bytes = int(length)
         elif self.scope["method"] != "HEAD" and status not in _BODILESS:
-            self._is_chunked = True
-            block += b"transfer-encoding: chunked\r\n"
+            if self.scope.get("http_version") == "1.0":
+                self._is_until_close = True
+            else:
+                self._is_chunked = True
+                block += b"transfer-encoding: chunked\r\n"
         self._head = b"%b%b%b\r\n" % (_STATUS_LINES[status], self._opening.common, block)
         self.response_started = True
         self.waiting_for_100_continue = False
@@ -181,6 +187,8 @@ class Cycle:
         elif self._is_chunked:
             framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             body = framed + b"0\r\n\r\n" if is_last else framed
+        elif self._is_until_close:
+            pass
         elif len(body) > self._left_bytes:
             raise RuntimeError("The response is longer than its content-length.")
         else:
