@@ -153,3 +153,34 @@ def test_limits_of_a_key(shell: Shell) -> None:
 def test_what_is_no_limit_is_refused(change: str) -> None:
     with pytest.raises(typer.BadParameter):
         change_limits(KeyLimits(), [change])
+
+
+def test_requests_one_by_one(shell: Shell) -> None:
+    assert shell.call("requests").out == "No such requests yet.\n"
+    shell.call("keys", "create", "web")
+    with open_database(shell.database_url) as database:
+        (key,) = database.keys.read()
+        kept = replace(make_row("req_1"), key_id=key.key_id, cost_nano_usd=1_500_000, message_id="msg_1")
+        lost = replace(make_row("req_2"), status="failed", error_type="overloaded_error", cost_nano_usd=None)
+        database.write_rows([kept, lost])
+    head, newest, oldest = shell.call("requests").out.splitlines()
+    assert head.split()[:3] == ["time", "request", "key"]
+    assert "req_2" in newest
+    assert "overloaded_error" in newest
+    assert " ? " in newest
+    assert " web " in oldest
+    assert "$0.001500" in oldest
+    assert "req_2" not in shell.call("requests", "--key", "web").out
+    assert "req_1" not in shell.call("requests", "--failed").out
+    assert shell.call("requests", "--limit", "1").out.count("req_") == 1
+    one = shell.call("requests", "msg_1").out
+    assert re.search(r"^request +req_1$", one, re.MULTILINE)
+    assert re.search(r"^attempt 1 +answer of ", one, re.MULTILINE)
+    assert msgspec.json.decode(shell.call("requests", "req_1", "--json").out)["request_id"] == "req_1"
+    for words, complaint in (
+        (["req_9"], "no request or message has the id 'req_9'"),
+        (["--key", "x"], "no key is called"),
+    ):
+        done = shell.call("requests", *words)
+        assert (done.code, done.out) == (1, "")
+        assert complaint in done.err

@@ -9,6 +9,7 @@ EXAMPLES: dict[str, str] = {
     "serve": "--model ~/models/qwen3-0.6b-q8_0.gguf --port 8090",
     "ask": '--system "Answer in one word." "Is water wet?"',
     "models": "--url http://127.0.0.1:8080",
+    "requests": "--failed --key web",
     "audit": "--since 2026-11-01 --subject key_4Xb0",
     "doctor": "--online",
     "get": "/v1/models/haiku",

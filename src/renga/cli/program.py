@@ -18,6 +18,7 @@ from renga.cli.get import get
 from renga.cli.keys import keys
 from renga.cli.models import models
 from renga.cli.outcome import run_command
+from renga.cli.requests import requests
 from renga.cli.route import route
 from renga.cli.serve import serve
 from renga.cli.usage import usage
@@ -35,7 +36,7 @@ def build_program() -> typer.Typer:
         rich_markup_mode=None,
     )
     program.callback()(_options)
-    for command in (serve, ask, models, audit, doctor, get):
+    for command in (serve, ask, models, requests, audit, doctor, get):
         program.command()(command)
     program.command("eval")(evaluate)
     program.add_typer(batch, name="batch")

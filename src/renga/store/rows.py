@@ -275,6 +275,15 @@ class RowQuery(Struct, frozen=True):
     """Exclusive."""
 
 
+class RecentQuery(Struct, frozen=True):
+    """The newest ledger rows."""
+
+    limit: int
+    key_id: str | None = None
+    only_failures: bool = False
+    """Those that failed or broke off."""
+
+
 class NumberedRow(Struct, frozen=True):
     """A ledger row and its place in the order of writing."""
 

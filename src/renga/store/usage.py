@@ -9,13 +9,15 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import RowMapping, Select, case, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from renga.store import tables
-from renga.store.rows import Dimension, LedgerRow, NumberedRow, RowQuery, UsageQuery, UsageRow
+from renga.store.rows import Dimension, LedgerRow, NumberedRow, RecentQuery, RowQuery, UsageQuery, UsageRow
 from renga.store.transactions import Transactions
 
+FAILURES = ("failed", "partial")
+"""What a row's status is where something went wrong."""
 _DAY_US = 86_400_000_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
@@ -52,11 +54,30 @@ class UsageTable:
             statement = statement.where(ledger.c.time_us < query.until_us)
         with self._transactions.reading() as connection:
             found = connection.execute(statement.limit(query.limit)).mappings().all()
-        names = LedgerRow.__struct_fields__
-        return [
-            NumberedRow(row["row_number"], msgspec.convert({name: row[name] for name in names}, LedgerRow))
-            for row in found
-        ]
+        return [NumberedRow(row["row_number"], _to_row(row)) for row in found]
+
+    def read_recent(self, query: RecentQuery) -> list[LedgerRow]:
+        """Ledger rows as they are, the newest first."""
+        ledger = tables.ledger
+        statement = select(ledger).order_by(ledger.c.row_number.desc()).limit(query.limit)
+        if query.key_id is not None:
+            statement = statement.where(ledger.c.key_id == query.key_id)
+        if query.only_failures:
+            statement = statement.where(ledger.c.status.in_(FAILURES))
+        with self._transactions.reading() as connection:
+            return [_to_row(row) for row in connection.execute(statement).mappings()]
+
+    def find_row(self, id_: str) -> LedgerRow | None:
+        """The row of a request, by its id or its answer's."""
+        ledger = tables.ledger
+        statement = select(ledger).where(or_(ledger.c.request_id == id_, ledger.c.message_id == id_)).limit(1)
+        with self._transactions.reading() as connection:
+            found = connection.execute(statement).mappings().first()
+        return None if found is None else _to_row(found)
+
+
+def _to_row(found: RowMapping) -> LedgerRow:
+    return msgspec.convert({name: found[name] for name in LedgerRow.__struct_fields__}, LedgerRow)
 
 
 def _usage_statement(query: UsageQuery) -> Select[Any]:
@@ -76,7 +97,7 @@ def _usage_statement(query: UsageQuery) -> Select[Any]:
     statement = select(
         *groups,
         func.count(),
-        func.sum(case((ledger.c.status.in_(("failed", "partial")), 1), else_=0)),
+        func.sum(case((ledger.c.status.in_(FAILURES), 1), else_=0)),
         func.sum(ledger.c.input_tokens),
         func.sum(ledger.c.cache_creation_5m_tokens + ledger.c.cache_creation_1h_tokens),
         func.sum(ledger.c.cache_read_tokens),

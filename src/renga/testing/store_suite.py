@@ -24,6 +24,7 @@ from renga.store.rows import (
     KeyRow,
     KeyTerms,
     LedgerRow,
+    RecentQuery,
     ReportDimension,
     ReportQuery,
     ReportRow,
@@ -222,6 +223,17 @@ class StoreSuite:
         first = database.usage.read_rows(RowQuery(2, since_us=1001))
         second = database.usage.read_rows(RowQuery(9, after_row=first[-1].row_number, until_us=1004))
         assert [numbered.row for numbered in (*first, *second)] == rows[1:4]
+
+    def test_the_newest_rows_come_first_and_any_is_found(self, database: Database) -> None:
+        rows = [
+            replace(make_row(f"req_{number}"), key_id=f"key_{number % 2}", status="succeeded") for number in range(4)
+        ]
+        rows[2] = replace(rows[2], status="failed", message_id="msg_2")
+        database.write_rows(rows)
+        assert database.usage.read_recent(RecentQuery(3)) == rows[:0:-1]
+        assert database.usage.read_recent(RecentQuery(9, key_id="key_1")) == [rows[3], rows[1]]
+        assert database.usage.read_recent(RecentQuery(9, only_failures=True)) == [rows[2]]
+        assert [database.usage.find_row(id_) for id_ in ("req_0", "msg_2", "req_9")] == [rows[0], rows[2], None]
 
     def test_keys_live_until_they_are_revoked(self, database: Database) -> None:
         database.keys.create(make_key(1))
