@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,13 @@ def evaluate(
     from renga.evals.data import shared_data
     from renga.evals.report import Calibration, Row, render_rows, run_suites
 
-    if not (shared_data() / "tasks").is_dir():
-        raise ConfigError(
-            f"the task sets are not in {Path(shared_data())}", hint="set RENGA_SHARED to the folder that holds data/"
-        )
+    has_sets = (shared_data() / "tasks").is_dir()
+    if not has_sets:
+        missing = f"the task sets are not in {Path(shared_data())}"
+        hint = "they are not part of the repository; set RENGA_SHARED to the folder that holds data/"
+        if not speed:
+            raise ConfigError(missing, hint=f"{hint}, or measure speed alone: --speed")
+        print(f"renga: {missing} ({hint}): only speed is measured", file=sys.stderr)
 
     def tell(row: Row) -> None:
         print(render_rows([row]).split("\n", 2)[2], flush=True)
@@ -44,14 +48,15 @@ def evaluate(
     settings = read_config(config, data_dir)
     with open_connection(settings, url, environ()) as connection:
         wait_ready(connection, settings)
-        print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
-        calibration = Calibration()
-        answerer = HttpAnswerer(connection.url, connection.secret, model)
-        run_suites(answerer, cases_most=cases, names=suite or [], told=tell, calibration=calibration)
-        if outcomes is not None:
-            import msgspec
+        if has_sets:
+            print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
+            calibration = Calibration()
+            answerer = HttpAnswerer(connection.url, connection.secret, model)
+            run_suites(answerer, cases_most=cases, names=suite or [], told=tell, calibration=calibration)
+            if outcomes is not None:
+                import msgspec
 
-            outcomes.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in calibration.outcomes(model)))
+                outcomes.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in calibration.outcomes(model)))
         if speed:
             from renga.evals.speed import measure_speed, render_speed
 
