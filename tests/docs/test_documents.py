@@ -46,9 +46,14 @@ def test_links_lead_somewhere(file: Path) -> None:
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=NAMES)
 def test_files_that_are_named_are_there(file: Path) -> None:
-    """Paths in backticks that begin with a folder of the repository."""
+    """Paths in backticks: from the repository's root, or modules from the package's."""
     for path in re.findall(r"`((?:docs|tests|src|scripts|benchmarks|deploy|training)/[\w./-]+)`", prose(file)):
         assert "NNNN" in path or (ROOT / path).exists(), f"{path} is not there"
+    if "log" not in file.parts and "decisions" not in file.parts:  # those tell of what was
+        for path in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", prose(file)):
+            assert any(
+                (folder / path).exists() for folder in (ROOT, ROOT / "src", ROOT / "src" / "renga", file.parent)
+            ), f"{path} is not there"
 
 
 def commands(file: Path) -> Iterator[str]:
