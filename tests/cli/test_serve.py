@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import socket
+
 import pytest
 from tests.cli.conftest import Shell
+
+LIMIT_S = 30
 
 
 @pytest.mark.parametrize("model", ["nothing", "./nowhere.gguf", "models/nowhere.gguf", "nowhere/"])
@@ -51,3 +57,23 @@ def test_a_database_that_is_none_is_named(shell: Shell) -> None:
         "renga: the database refused: file is not a database "
         f"(look at {file}: is it there, is it Renga's, and has it room?)\n"
     )
+
+
+def test_a_stop_says_what_it_waits_for_and_a_second_one_does_not_wait(connected: Shell) -> None:
+    secret = connected.call("keys", "create", "web").out.strip()
+    process = connected.start("serve", "--port", "0")
+    with process, socket.socket() as client:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found is not None
+        client.settimeout(LIMIT_S)
+        client.connect(("127.0.0.1", int(found[1])))
+        head = f"POST /v1/messages HTTP/1.1\r\nx-api-key: {secret}\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n"
+        client.sendall(head.encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")  # now it is running, and its body will not come
+        process.send_signal(signal.SIGINT)
+        assert "stopping: running requests (1) have 10 s to end" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == 0
+        assert "Traceback" not in process.stderr.read()

@@ -50,14 +50,15 @@ def run(
     format_, lines = read_input(source)
     answers = Output(output, format_, lines)
     settings = read_config(config, data_dir)
-    try:
-        with open_connection(settings, url, environ()) as connection:
+    with open_connection(settings, url, environ()) as connection:
+        try:
             if not url:
                 wait_ready(connection, settings)
             missing = _Run(connection, url or "", answers).finish(lines)
-    except KeyboardInterrupt:
-        print("Stopped. The same command again goes on from here.", file=sys.stderr)
-        raise
+        except KeyboardInterrupt:
+            # Said before the server of this command has ended, which takes up to `server.drain_timeout_s`.
+            print("Stopping. The same command again goes on from here.", file=sys.stderr)
+            raise
     if missing:
         print(f"{missing} of {len(lines)} requests have no answer: cancelled or expired; run it again to ask for them")
         return 1

@@ -166,7 +166,10 @@ class Guard:
     async def _live(self, receive: Receive, send: Send) -> None:
         """Frame the server's life with the hooks it was given."""
         while True:
-            kind: str = (await receive())["type"]
+            try:
+                kind: str = (await receive())["type"]
+            except asyncio.CancelledError:
+                return  # a second Ctrl-C: the loop ends, and nobody says so here
             hook = self._parts.startup if kind == "lifespan.startup" else self._parts.shutdown
             try:
                 await hook()
