@@ -14,6 +14,7 @@ from renga.store.batch_rows import (
     BatchTerms,
     Finished,
     NewRequest,
+    OpenBatches,
     PageQuery,
     RequestOutcome,
 )
@@ -146,6 +147,7 @@ def test_owners_see_their_own_and_their_workspace_s(table: BatchTable, database:
     assert seen(Owner("key_c", "wrkspc_1")) == ["msgbatch_2"]
     assert seen(Owner("key_a", "wrkspc_1")) == ["msgbatch_2", "msgbatch_1"]
     assert table.count_queued(OWNER) == 4
+    assert table.count_open() == OpenBatches(2, 4, 110)
 
 
 def test_old_results_go_and_the_batch_stays_on_the_list(table: BatchTable, runs: BatchRuns) -> None:

@@ -7,30 +7,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from msgspec import Struct
 
+from renga.cli.doctor_storage import check_batches, check_files, check_limits, check_store
+from renga.cli.finding import Finding, Level
 from renga.cli.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from renga.cli.connection import Connection
     from renga.config import Config, ProviderSettings
 
-Level: TypeAlias = Literal["ok", "warn", "fail"]
-
-_FREE_BYTES_MIN = 200 * 1024 * 1024
 _CONNECT_TIMEOUT_S = 5.0
-
-
-class Finding(Struct, frozen=True):
-    """What one check found."""
-
-    level: Level
-    subject: str
-    detail: str
-    remedy: str = ""
 
 
 def doctor(
@@ -73,8 +62,10 @@ def _examine(config: ConfigOption, data_dir: DataOption, *, online: bool, model:
         return
     yield from _check_settings(config)
     checks: list[Callable[[Config], Iterator[Finding]]] = [
-        _check_store,
-        _check_files,
+        check_store,
+        check_files,
+        check_batches,
+        check_limits,
         _check_port,
         _check_upstream_keys,
         _check_prices,
@@ -84,8 +75,13 @@ def _examine(config: ConfigOption, data_dir: DataOption, *, online: bool, model:
         checks.append(_check_upstreams)
     if settings.engine.enabled:
         checks.append(_check_engine)
+    has_store = True
     for check in checks:
-        yield from _guard(check, settings)
+        if not has_store and check in (check_files, check_batches, _check_policies):
+            continue  # would say the same again
+        for finding in _guard(check, settings):
+            has_store = has_store and finding.subject != "store"
+            yield finding
     if model:
         yield from _guard(_check_answers, settings)
 
@@ -94,15 +90,16 @@ def _guard(check: Callable[[Config], Iterator[Finding]], settings: Config) -> It
     """A check that breaks is itself a finding."""
     from renga.errors import RengaError
 
+    name = check.__name__.removeprefix("_").removeprefix("check_")
     try:
         yield from check(settings)
     except RengaError as error:
         detail = f"{error.path}: {error.message}" if error.path else error.message
-        yield Finding("fail", check.__name__.removeprefix("_check_"), detail, error.hint or "")
+        yield Finding("fail", name, detail, error.hint or "")
     except Exception as error:
         logging.getLogger(__name__).debug("a check failed", exc_info=True)
         detail = f"{type(error).__name__}: {error}"
-        yield Finding("fail", check.__name__.removeprefix("_check_"), detail, "a bug; `renga --debug doctor` logs it")
+        yield Finding("fail", name, detail, "a bug; `renga --debug doctor` logs it")
 
 
 def _check_python() -> Iterator[Finding]:
@@ -117,53 +114,6 @@ def _check_settings(config: ConfigOption) -> Iterator[Finding]:
 
     file = find_config_file(config, os.environ)
     yield Finding("ok", "settings", str(file) if file else "defaults and the environment; there is no renga.toml")
-
-
-def _check_store(settings: Config) -> Iterator[Finding]:
-    import shutil
-
-    from renga.cli.records import open_records
-    from renga.config import data_dir
-
-    with open_records(settings) as database:
-        yield Finding("ok", "database", f"version {database.version()}, up to date")
-        rows = database.keys.read()
-    folder = data_dir(settings.store)
-    if not settings.store.url:
-        file = folder / "renga.db"
-        if file.stat().st_mode & 0o077:
-            yield Finding("warn", "database", f"{file} can be read by others", f"chmod 600 {file}")
-        free = shutil.disk_usage(folder).free
-        if free < _FREE_BYTES_MIN:
-            yield Finding("warn", "disk", f"{free >> 20} MB free under {folder}", "make room, or move store.data_dir")
-    for spool in sorted(folder.glob("ledger.spool*")):
-        yield Finding("warn", "ledger", f"rows wait in {spool}", "start the server: it writes them to the database")
-    working = sum(row.revoked_us is None for row in rows)
-    if working:
-        yield Finding("ok", "keys", f"{working} working")
-    elif rows:
-        yield Finding("fail", "keys", "all are revoked, so nobody can call", "renga keys create NAME")
-    else:
-        yield Finding("ok", "keys", "none yet; the first `renga serve` makes one")
-
-
-def _check_files(settings: Config) -> Iterator[Finding]:
-    if not settings.files.enabled:
-        yield Finding("ok", "files", "turned off")
-    elif settings.files.bucket:
-        from renga.files.object_store import open_bucket
-
-        try:
-            open_bucket(settings.files, retries=0).has(bytes(32))
-        except OSError as error:
-            yield Finding("fail", "files", str(error), "check files.bucket, its keys and who may use it")
-        else:
-            yield Finding("ok", "files", settings.files.bucket)
-    elif settings.store.url.startswith("postgresql"):
-        detail = "the database may be shared, and uploaded files are on this machine's disk only"
-        yield Finding("warn", "files", detail, "set files.bucket where there is more than one server")
-    else:
-        yield Finding("ok", "files", "in the data folder")
 
 
 def _check_port(settings: Config) -> Iterator[Finding]:

@@ -47,6 +47,16 @@ class BatchRow(Struct, frozen=True):
     expired: int | None = None
 
 
+class OpenBatches(Struct, frozen=True):
+    """What is still to be done, of all owners."""
+
+    batches: int
+    requests: int
+    """Without an outcome."""
+    expires_us: int | None
+    """When the first of them does."""
+
+
 class NewRequest(Struct, frozen=True):
     """One request as it comes in."""
 

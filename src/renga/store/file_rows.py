@@ -25,6 +25,14 @@ class FileRow(Struct, frozen=True):
     """Whether its owner may have the bytes back: for files that were generated here."""
 
 
+class FileCount(Struct, frozen=True):
+    """How much is kept, of all owners."""
+
+    files: int
+    total_bytes: int
+    """By what files say of their size; the same bytes twice are kept once."""
+
+
 class FileQuery(Struct, frozen=True):
     """Which files to list, newest first."""
 

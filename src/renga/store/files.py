@@ -17,7 +17,7 @@ from sqlalchemy.sql import ColumnElement
 
 from renga.store import tables
 from renga.store.database import Database
-from renga.store.file_rows import FileQuery, FileQuota, FileRow
+from renga.store.file_rows import FileCount, FileQuery, FileQuota, FileRow
 from renga.store.rows import Owner
 
 _files = tables.files
@@ -63,6 +63,14 @@ def check_quota(connection: Connection, owner: Owner, quota: FileQuota, now_us: 
         raise QuotaExceeded(f"{number} files are kept, and {quota.max_files} may be")
     if quota.max_bytes is not None and int(total_bytes or 0) + size_bytes > quota.max_bytes:
         raise QuotaExceeded(f"{int(total_bytes or 0)} bytes are kept, and {quota.max_bytes} may be")
+
+
+def count_files(database: Database, now_us: int) -> FileCount:
+    """The files that are there, whosever they are."""
+    counted = select(func.count(), func.sum(_files.c.size_bytes)).where(_is_alive(now_us))
+    with database.reading() as connection:
+        number, total_bytes = connection.execute(counted).one()
+    return FileCount(number, int(total_bytes or 0))
 
 
 def read_file(database: Database, owner: Owner, file_id: str) -> FileRow | None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from renga.files.blobs import CHUNK_BYTES, Blobs
 from renga.store import files
 from renga.store.database import Database, open_database
-from renga.store.file_rows import FileQuery, FileQuota, FileRow
+from renga.store.file_rows import FileCount, FileQuery, FileQuota, FileRow
 from renga.store.rows import Author, KeyRow, Owner
 
 NO_QUOTA = FileQuota(None, None)
@@ -70,6 +70,7 @@ class FileTableSuite:
         assert seen(ALICE) == ["file_000"]
         assert seen(BOB) == seen(CAROL) == ["file_002", "file_001"]
         assert seen(Owner("key_b")) == ["file_001"], "a key that left its workspace keeps its own"
+        assert files.count_files(database, 5) == FileCount(3, 300)
         assert files.read_file(database, ALICE, "file_001") is None
         assert not files.delete_file(database, ALICE, "file_001", 1)
         assert files.delete_file(database, CAROL, "file_001", 1)

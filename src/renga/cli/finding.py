@@ -1,0 +1,18 @@
+"""What one check of `renga doctor` found."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+Level: TypeAlias = Literal["ok", "warn", "fail"]
+
+
+class Finding(Struct, frozen=True):
+    """What one check found."""
+
+    level: Level
+    subject: str
+    detail: str
+    remedy: str = ""
