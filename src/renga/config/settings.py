@@ -90,7 +90,7 @@ class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How requests are written down."""
 
     flush_interval_s: Annotated[
-        float, Meta(description="Longest a row waits before it is written; the most that kill -9 loses.", gt=0, le=1)
+        float, Meta(description="Longest a row waits in the journal before it is in the database.", gt=0, le=1)
     ] = 0.25
     queue_rows: Annotated[int, Meta(description="Rows kept in memory while the database is away.", ge=100)] = 100_000
 

@@ -4,7 +4,8 @@ Owns: which rule holds for a request, and what was spent in the month where that
 Must never know: what a request cost before the rule; `prices.py` takes it off, exactly and with one rounding.
 Invariants: `find` and `count` run on the event loop's thread and never wait; of the rules that hold, the largest
 counts, and never two; what was spent is the ledger's figure for the month, by the target that answered. A process sees
-its own requests at once and those of others within a minute, so that at a threshold a rule may begin that much late.
+its own requests at once and those of others some seconds later (`_REFRESH_S`, or 100 times what adding up the month
+takes), so that at a threshold a rule may begin that much late.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _MICROSECONDS = 1_000_000
 _NANO_USD = 1_000_000_000
 _PPM_A_PERCENT = 10_000
-_REFRESH_S = 60.0
+_REFRESH_S = 5.0
 _QUERY_SHARE = 100
 """The sums are read again at the earliest after so many times what reading them took: at most 1 % of the thread."""
 _SETTLING_S = 2
