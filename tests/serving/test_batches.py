@@ -293,13 +293,13 @@ def test_a_wrong_line_is_named(lines: str, complaint: str, tmp_path: Path, capsy
 @pytest.mark.timeout(40 + 20 * ROUNDS)
 def test_kill_9_and_a_stop_in_good_order_lose_nothing_and_double_nothing(upstream: WaveringUpstream) -> None:
     """Wherever the server is cut off: one result and one ledger row a request, both of the same try."""
-    count = 200
+    count = 60 + 60 * ROUNDS
     with ExitStack() as stack:
         running = stack.enter_context(served(ServedSettings(wavering_config(upstream.url, max_running=2))))
         client = Anthropic(base_url=running.url, api_key=running.secret)
         made = client.messages.batches.create(requests=make_requests(count))
         for number in range(ROUNDS + 1):
-            goal = upstream.answered + random.randrange(1, 40)
+            goal = upstream.answered + random.randrange(1, 30)
             wait_until(lambda goal=goal: upstream.answered >= goal)
             if number == ROUNDS:
                 assert running.stop() == 0

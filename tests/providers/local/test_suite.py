@@ -8,11 +8,16 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+import pytest_asyncio
+
 from renga.config import EngineSettings
 from renga.providers.base import Call, Target
 from renga.providers.local import LocalProvider
 from renga.testing.calls import make_call
 from renga.testing.provider_suite import NotApplicable, ProviderSuite
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHORT = {"enum": ["yes", "no"]}
 LONG = {"type": "array", "items": {"type": "integer"}, "minItems": 500}
@@ -85,13 +90,42 @@ class LocalHarness:
         os.kill(process_id, number)
 
 
+class Engines:
+    """The engine that the tests share; the one after a test that killed or stopped it gets a new one."""
+
+    def __init__(self) -> None:
+        self._provider: LocalProvider | None = None
+
+    async def get(self) -> LocalProvider:
+        if self._provider is None:
+            self._provider = LocalProvider(EngineSettings(cache_bytes=64 << 20), lambda: b"secret")
+            await self._provider.start()
+        await self._provider.wait_ready()
+        return self._provider
+
+    async def stop(self) -> None:
+        if self._provider is not None:
+            await self._provider.stop()
+            self._provider = None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engines() -> AsyncIterator[Engines]:
+    running = Engines()
+    yield running
+    await running.stop()
+
+
 class TestLocal(ProviderSuite):
+    @pytest.fixture(autouse=True)
+    def share(self, engines: Engines) -> None:
+        self.engines = engines
+
     @asynccontextmanager
     async def open_harness(self) -> AsyncIterator[LocalHarness]:
-        provider = LocalProvider(EngineSettings(cache_bytes=64 << 20), lambda: b"secret")
-        await provider.start()
+        provider = await self.engines.get()
         try:
-            await provider.wait_ready()
             yield LocalHarness(provider)
         finally:
-            await provider.stop()
+            if not provider.health().ready or provider.in_flight:
+                await self.engines.stop()
