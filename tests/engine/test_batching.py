@@ -6,13 +6,14 @@ Its answers are a function of all tokens before, so that one put together from p
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renga.engine.admission import QUIET_NS, WATCH_NS
-from renga.engine.batching import Engine
+from renga.engine.batching import REST_STEPS, Engine
 from renga.engine.pipeline import CacheUse, Output
 from renga.engine.protocol import (
     BACKGROUND,
@@ -86,6 +87,8 @@ class FakePipeline:
         """How many tokens of each prompt each step read."""
         self.fault = ""
         """What the next steps raise while anything is in them."""
+        self.pass_time: Callable[[], None] = lambda: None
+        """Called in every step that has something to do."""
 
     def add(self, request_id: int, generation: Generation, stops: frozenset[int]) -> Strand:
         assert not stops
@@ -102,6 +105,8 @@ class FakePipeline:
         self._strands = {each: strand for each, strand in self._strands.items() if not strand.is_over}
         if self.fault and self._strands:
             raise RuntimeError(self.fault)
+        if self._strands:
+            self.pass_time()
         noted: dict[int, int] = {}
         room = STEP
         for request_id, strand in self._strands.items():
@@ -272,6 +277,25 @@ def test_where_nothing_may_run_the_engine_rests() -> None:
     told.now_ns += QUIET_NS
     assert told.engine.rest_s == 0.0
     assert told.step() == {1: 10}
+
+
+def test_the_background_rests_between_its_steps_while_live_requests_are_about() -> None:
+    told = Told()
+    told.be_live()
+
+    def pass_time() -> None:
+        told.now_ns += 1_000_000
+
+    told.pipeline.pass_time = pass_time
+    told.submit(1, prompt_of(300), priority=BACKGROUND)
+    assert told.step() == {1: PIECE}
+    assert told.engine.rest_s == REST_STEPS / 1000
+    told.submit(2, prompt_of(100, start=5000), priority=LIVE)
+    assert told.engine.rest_s == 0, "nobody else rests"
+    assert [told.step(), told.step(), told.step()] == [{2: 100}, {}, {1: PIECE}], "beside it, when the rest is over"
+    told.now_ns += QUIET_NS
+    told.step()
+    assert told.engine.rest_s == 0
 
 
 def test_cancelled_in_the_middle_of_its_pieces() -> None:

@@ -18,9 +18,9 @@ from msgspec import Struct
 from renga.engine.protocol import Generation
 from renga.engine.waiting import WaitingLine
 
-QUIET_NS = 1_000_000_000
-"""How long after the last live request the background takes all slots again. Clients come back within it, and starting
-a request only to stop it costs its prompt's last block twice."""
+QUIET_NS = 3_000_000_000
+"""How long after the last live request the background takes all slots again, and all the time. Clients come back within
+it, and starting a request only to stop it costs its prompt's last block twice."""
 WATCH_NS = 10_000_000_000
 """How long after the last live request background prompts are read in pieces: a live one that comes meanwhile waits for
 a short step. Whole prompts are read in half the time, which is for nights without anybody."""
@@ -60,6 +60,16 @@ class Admission:
     def waiting(self) -> int:
         """How many are in the line."""
         return len(self._line)
+
+    @property
+    def has_live(self) -> bool:
+        """Whether live requests wait or run."""
+        return bool(self._live)
+
+    @property
+    def is_live_about(self) -> bool:
+        """Whether there are live requests, or were a moment ago."""
+        return bool(self._live) or self._clock_ns() - self._live_seen_ns < QUIET_NS
 
     def queue(self, request_id: int, generation: Generation, read_tokens: int = 0) -> None:
         """Stand in line."""
@@ -144,6 +154,6 @@ class Admission:
         count = sum(self._running.values())
         if self._in_pieces is not None or not self._live.isdisjoint(self._mute):
             return False
-        if self._live or self._clock_ns() - self._live_seen_ns < QUIET_NS:
+        if self.is_live_about:
             return count < self._background_max
         return count < max(self._running_max - 1, 1)

@@ -32,6 +32,10 @@ from renga.engine.protocol import (
 )
 from renga.engine.reading import Reading, count_common
 
+REST_STEPS = 2.0
+"""How long the background rests after each step of its own while live requests are about, in lengths of that step: a
+live request then finds the processor idle two times in three (docs/log/batches.md)."""
+
 
 class Running:
     """A request that the pipeline works on."""
@@ -78,6 +82,9 @@ class Engine:
         self._last_read: list[int] = []
         """The last prompt that was: its neighbours in a batch begin alike."""
         self._must_flush = False
+        self._clock_ns = clock_ns
+        self._rest_until_ns = clock_ns()
+        """Until then nothing is done for the background alone."""
         self._told = EngineStats()
 
     @property
@@ -88,9 +95,12 @@ class Engine:
     @property
     def rest_s(self) -> float | None:
         """How long nothing is to be done unless a command comes; None: until one comes."""
-        if self._has_work:
+        if not self.busy:
+            return None
+        if self._must_flush or self._admission.has_live:
             return 0.0
-        return self._admission.rest_ns() / 1e9 if self._admission.waiting else None
+        rest_ns = max(0, self._rest_until_ns - self._clock_ns())
+        return (rest_ns if self._has_work else max(rest_ns, self._admission.rest_ns())) / 1e9
 
     @property
     def _has_work(self) -> bool:
@@ -99,8 +109,12 @@ class Engine:
     def step(self) -> list[Report]:
         """Admit, run the pipeline once, and collect what it made."""
         self._make_room()
-        reports = self._admit() + self._read_on()
-        started_ns = time.monotonic_ns()
+        reports = self._admit()
+        is_background = not self._admission.has_live
+        if self._may_read_on():
+            is_background = True
+            reports += self._read_on()
+        started_ns = self._clock_ns()
         try:
             self._pipeline.step()
         except RuntimeError as error:
@@ -110,6 +124,9 @@ class Engine:
             reports += self._collect(request_id)
         if self._reading is not None and not self._reading.end_piece():
             reports.append(self._refuse_long(self._stop_reading().request_id))
+        if is_background and self._admission.is_live_about:
+            ended_ns = self._clock_ns()
+            self._rest_until_ns = ended_ns + round(REST_STEPS * (ended_ns - started_ns))
         return reports + self._measure(started_ns)
 
     def handle(self, command: Command) -> list[Report]:
@@ -170,11 +187,16 @@ class Engine:
         waiter = replace(waiter, read_tokens=max(known, waiter.read_tokens))
         self._reading = Reading(self._pipeline, waiter, self._launch.piece_tokens)
 
+    def _may_read_on(self) -> bool:
+        """Whether the prompt that is read in pieces may have its next one."""
+        if self._reading is None or self._reading.is_at_work or not self._admission.may_read_pieces():
+            return False
+        return self._clock_ns() >= self._rest_until_ns
+
     def _read_on(self) -> list[Report]:
         """Begin the next piece, or, where one piece is left, the request itself."""
         reading = self._reading
-        if reading is None or reading.is_at_work or not self._admission.may_read_pieces():
-            return []
+        assert reading is not None
         if reading.is_done:
             self._last_read = reading.waiter.generation.prompt_token_ids
             self._stop_reading()
@@ -280,7 +302,7 @@ class Engine:
             waiting=waiting,
             cache_usage_ratio=cache.ratio,
             cache_bytes=cache.size_bytes,
-            step_ms=(time.monotonic_ns() - started_ns) / 1e6,
+            step_ms=(self._clock_ns() - started_ns) / 1e6,
         )
         return [Metrics(self._told)]
 

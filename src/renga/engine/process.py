@@ -85,7 +85,7 @@ def run(connection: Connection, engine: Engine, *, flush_interval_ms: float) -> 
         if commands is None:
             return
         pending += [report for command in commands for report in engine.handle(command)]
-        if engine.busy:
+        if engine.busy and not engine.rest_s:
             pending += engine.step()
         now_ns = time.monotonic_ns()
         is_due = now_ns - flushed_ns >= flush_interval_ms * 1e6
