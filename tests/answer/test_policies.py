@@ -226,7 +226,9 @@ async def test_a_small_tier_that_is_not_ready_stands_behind(build_town) -> None:
     town.parts.providers["small"].health = lambda: Health(False, "loading")
     town.script(top=say("19"))
     assert text_of(await town.ask()) == "19"
-    assert town.row().escalated_because == "not_ready"
+    row = town.row()
+    assert row.escalated_because == "not_ready"
+    assert ";not_ready:small/" in row.why
 
 
 async def test_when_every_target_cools_down_they_are_tried_all_the_same(build_town) -> None:

@@ -82,10 +82,11 @@ class Router:
         attempts = fitting if as_if_ready else self._ready_first(fitting)
         policy = choice.named.policy
         if policy is None or self._decider is None:
-            return Plan(attempts, choice.why, choice.echo_model)
+            return Plan(attempts, _note_order(choice.why, fitting, attempts), choice.echo_model)
         plan = self._decider.decide(policy, request, Candidates(attempts, self._fits), asker)
         attempts = plan.attempts if as_if_ready else self._ready_first(plan.attempts)
-        return replace(plan, attempts=attempts, why=_add_notes(plan.why, choice.notes), echo_model=choice.echo_model)
+        why = _note_order(_add_notes(plan.why, choice.notes), plan.attempts, attempts)
+        return replace(plan, attempts=attempts, why=why, echo_model=choice.echo_model)
 
     def stores_answers(self, model: str) -> bool:
         """Whether the policy of a model's name wants its answers to be stored and given again.
@@ -175,6 +176,11 @@ class Router:
         if len(attempts) == 1:
             return attempts
         return tuple(sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready))
+
+
+def _note_order(why: str, planned: Sequence[Attempt], attempts: Sequence[Attempt]) -> str:
+    """The plan's reasons, and which target does not come first because it cannot take work."""
+    return why if not attempts or attempts[0] is planned[0] else f"{why};not_ready:{planned[0].target.name}"
 
 
 def _forbidden(name: str, allowed: tuple[str, ...]) -> PermissionDenied:

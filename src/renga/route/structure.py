@@ -45,6 +45,17 @@ _HANDS_ON = re.compile(
 )
 
 
+_ASKS_FOR_TEXT = re.compile(
+    r"^\W*(?:please |can you |could you )*(?:explain|describe|compare|outline|discuss|write|compose|draft)\b"
+    r"|\b(?:in detail|step by step|an? (?:essay|story|poem|letter|paragraph|article))\b",
+    re.I,
+)
+_ASKS_FOR_LITTLE = re.compile(
+    r"\b(?:words?|letters?|labels?|numbers?|one|single|yes or no|short|brief\w*|only|just)\b", re.I
+)
+_LABEL_WORDS = 2
+
+
 class StructuralCheck(Struct, frozen=True):
     """One row of the table."""
 
@@ -123,6 +134,20 @@ def _answers(request: MessageRequest, message: Message) -> str | None:
     return f"says `{found[0]}`" if found else None
 
 
+def _says_more_than_a_word(request: MessageRequest, message: Message) -> str | None:
+    """Somebody who asks for an explanation or a story did not ask for a label.
+
+    With a system prompt, tools or a schema the user's words may be what is to be judged, and one word the whole answer.
+    """
+    if request.system or request.tools or (request.output_config and request.output_config.format):
+        return None
+    text = last_user_text(request)
+    if not _ASKS_FOR_TEXT.search(text) or _ASKS_FOR_LITTLE.search(text):
+        return None
+    words = answer_text(message).split()
+    return "a word where a text was asked for" if len(words) <= _LABEL_WORDS else None
+
+
 def _does_not_loop(request: MessageRequest, message: Message) -> str | None:
     """A small model that is lost says the same again and again; REPEATS_MAX times in a row is no style."""
     words = answer_text(message).split()
@@ -144,6 +169,7 @@ STRUCTURAL_CHECKS: tuple[StructuralCheck, ...] = (
     StructuralCheck("tool_calls_resolve", _tool_calls_resolve),
     StructuralCheck("follows_schema", _follows_schema),
     StructuralCheck("answers", _answers),
+    StructuralCheck("says_more_than_a_word", _says_more_than_a_word),
     StructuralCheck("does_not_loop", _does_not_loop),
     StructuralCheck("keeps_language", _keeps_language),
 )
