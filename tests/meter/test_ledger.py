@@ -17,6 +17,7 @@ from tests.meter.conftest import PRICED, FakeClock, Shelf, make_outcome, make_te
 
 from renga.config import PriceSettings
 from renga.meter.journal import Journal
+from renga.meter.lease import Outcome, Terms
 from renga.meter.ledger import LeaseSettledTwice, Ledger
 from renga.meter.metrics import Metrics
 from renga.meter.prices import PriceBook
@@ -55,6 +56,37 @@ def test_a_row_says_what_happened(ledger: Ledger, clock: FakeClock, database: Da
     assert (row.overhead_us, row.first_event_us, row.total_us) == (120, 2000, 9000)
     assert (row.streamed, row.mean_logprob, row.surface) == (True, -0.25, "messages")
     assert [(attempt.target, attempt.error_type) for attempt in row.attempts] == [(PRICED, None)]
+
+
+def test_every_value_of_a_row_stands_under_its_name(ledger: Ledger, database: Database) -> None:
+    """The ledger makes rows by the order of their fields."""
+    outcome = Outcome(
+        status="succeeded",
+        target=PRICED,
+        tier="opus",
+        why="why",
+        attempts=(),
+        usage=SMALL,
+        stop_reason="end_turn",
+        error_type="api_error",
+        overhead_us=1,
+        first_event_us=2,
+        total_us=3,
+        mean_logprob=-0.5,
+        policy="auto",
+        triage_score=0.25,
+        confidence=0.75,
+        kept=False,
+        escalated_because="structural:not_empty",
+        message_id="msg_1",
+    )
+    terms = Terms("req_names", "key_names", "messages", "haiku", 1, True, workspace_id="wrkspc_names")
+    ledger.settle(ledger.reserve(terms), outcome)
+    ledger.run(database)
+    row = next(row for row in database.read_rows() if row.request_id == "req_names")
+    for source in (outcome, terms):
+        names = set(source.__struct_fields__) & set(row.__struct_fields__) - {"check_cost_nano_usd", "service_tier"}
+        assert {name: getattr(row, name) for name in names} == {name: getattr(source, name) for name in names}
 
 
 def test_a_lease_is_settled_once(ledger: Ledger) -> None:

@@ -44,7 +44,7 @@ class _Segment:
         self._map = _map(file, mapped_bytes)
         self._mapped_bytes = 0 if self._map is None else mapped_bytes
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytearray) -> None:
         """Write behind what is there.
 
         Raises: OSError; the segment is as it was then.
@@ -77,7 +77,9 @@ class Journal:
     def __init__(self, folder: Path, *, mapped_bytes: int = MAPPED_BYTES) -> None:
         self._folder = folder
         self._mapped_bytes = mapped_bytes
-        self._encode = msgspec.json.Encoder().encode
+        self._encode_into = msgspec.json.Encoder().encode_into
+        self._line = bytearray()
+        """The last row that was written: its memory serves for the next."""
         self._lock = threading.Lock()
         self._segment: _Segment | None = None
         self._is_failing = False
@@ -86,13 +88,15 @@ class Journal:
 
     def append(self, row: LedgerRow) -> None:
         """Write a row down. Where the disk does not take it, it is in memory only, as the log says once."""
-        data = self._encode(row) + b"\n"
+        line = self._line
+        self._encode_into(row, line)
+        line += b"\n"
         with self._lock:
             segment = self._segment
             if segment is None:
                 return
             try:
-                segment.write(data)
+                segment.write(line)
             except OSError as failure:
                 if not self._is_failing:
                     self._is_failing = True

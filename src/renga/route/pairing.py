@@ -9,7 +9,6 @@ favour either answer.
 from __future__ import annotations
 
 from renga.route.agreement import Kind, agree, guess_kind
-from renga.route.verify import comparable_text
 from renga.wire.blocks import ToolUseBlock
 from renga.wire.request import MessageRequest
 from renga.wire.stream import Message
@@ -20,6 +19,9 @@ COMPARABLE = frozenset({Kind.JSON, Kind.CHOICE, Kind.NUMBER, Kind.LABEL})
 
 def score_against(request: MessageRequest, reference: Message, other: Message) -> float | None:
     """What `other` is worth, 0 to 1, where the reference counts as 1; None where only a judge could tell."""
+    # Late: it brings numpy, 0.1 s and 20 MB that only servers need which ask a second time.
+    from renga.route.verify import comparable_text
+
     expected = comparable_text(reference)
     kind = _kind_of(request, reference, expected)
     return agree(expected, comparable_text(other), kind).share if kind in COMPARABLE else None
