@@ -193,3 +193,10 @@ def test_output_that_nobody_reads_to_the_end(connected: Shell) -> None:
         cwd=connected.folder, env=connected.environ, capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_a_batch_of_a_key_is_not_one_of_the_commands_own(connected: Shell) -> None:
+    done = connected.call("batch", "get", "msgbatch_01H2v8")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("renga: 404: There is no batch 'msgbatch_01H2v8'. (")
+    assert "--url and RENGA_KEY" in done.err
