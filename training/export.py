@@ -34,6 +34,8 @@ def gather_weights(model: Hokku) -> Weights:
     """The network's arrays by name; the shared embedding becomes one plain table."""
     weights = {name: value.detach().float().numpy() for name, value in model.named_parameters()}
     weights["table"] = model.embedding.table().detach().float().numpy()
+    if model.matching is not None:
+        weights["matching.table"] = model.matching.base[model.embedding.groups].detach().float().numpy()
     return weights
 
 
@@ -58,7 +60,7 @@ def _configs(model: Hokku, ids: dict[str, int], template: str) -> dict[str, dict
             "vocab_size": shape.vocabulary,
             "hidden_size": shape.width,
             "intermediate_size": shape.hidden,
-            "num_hidden_layers": len(shape.attending),
+            "num_hidden_layers": len(shape.attending) + (3 if shape.matching else 0),
             "num_blocks": shape.blocks,
             "attending_blocks": list(shape.attending),
             "num_attention_heads": shape.heads,

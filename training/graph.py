@@ -7,6 +7,7 @@ Knows:  nothing of checkpoints or files: arrays in, graph out.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy
 import openvino
@@ -29,6 +30,18 @@ def quantize_rows(matrix: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     return numpy.clip(numpy.rint(matrix / scale), -127, 127).astype(numpy.int8), scale
 
 
+@dataclass(frozen=True, slots=True)
+class _Attention:
+    """One attention of the graph."""
+
+    name: str
+    shape: Shape
+    number: int
+    "Names its variables."
+    angles: tuple[Node, Node]
+    "cos and sin"
+
+
 class _Builder:
     def __init__(self, shape: Shape, weights: Weights, bits: int) -> None:
         self.shape, self.weights, self.bits = shape, weights, bits
@@ -46,13 +59,16 @@ class _Builder:
             node.set_friendly_name(name)
             node.output(0).set_names({name})
         table = self._matrix("table")
-        hidden = opset13.gather(table, inputs["input_ids"], _const(0, numpy.int64))
-        hidden = opset13.multiply(hidden, _const(self.shape.width**0.5))
-        cos, sin = self._angles(inputs["position_ids"])
+        hidden = self._embed(table, self.shape.width, inputs)
+        angles = self._angles(self.shape, inputs["position_ids"])
         mask = _causal_mask(inputs["input_ids"], inputs["attention_mask"])
         for block in range(self.shape.blocks):
+            if self.shape.matching and block == self.shape.matched_block:
+                hidden = opset13.add(hidden, self._match(hidden, mask, inputs))
             if block in self.shape.attending:
-                hidden = self._attend(block, hidden, cos, sin, mask, inputs)
+                normal = self._normalize(hidden, f"blocks.{block}.attention_norm")
+                part = _Attention(f"blocks.{block}.attention", self.shape, block, angles)
+                hidden = opset13.add(hidden, self._attend(part, normal, normal, mask, inputs))
             hidden = self._expand(block, hidden)
         hidden = self._normalize(hidden, "norm")
         logits = opset13.matmul(hidden, table, False, True)
@@ -78,47 +94,65 @@ class _Builder:
         root = opset13.sqrt(opset13.add(mean, _const(1e-6)))
         return opset13.multiply(gain, opset13.multiply(values, opset13.divide(_const(1.0), root)))
 
-    def _angles(self, positions: Node) -> tuple[Node, Node]:
-        turns = numpy.array(self.shape.turns())
+    def _embed(self, table: Node, width: int, inputs: dict[str, Node]) -> Node:
+        hidden = opset13.gather(table, inputs["input_ids"], _const(0, numpy.int64))
+        return opset13.multiply(hidden, _const(width**0.5))
+
+    def _match(self, hidden: Node, mask: Node, inputs: dict[str, Node]) -> Node:
+        """The second stream, and what the first reads where it says."""
+        shape = self.shape.second()
+        angles = self._angles(shape, inputs["position_ids"])
+        second = self._embed(self._matrix("matching.table"), shape.width, inputs)
+        for index, name in enumerate(("look", "gather")):
+            normal = self._normalize(second, f"matching.norms.{index}")
+            part = _Attention(f"matching.{name}", shape, self.shape.blocks + index, angles)
+            second = opset13.add(second, self._attend(part, normal, normal, mask, inputs))
+        normal, read = self._normalize(second, "matching.norms.2"), self._normalize(hidden, "matching.norms.3")
+        part = _Attention("matching.choose", shape, self.shape.blocks + 2, angles)
+        return self._attend(part, normal, read, mask, inputs)
+
+    def _angles(self, shape: Shape, positions: Node) -> tuple[Node, Node]:
+        turns = numpy.array(shape.turns())
         column = opset13.unsqueeze(opset13.convert(positions, Type.f32), _const(-1, numpy.int64))
         angles = opset13.multiply(column, opset13.constant(turns.astype(numpy.float32).reshape(1, 1, -1)))
         angles = opset13.unsqueeze(opset13.concat([angles, angles], -1), _const(1, numpy.int64))
         return opset13.cos(angles), opset13.sin(angles)
 
-    def _rotate(self, values: Node, cos: Node, sin: Node) -> Node:
-        half = self.shape.head_width // 2
+    def _rotate(self, values: Node, part: _Attention) -> Node:
+        width, (cos, sin) = part.shape.head_width, part.angles
         axis, step = _ints(3), _ints(1)
-        first = opset13.slice(values, _ints(0), _ints(half), step, axis)
-        second = opset13.slice(values, _ints(half), _ints(self.shape.head_width), step, axis)
+        first = opset13.slice(values, _ints(0), _ints(width // 2), step, axis)
+        second = opset13.slice(values, _ints(width // 2), _ints(width), step, axis)
         turned = opset13.concat([opset13.multiply(second, _const(-1.0)), first], 3)
         return opset13.add(opset13.multiply(values, cos), opset13.multiply(turned, sin))
 
-    def _attend(self, block: int, hidden: Node, cos: Node, sin: Node, mask: Node, inputs: dict[str, Node]) -> Node:
-        shape, name = self.shape, f"blocks.{block}.attention"
-        normal = self._normalize(hidden, f"blocks.{block}.attention_norm")
+    def _attend(self, part: _Attention, chosen: Node, read: Node, mask: Node, inputs: dict[str, Node]) -> Node:
+        """Attention that looks where `chosen` says and reads `read`; both are normalized."""
+        shape, name = part.shape, part.name
 
         def split(values: Node, heads: int, gain: str) -> Node:
             cut = opset13.reshape(values, _ints(0, 0, heads, shape.head_width), True)
             cut = self._normalize(cut, gain) if gain else cut
             return opset13.transpose(cut, _ints(0, 2, 1, 3))
 
-        query = split(self._product(normal, f"{name}.query.weight"), shape.heads, f"{name}.query_norm")
-        key = split(self._product(normal, f"{name}.key.weight"), shape.value_heads, f"{name}.key_norm")
-        value = split(self._product(normal, f"{name}.value.weight"), shape.value_heads, "")
-        query, key = self._rotate(query, cos, sin), self._rotate(key, cos, sin)
-        key = self._remember(f"past_key_values.{block}.key", key, inputs)
-        value = self._remember(f"past_key_values.{block}.value", value, inputs)
-        mixed = opset13.scaled_dot_product_attention(query, self._repeat(key), self._repeat(value), mask)
+        query = split(self._product(chosen, f"{name}.query.weight"), shape.heads, f"{name}.query_norm")
+        key = split(self._product(chosen, f"{name}.key.weight"), shape.value_heads, f"{name}.key_norm")
+        value = split(self._product(read, f"{name}.value.weight"), shape.value_heads, "")
+        query, key = self._rotate(query, part), self._rotate(key, part)
+        key = self._remember(part, "key", key, inputs)
+        value = self._remember(part, "value", value, inputs)
+        repeated = (_repeat(values, shape) for values in (key, value))
+        mixed = opset13.scaled_dot_product_attention(query, *repeated, mask)
         mixed = opset13.transpose(mixed, _ints(0, 2, 1, 3))
         mixed = opset13.reshape(mixed, _ints(0, 0, shape.heads * shape.head_width), True)
-        return opset13.add(hidden, self._product(mixed, f"{name}.output.weight"))
+        return self._product(mixed, f"{name}.output.weight")
 
-    def _remember(self, name: str, values: Node, inputs: dict[str, Node]) -> Node:
+    def _remember(self, part: _Attention, kind: str, values: Node, inputs: dict[str, Node]) -> Node:
         """Past and present along the sequence; the whole is what the variable holds next."""
-        heads, width = self.shape.value_heads, self.shape.head_width
+        heads, width = part.shape.value_heads, part.shape.head_width
         info = VariableInfo()
         info.data_shape, info.data_type = PartialShape([-1, heads, -1, width]), Type.f32
-        info.variable_id = f"{name}present{name.removeprefix('past_key_values')}"
+        info.variable_id = f"past_key_values.{part.number}.{kind}present.{part.number}.{kind}"
         variable = Variable(info)
         batch = opset13.gather(opset13.shape_of(inputs["input_ids"]), _ints(0), _const(0, numpy.int64))
         empty = opset13.broadcast(_const(0.0), opset13.concat([batch, _ints(heads), _ints(0), _ints(width)], 0))
@@ -128,18 +162,6 @@ class _Builder:
         self.variables.append(variable)
         self.assigns.append(opset13.assign(whole, variable))
         return whole
-
-    def _repeat(self, values: Node) -> Node:
-        """Give every query head its key-value head."""
-        shape = self.shape
-        repeats = shape.heads // shape.value_heads
-        parts = opset13.unsqueeze(values, _const(2, numpy.int64))
-        sizes = opset13.shape_of(values)
-        target = opset13.concat(
-            [_pick(sizes, 0), _ints(shape.value_heads), _ints(repeats), _pick(sizes, 2), _ints(shape.head_width)], 0
-        )
-        parts = opset13.broadcast(parts, target, broadcast_spec="BIDIRECTIONAL")
-        return opset13.reshape(parts, _ints(0, shape.heads, -1, shape.head_width), True)
 
     def _expand(self, block: int, hidden: Node) -> Node:
         name = f"blocks.{block}"
@@ -155,6 +177,18 @@ def _const(value: float, kind: type[numpy.generic] = numpy.float32) -> Node:
 
 def _ints(*values: int) -> Node:
     return opset13.constant(numpy.array(values, numpy.int64))
+
+
+def _repeat(values: Node, shape: Shape) -> Node:
+    """Give every query head its key-value head."""
+    repeats = shape.heads // shape.value_heads
+    parts = opset13.unsqueeze(values, _const(2, numpy.int64))
+    sizes = opset13.shape_of(values)
+    target = opset13.concat(
+        [_pick(sizes, 0), _ints(shape.value_heads), _ints(repeats), _pick(sizes, 2), _ints(shape.head_width)], 0
+    )
+    parts = opset13.broadcast(parts, target, broadcast_spec="BIDIRECTIONAL")
+    return opset13.reshape(parts, _ints(0, shape.heads, -1, shape.head_width), True)
 
 
 def _pick(sizes: Node, index: int) -> Node:

@@ -16,7 +16,7 @@ import numpy
 import scipy.sparse.linalg
 import torch
 
-from training.induction import Meanings
+from training.matching import Meanings
 from training.sources import label_sets, prose
 from training.tokenizer import SPACE, load_tokenizer, piece_groups
 

@@ -30,6 +30,10 @@ class Shape:
     "Inner width of SwiGLU."
     rope_base: float = 100_000.0
     "Source: Llama 3 uses 500,000 for 128 k tokens; short training lengths want faster turns."
+    matching: int = 0
+    "Width of the second stream, which only chooses where to look; zero for none."
+    matched_block: int = 3
+    "The block before which the first stream reads what the second has chosen."
     turning: int = 0
     "Pairs of a head's coordinates that turn with the position, zero for all. Source: Barbero et al. 2024 (p-RoPE)."
 
@@ -41,6 +45,10 @@ class Shape:
         """How far each pair turns from one position to the next; the pairs that stand still come last."""
         still = self.head_width // 2 - self.turning_pairs
         return [self.rope_base ** -(pair / self.turning_pairs) for pair in range(self.turning_pairs)] + [0.0] * still
+
+    def second(self) -> "Shape":
+        """The second stream's attention: two heads, of which most does not turn, so that words can be compared."""
+        return Shape(self.vocabulary, self.matching, heads=2, value_heads=2, head_width=64, turning=16)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,19 +78,23 @@ def normalize(values: Tensor, gain: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Causal attention inside one document."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, carried: int = 0) -> None:
+        """carried: the width of what is read and written, if that is another stream than the one that chooses."""
         super().__init__()
         self.shape = shape
+        carried = carried or shape.width
         inner, outer = shape.heads * shape.head_width, shape.value_heads * shape.head_width
         self.query = nn.Linear(shape.width, inner, bias=False)
         self.key = nn.Linear(shape.width, outer, bias=False)
-        self.value = nn.Linear(shape.width, outer, bias=False)
-        self.output = nn.Linear(inner, shape.width, bias=False)
+        self.value = nn.Linear(carried, outer, bias=False)
+        self.output = nn.Linear(inner, carried, bias=False)
         self.query_norm = nn.Parameter(torch.ones(shape.head_width))
         self.key_norm = nn.Parameter(torch.ones(shape.head_width))
 
-    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """Shapes: hidden (B, T, width) -> the same; mask (B, 1, T, T) bool, None for plain causal."""
+    def forward(
+        self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, carried: Tensor | None = None
+    ) -> Tensor:
+        """Shapes: hidden, carried (B, T, their widths) -> as what is read; mask (B, 1, T, T) bool, None: causal."""
         batch, length, _ = hidden.shape
 
         def split(values: Tensor, heads: int) -> Tensor:
@@ -90,7 +102,7 @@ class Attention(nn.Module):
 
         query = rotate(normalize(split(self.query(hidden), self.shape.heads), self.query_norm), cos, sin)
         key = rotate(normalize(split(self.key(hidden), self.shape.value_heads), self.key_norm), cos, sin)
-        value = split(self.value(hidden), self.shape.value_heads)
+        value = split(self.value(hidden if carried is None else carried), self.shape.value_heads)
         repeats = self.shape.heads // self.shape.value_heads
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
         if query.device.type == "cpu":
@@ -141,6 +153,31 @@ class SharedEmbedding(nn.Module):
         return self.base[self.groups] + self.flag[self.flags] + self.own
 
 
+class Matching(nn.Module):
+    """The second stream: what the words of a prompt mean, and which entry of a list is like the message.
+
+    It has no say in what is written; its last attention only tells the first stream where to read. Its start is made
+    by hand (training/matching.py).
+    """
+
+    def __init__(self, shape: Shape, bases: int) -> None:
+        super().__init__()
+        second = shape.second()
+        self.shape = second
+        self.base = nn.Parameter(torch.randn(bases, second.width) * 0.02)
+        self.norms = nn.ParameterList(nn.Parameter(torch.ones(width)) for width in (*[second.width] * 3, shape.width))
+        self.look, self.gather = Attention(second), Attention(second)
+        self.choose = Attention(second, carried=shape.width)
+
+    def forward(self, bases: Tensor, positions: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes: bases, positions (B, T) -> what words are like (B, T, width), normalized, and the rotary angles."""
+        cos, sin = rotary_angles(positions, self.shape)
+        hidden = functional.embedding(bases, self.base) * self.shape.width**0.5
+        hidden = hidden + self.look(normalize(hidden, self.norms[0]), cos, sin, mask)
+        hidden = hidden + self.gather(normalize(hidden, self.norms[1]), cos, sin, mask)
+        return normalize(hidden, self.norms[2]), cos, sin
+
+
 class Hokku(nn.Module):
     """The whole network. `forward` gives the last hidden states; `logits` are asked for only where they are needed."""
 
@@ -150,10 +187,11 @@ class Hokku(nn.Module):
         self.embedding = SharedEmbedding(groups, flags, shape.width)
         self.blocks = nn.ModuleList(Block(shape, attends=index in shape.attending) for index in range(shape.blocks))
         self.norm = nn.Parameter(torch.ones(shape.width))
+        self.matching = Matching(shape, max(groups) + 1) if shape.matching else None
         for name, parameter in self.named_parameters():
             if name.endswith(("output.weight", "down.weight")):
                 nn.init.normal_(parameter, std=0.02 / (2 * shape.blocks) ** 0.5)
-            elif parameter.dim() == 2 and not name.startswith("embedding"):
+            elif parameter.dim() == 2 and not name.startswith("embedding") and not name.endswith("base"):
                 nn.init.normal_(parameter, std=shape.width**-0.5)
 
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -161,7 +199,11 @@ class Hokku(nn.Module):
         table = self.embedding.table()
         hidden = functional.embedding(tokens, table) * self.shape.width**0.5
         cos, sin = rotary_angles(positions, self.shape)
-        for block in self.blocks:
+        chosen = self.matching(self.embedding.groups[tokens], positions, mask) if self.matching is not None else None
+        for index, block in enumerate(self.blocks):
+            if chosen is not None and self.matching is not None and index == self.shape.matched_block:
+                read = normalize(hidden, self.matching.norms[3])
+                hidden = hidden + self.matching.choose(chosen[0], chosen[1], chosen[2], mask, read)
             hidden = block(hidden, cos, sin, mask)
         return normalize(hidden, self.norm), table
 

@@ -12,6 +12,18 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic Newton-Schulz. Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon."""
 
 
+MADE = (
+    "matching.base",
+    "matching.norms",
+    "matching.look",
+    "matching.gather",
+    "matching.choose.query",
+    "matching.choose.key",
+)
+"""What was made by hand (training/matching.py) and is only to be mended."""
+MADE_FACTOR = 0.1
+
+
 @torch.no_grad()
 def orthogonalize(gradient: Tensor, *, steps: int = 5) -> Tensor:
     """Push the singular values of a matrix towards 1. Cost: steps x 3 products in bfloat16."""
@@ -38,11 +50,13 @@ class Optimizer:
     ) -> None:
         named = list(model.named_parameters())
         self.matrices = [value for name, value in named if name.startswith("blocks") and value.dim() == 2]
-        gains = [value for _, value in named if value.dim() == 1]
-        tables = [value for name, value in named if value.dim() == 2 and not name.startswith("blocks")]
+        slow = [value for name, value in named if name.startswith(MADE)]
+        gains = [value for name, value in named if value.dim() == 1 and not name.startswith(MADE)]
+        tables = [value for name, value in named if value.dim() == 2 and not name.startswith(("blocks", *MADE))]
         self.momenta = [torch.zeros_like(value) for value in self.matrices]
+        groups = [{"params": tables, "usual": rest_rate}, {"params": gains, "usual": gain_rate}]
         self.adam = torch.optim.AdamW(
-            [{"params": tables, "usual": rest_rate}, {"params": gains, "usual": gain_rate}],
+            [*groups, {"params": slow, "usual": MADE_FACTOR * rest_rate}] if slow else groups,
             lr=rest_rate,
             betas=(0.9, 0.95),
             eps=1e-10,

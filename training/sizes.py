@@ -1,8 +1,8 @@
 """The dial: `--size` sets depth, width, batch and learning rates by rule.
 
-The rules: width = 64 x aspect; hidden = 2.75 x width in steps of 64; a head is 64 wide and half of it does not turn
-with the position, so that words can be compared; four attending blocks, two of them first; the learning rates fall with
-the root of the width and rise with the root of the batch.
+The rules: width = 64 x aspect; hidden = 2.75 x width in steps of 64; a head is 32 wide and two query heads share a
+key-value head; four attending blocks, two of them first; the learning rates fall with the root of the width and rise
+with the root of the batch.
 """
 
 from dataclasses import dataclass
@@ -25,17 +25,15 @@ class Size:
     "What the size is worth training on; a time budget may cut it short."
 
     def shape(self, vocabulary: int) -> Shape:
-        head_width = 64 if self.width >= 256 else 16
+        heads = self.width // 32
         hidden = round(2.75 * self.width / 64) * 64
         return Shape(
             vocabulary,
             width=self.width,
             blocks=self.blocks,
             attending=self.attending,
-            heads=self.width // head_width,
-            value_heads=self.width // head_width,
-            head_width=head_width,
-            turning=head_width // 4,
+            heads=heads,
+            value_heads=heads // 2,
             hidden=hidden,
         )
 

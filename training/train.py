@@ -21,7 +21,8 @@ from tqdm import tqdm
 from training.batches import Batch, Batches
 from training.corpus import ensure_tokenizer
 from training.helper import Gradients, Helper, Job, compute_parts
-from training.induction import Meanings, teach_copying
+from training.induction import teach_copying
+from training.matching import Meanings, grow
 from training.meanings import load_meanings
 from training.mixture import Corpus, load_corpus, load_prose
 from training.model import Hokku, Shape, count_parameters
@@ -38,6 +39,8 @@ FOCUS_SHARE = 0.35
 """Where the third mixture takes over."""
 FINAL_SHARE = 0.7
 """Where the fourth takes over."""
+STARTED_SKILLS_SHARE, STARTED_FOCUS_SHARE = 0.4, 0.3
+"""A run that starts from another's weights: every third batch is `skills` at first; where `final` takes over."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
 PART_TOKENS = 1536
@@ -172,6 +175,23 @@ class Corpora:
         }
 
 
+def _begin(
+    folder: pathlib.Path, size: Size, start: pathlib.Path | None, meanings: Meanings | None
+) -> tuple[Hokku, dict[str, Any] | None]:
+    """The folder's checkpoint, or another run's weights, or new ones; with a second stream if there are meanings."""
+    if (folder / "checkpoint.pt").exists():
+        return load_model(folder / "checkpoint.pt")
+    if start is not None:
+        model, state = load_model(start)
+    else:
+        groups, flags = piece_groups(load_tokenizer(folder / "tokenizer.json"))
+        model, state = Hokku(size.shape(len(groups)), groups, flags), None
+        teach_copying(model)
+    if meanings is None or model.matching is not None:
+        return model, state
+    return grow(model, meanings), None
+
+
 class Run:
     """A model, its optimizer and its place in the data."""
 
@@ -184,6 +204,7 @@ class Run:
         seed: int,
         machine: Machine | None = None,
         meanings: Meanings | None = None,
+        start: pathlib.Path | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.path = folder / "checkpoint.pt"
@@ -196,13 +217,9 @@ class Run:
             for name, corpus in corpora.by_name().items()
         }
         self.progress = Progress()
-        if self.path.exists():
-            self.model, state = load_model(self.path)
-        else:
-            tokenizer = load_tokenizer(folder / "tokenizer.json")
-            groups, flags = piece_groups(tokenizer)
-            self.model, state = Hokku(size.shape(len(groups)), groups, flags), None
-            teach_copying(self.model, meanings)
+        self.rate = 1.0
+        self.started = start is not None
+        self.model, state = _begin(folder, size, start, meanings)
         self.model.to(self.machine.device)
         self.optimizer = Optimizer(
             self.model,
@@ -214,15 +231,20 @@ class Run:
         if state is not None:
             self.optimizer.load(state["optimizer"])
             torch.set_rng_state(state["random"])
-            self.progress = Progress(**state["progress"])
+            if self.path.exists():
+                self.progress = Progress(**state["progress"])
         self.network: Any = torch.compile(self.model, dynamic=on_cpu) if self.machine.compiled else self.model
         self.helper = (
             Helper(list(self.model.share_memory().parameters()), self.compute) if self.machine.helper else None
         )
 
     def source(self, job: Job) -> str:
-        """Which corpus a step reads."""
+        """Which corpus a step reads; a run that starts from another's weights has its first mixtures behind it."""
         turn = job.step % 3
+        if self.started:
+            if job.share < STARTED_SKILLS_SHARE and turn == 2:
+                return "skills"
+            return "focus" if job.share < STARTED_FOCUS_SHARE else "final"
         if job.share < PHASE_1_SHARE and turn == 1:
             return "prose"
         if job.share < SKILLS_SHARE and turn:
@@ -236,7 +258,7 @@ class Run:
         batch = self.sources[self.source(job)].batch(job.step * self.parts + job.part)
         with self.machine.autocast():
             loss, counted = batch_loss(
-                self.network, batch.to(self.machine.device), every_token=job.share < PHASE_1_SHARE
+                self.network, batch.to(self.machine.device), every_token=job.share < PHASE_1_SHARE and not self.started
             )
         gradients = torch.autograd.grad(loss, list(self.model.parameters()))
         return Gradients(loss.item(), counted, gradients, batch.tokens.numel())
@@ -249,7 +271,7 @@ class Run:
         for index, parameter in enumerate(self.model.parameters()):
             parameter.grad = sum(result.gradients[index] for result in results) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)
-        self.optimizer.step(scale=rate_scale(share))
+        self.optimizer.step(scale=self.rate * rate_scale(share))
         self.progress.step += 1
         self.progress.tokens += sum(result.tokens for result in results)
         return sum(result.loss for result in results) / counted
@@ -308,6 +330,8 @@ def main() -> None:
     parser.add_argument("--deadline", default="", help="stop at HH:MM today, local time")
     parser.add_argument("--tokens", type=int, default=0, help="size of the corpus; default: the size's budget")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=pathlib.Path, help="begin with this checkpoint's weights")
+    parser.add_argument("--rate", type=float, default=1.0, help="all learning rates times this")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network; always on an accelerator")
@@ -331,7 +355,8 @@ def main() -> None:
     machine = Machine(
         arguments.device, dtype, helper=on_cpu and not arguments.no_helper, compiled=arguments.compile or not on_cpu
     )
-    run = Run(folder, size, corpora, seed=seed, machine=machine, meanings=load_meanings(folder))
+    run = Run(folder, size, corpora, seed=seed, machine=machine, meanings=load_meanings(folder), start=arguments.start)
+    run.rate = arguments.rate
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(
         f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpora.main.tokens) / 1e6:.1f} M tokens, "
