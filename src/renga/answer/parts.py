@@ -136,13 +136,13 @@ def build_asker(ask: Ask) -> Asker:
 def build_call(ask: Ask, plan: Plan, attempt: Attempt) -> Call:
     """One attempt of a request, ready to send."""
     return Call(
-        target=attempt.target,
-        request=ask.request,
-        raw=ask.raw,
-        version=ask.version,
-        betas=ask.betas,
-        request_id=ask.request_id,
-        owner=ask.key_id,
+        attempt.target,
+        ask.request,
+        ask.raw,
+        ask.version,
+        ask.betas,
+        ask.request_id,
+        ask.key_id,
         forwarded_headers=ask.forwarded_headers,
         echo_model=plan.echo_model,
         service_tier=ask.service_tier,

@@ -94,14 +94,14 @@ async def _respond_whole(exchange: Exchange, answered: Answer) -> None:
 
 def _ask(exchange: Exchange, request: MessageRequest, body: bytes, version: ApiVersion) -> Ask:
     return Ask(
-        request=request,
-        raw=body,
-        version=version,
-        betas=read_betas(exchange),
-        key_id=exchange.key_id,
-        request_id=exchange.request_id,
-        surface="messages",
-        arrived_ns=exchange.arrived_ns,
+        request,
+        body,
+        version,
+        read_betas(exchange),
+        exchange.key_id,
+        exchange.request_id,
+        "messages",
+        exchange.arrived_ns,
         forwarded_headers=read_forwarded(exchange),
         workspace_id=exchange.identity.workspace_id,
         tiers=exchange.identity.terms.tiers,
