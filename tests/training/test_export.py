@@ -22,8 +22,7 @@ def checkpoint(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_logits_and_greedy_text(checkpoint: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Before int8 the logits agree to 1e-4; after it to 0.3 on average, since heads as sharp as these may choose another
-    token; 64 greedy tokens are the same in float32."""
+    """Before int8 the logits agree to 1e-4, after it to 0.3 on average; 64 greedy tokens are the same in float32."""
     import numpy
     import openvino
     import torch
