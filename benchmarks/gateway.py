@@ -5,7 +5,8 @@
 Rounds alternate between the systems, so that a machine that drifts drifts for all. The measured server has a core of
 its own; the load generator and the upstream share another and their CPU time is not counted. Latency is added latency:
 the system's percentile less that of the direct path in the same round; reported is the median over the rounds.
-The full run takes under six minutes, `--quick` under one, both without the first installation of the peers.
+The full run takes under six minutes, `--quick` under one, both without the first installation of the peers. For what
+these figures are too coarse for, `gateway_inside.py` measures the application alone, beside another checkout.
 """
 
 from __future__ import annotations
