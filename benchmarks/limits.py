@@ -38,7 +38,7 @@ from renga.meter.quotas import Quotas
 from renga.store.database import open_database
 from renga.store.rows import KeyLimits, KeyRow
 from renga.testing.store_suite import make_row
-from renga.testing.upstream import echo_upstream
+from renga.testing.upstream import echo_config, echo_upstream
 from renga.testing.valkey import ValkeyServer
 
 USD = 1_000_000_000
@@ -63,8 +63,6 @@ CONFIG = """\
 data_dir = "{folder}"
 [server]
 port = {port}
-[engine]
-enabled = false
 [files]
 enabled = false
 [batches]
@@ -72,14 +70,6 @@ run = false
 [limits]
 shared_url = "{shared}"
 when_away = "{when_away}"
-[tiers]
-haiku = ["echo/echo"]
-[prices."echo/*"]
-input_usd = 1.0
-output_usd = 10_000.0
-[providers.echo]
-kind = "anthropic"
-base_url = "{upstream}"
 """
 
 
@@ -120,7 +110,8 @@ class Fleet:
                     secret = f"sk-renga-{name}"
                     database.keys.create(KeyRow(f"key_{name}", name, digest_secret(secret), "", 0, limits=limits))
             port = free_port()
-            text = CONFIG.format(folder=folder, port=port, shared=shared, when_away=when_away, upstream=self.upstream)
+            own = CONFIG.format(folder=folder, port=port, shared=shared, when_away=when_away)
+            text = own + echo_config(self.upstream, output_usd=10_000.0)
             (folder / "renga.toml").write_text(text)
             environment = {name: value for name, value in os.environ.items() if not name.startswith("RENGA_")}
             with (folder / "log").open("wb") as log:
