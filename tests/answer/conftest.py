@@ -5,8 +5,6 @@ The ledger is the real one over a real database; its rows are written when a tes
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from renga.answer import Parts
@@ -39,6 +36,7 @@ from renga.route.tiers import Catalog
 from renga.store.database import Database, open_database
 from renga.store.rows import LedgerRow
 from renga.testing.http_client import Connection, Response
+from renga.testing.listening import listening
 from renga.testing.upstream import Answerer, Received, Reply, ScriptedUpstream, json_reply, sse_reply
 from renga.wire.blocks import TextBlock
 from renga.wire.fold import split
@@ -155,30 +153,10 @@ async def open_town(database: Database, policies: dict[str, PolicySettings]) -> 
         behind = HttpParts(parts, OneKey(), catalog, ServerSettings(), CollectorRegistry())
         for provider in providers.values():
             await provider.start()
-        port = await stack.enter_async_context(_listening(behind))
-        yield Town(port, upstreams, ledger, parts, database, len(database.read_rows(limit=100_000)))
+        door = await stack.enter_async_context(listening(build_server_config(Guard(behind), behind.settings)))
+        yield Town(door.port, upstreams, ledger, parts, database, len(database.read_rows(limit=100_000)))
         for provider in providers.values():
             await provider.stop()
-
-
-@asynccontextmanager
-async def _listening(behind: HttpParts) -> AsyncIterator[int]:
-    config = build_server_config(Guard(behind), behind.settings)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        await server.startup(sockets=[listener])
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            for listening in server.servers:
-                listening.close()
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
-            while server.server_state.tasks:
-                await asyncio.wait(server.server_state.tasks)
-            await server.lifespan.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A server on a loopback port, around a provider that does what a test's script says."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from renga.route.router import Router
 from renga.route.tiers import Catalog
 from renga.store.rows import KeyTerms
 from renga.testing.http_client import Connection, Response
+from renga.testing.listening import listening
 from renga.wire.blocks import TextBlock
 from renga.wire.fold import split
 from renga.wire.stream import Batch, Message, Usage
@@ -182,24 +182,9 @@ async def serving(settings: ServerSettings, files: FileShelf | None = None) -> A
         shutdown=hooks.shutdown,
         files=files,
     )
-    config = build_server_config(Guard(behind), settings)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        await server.startup(sockets=[listener])
-        try:
-            yield Served(listener.getsockname()[1], provider, ledger, hooks, server)
-        finally:
-            # What Server.shutdown does, without its tenth of a second for good measure.
-            for listening in server.servers:
-                listening.close()
-            for open_connection in list(server.server_state.connections):
-                open_connection.transport.abort()
-            while server.server_state.tasks:
-                await asyncio.wait(server.server_state.tasks)
-            await server.lifespan.shutdown()
-            assert hooks.calls == ["startup", "shutdown"]
+    async with listening(build_server_config(Guard(behind), settings)) as door:
+        yield Served(door.port, provider, ledger, hooks, door.server)
+    assert hooks.calls == ["startup", "shutdown"]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from renga.config import load_config
 from renga.http.protocol import HttpProtocol
 from renga.store.database import Database, open_database
 from renga.testing.http_client import Connection, Response
+from renga.testing.listening import listening
 from renga.testing.replayed import Answerer, ReplayedUpstream
 from renga.testing.served import write_known_key
 
@@ -91,22 +91,9 @@ async def living(folder: Path, answer: Answerer, config: str) -> AsyncIterator[L
         write_known_key(folder, SECRET)
         app = build(load_config(file, {}))
         settings = uvicorn.Config(app.asgi, http=HttpProtocol, ws="none", lifespan="on", log_config=None)
-        settings.load()
-        server = uvicorn.Server(settings)
-        server.lifespan = settings.lifespan_class(settings)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            await server.startup(sockets=[listener])
-            try:
-                await app.wait_store()
-                yield Live(app, listener.getsockname()[1], upstream, folder)
-            finally:
-                for listening in server.servers:
-                    listening.close()
-                for open_connection in list(server.server_state.connections):
-                    open_connection.transport.abort()
-                while server.server_state.tasks:
-                    await asyncio.wait(server.server_state.tasks)
-                await server.lifespan.shutdown()
+        async with listening(settings) as door:
+            await app.wait_store()
+            yield Live(app, door.port, upstream, folder)
 
 
 @pytest.fixture
