@@ -23,7 +23,7 @@ from renga.route.ladder import Ladders
 from renga.route.policies import Policies
 from renga.route.router import Router
 from renga.route.tiers import Catalog
-from renga.testing.calls import InstantClock
+from renga.testing.clock import ToldClock
 from renga.wire.blocks import TextBlock
 from renga.wire.fold import Folder, split
 from renga.wire.messages import decode_request
@@ -89,7 +89,7 @@ class Moody:
 
 class Scene:
     def __init__(self, **settings: Any) -> None:
-        self.clock = InstantClock()
+        self.clock = ToldClock()
         self.provider = Moody()
         self.ledger = LedgerBook()
         providers = {"local": self.provider}
@@ -212,7 +212,7 @@ async def test_a_client_that_leaves_keeps_nothing_and_settles() -> None:
 async def test_where_all_is_down_an_old_answer_will_do() -> None:
     scene = Scene(response_ttl_s=10.0, stale_if_error_s=60.0)
     await scene.read()
-    scene.clock.slept_s.append(11.0)
+    scene.clock.advance(11.0)
     scene.provider.failure = Overloaded("busy")
     assert await scene.read() == ("stale", MESSAGE)
     stale = scene.ledger.outcomes[-1]
@@ -221,7 +221,7 @@ async def test_where_all_is_down_an_old_answer_will_do() -> None:
         await scene.read(batch=True)
     scene.provider.failure = None
     assert (await scene.read())[0] == "miss"
-    scene.clock.slept_s.append(71.0)
+    scene.clock.advance(71.0)
     scene.provider.failure = Overloaded("busy")
     with pytest.raises(Overloaded):
         await scene.read()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from renga.cache.automatic import BREAK_EVEN, READ_RATIO, WRITE_RATIO, AutomaticBreakpoints, pays
-from renga.testing.calls import InstantClock
+from renga.testing.clock import ToldClock
 from renga.wire.messages import decode_request
 
 MODEL = "claude-haiku-5-5"
@@ -18,7 +18,7 @@ CONTROL = {"type": "ephemeral"}
 
 class Asker:
     def __init__(self) -> None:
-        self.clock = InstantClock()
+        self.clock = ToldClock()
         self.breakpoints = AutomaticBreakpoints(self.clock)
 
     def ask(self, *turns: str, owner: str = "key_a", **fields: Any) -> list[str]:
@@ -30,7 +30,7 @@ class Asker:
         return [block.path for block in self.breakpoints.choose(owner, request, MODEL)]
 
     def wait(self, seconds: float) -> None:
-        self.clock.slept_s.append(seconds)
+        self.clock.advance(seconds)
 
 
 def test_break_even_is_where_the_dollars_say():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from hypothesis import given
@@ -10,24 +9,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from renga.cache.prefix import Mark, MarkedPrompt, PrefixCache, Split, minimum_tokens
+from renga.testing.clock import ToldClock
 
 MINIMUM = 100
-
-
-class TickingClock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self.ns
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.ns / 1e9, UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.ns += round(delay_s * 1e9)
 
 
 class Block(Struct, frozen=True):
@@ -126,7 +110,7 @@ def requests(draw: st.DrawFn) -> tuple[str, list[Block], int, float]:
 
 @given(st.lists(requests(), min_size=1, max_size=12))
 def test_counts_are_those_of_the_documentation(asked: list[tuple[str, list[Block], int, float]]) -> None:
-    clock = TickingClock()
+    clock = ToldClock()
     cache, oracle = PrefixCache(clock, MINIMUM), Oracle()
     for owner, blocks, rest_tokens, passed_s in asked:
         clock.ns += round(passed_s * 1e9)
@@ -151,25 +135,25 @@ def ask(cache: PrefixCache, blocks: list[Block], owner: str = "key_a", held_toke
 
 
 def test_the_first_writes_and_the_second_reads():
-    cache = PrefixCache(TickingClock(), MINIMUM)
+    cache = PrefixCache(ToldClock(), MINIMUM)
     assert ask(cache, [SYSTEM, QUESTION]) == Split(40, 0, 5000)
     assert ask(cache, [SYSTEM, Block("another", 70)]) == Split(70, 5000)
 
 
 def test_nothing_is_read_that_was_not_written_yet():
-    cache = PrefixCache(TickingClock(), MINIMUM)
+    cache = PrefixCache(ToldClock(), MINIMUM)
     prompt = mark_prompt([SYSTEM])
     assert cache.read("key_a", prompt) == cache.read("key_a", prompt) == Split(0, 0, 5000)
 
 
 def test_keys_share_nothing():
-    cache = PrefixCache(TickingClock(), MINIMUM)
+    cache = PrefixCache(ToldClock(), MINIMUM)
     ask(cache, [SYSTEM], "key_a")
     assert ask(cache, [SYSTEM], "key_b").read_tokens == 0
 
 
 def test_reading_renews():
-    clock = TickingClock()
+    clock = ToldClock()
     cache = PrefixCache(clock, MINIMUM)
     ask(cache, [SYSTEM])
     for _ in range(3):
@@ -183,7 +167,7 @@ def test_twenty_blocks_back_and_no_further():
     def growing(count: int) -> list[Block]:
         return [SYSTEM, *(Block(str(at), 10) for at in range(count)), Block("end", 10, 300)]
 
-    cache = PrefixCache(TickingClock(), MINIMUM)
+    cache = PrefixCache(ToldClock(), MINIMUM)
     assert ask(cache, [SYSTEM]).read_tokens == 0
     plain = [Block("system", 5000), *growing(18)[1:]]
     assert ask(cache, plain).read_tokens == 5000  # 19 blocks behind the breakpoint: the twentieth position
@@ -192,7 +176,7 @@ def test_twenty_blocks_back_and_no_further():
 
 
 def test_what_the_engine_has_dropped_is_not_claimed():
-    cache = PrefixCache(TickingClock(), MINIMUM)
+    cache = PrefixCache(ToldClock(), MINIMUM)
     ask(cache, [SYSTEM])
     assert ask(cache, [SYSTEM], held_tokens=4000) == Split(0, 0, 5000)
     cache.forget()
@@ -201,7 +185,7 @@ def test_what_the_engine_has_dropped_is_not_claimed():
 
 
 def test_memory_is_bounded_and_an_owner_displaces_itself_first():
-    cache = PrefixCache(TickingClock(), 1)
+    cache = PrefixCache(ToldClock(), 1)
     ask(cache, [SYSTEM], "key_b")
     for number in range(3000):
         ask(cache, [Block(str(number), 5, 300)], "key_a")

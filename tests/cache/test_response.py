@@ -10,7 +10,7 @@ from msgspec import structs
 
 from renga.cache.response import Question, ResponseCache, name_question
 from renga.config import CacheSettings
-from renga.testing.calls import InstantClock
+from renga.testing.clock import ToldClock
 from renga.wire.blocks import TextBlock
 from renga.wire.messages import decode_request
 from renga.wire.stream import Message, Usage
@@ -30,8 +30,8 @@ def name(owner: str = "key_a", **fields: Any) -> bytes:
     return named
 
 
-def cache(clock: InstantClock | None = None, **settings: Any) -> ResponseCache:
-    return ResponseCache(structs.replace(CacheSettings(), **settings), clock or InstantClock())
+def cache(clock: ToldClock | None = None, **settings: Any) -> ResponseCache:
+    return ResponseCache(structs.replace(CacheSettings(), **settings), clock or ToldClock())
 
 
 def test_delivery_and_billing_do_not_make_another_question():
@@ -88,19 +88,19 @@ def test_what_depends_on_chance_or_the_moment_does_not_qualify(fields: dict[str,
 
 
 def test_an_answer_lives_for_its_time_and_longer_where_all_is_down():
-    clock = InstantClock()
+    clock = ToldClock()
     answers = cache(clock, response_ttl_s=10.0, stale_if_error_s=20.0)
     assert answers.find(b"q") is None
     assert answers.keep(b"q", ANSWER, "local/hokku")
     found = answers.find(b"q")
     assert found is not None
     assert (found.message, found.freshness, found.target) == (ANSWER, "hit", "local/hokku")
-    clock.slept_s.append(10.0)
+    clock.advance(10.0)
     assert answers.find(b"q") is None
     stale = answers.find(b"q", stale=True)
     assert stale is not None
     assert stale.freshness == "stale"
-    clock.slept_s.append(20.0)
+    clock.advance(20.0)
     assert answers.find(b"q", stale=True) is None
     assert answers.size_bytes == 0
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from renga.engine.admission import QUIET_NS, WATCH_NS, Admission
 from renga.engine.protocol import BACKGROUND, LIVE, Generation
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_ns = 10 * QUIET_NS
-
-    def __call__(self) -> int:
-        return self.now_ns
+from renga.testing.clock import ToldClock
 
 
 def generation(priority: int) -> Generation:
     return Generation([1, 2, 3], 5, priority=priority)
 
 
-def admission(running_max: int = 4, background_max: int = 1) -> tuple[Admission, Clock]:
-    clock = Clock()
-    return Admission(running_max, background_max, clock), clock
+def admission(running_max: int = 4, background_max: int = 1) -> tuple[Admission, ToldClock]:
+    clock = ToldClock(10 * QUIET_NS)
+    return Admission(running_max, background_max, clock.monotonic_ns), clock
 
 
 def queue(line: Admission, ids: range, priority: int) -> None:
@@ -94,7 +87,7 @@ def test_the_background_waits_a_moment_after_the_last_live_request() -> None:
     assert take_all(line) == [100, 0]
     line.end(100)
     assert take_all(line) == []
-    clock.now_ns += QUIET_NS
+    clock.ns += QUIET_NS
     assert take_all(line) == [1, 2]
 
 
@@ -104,7 +97,7 @@ def test_a_share_of_nothing_pauses_the_background() -> None:
     line.queue(100, generation(LIVE))
     assert take_all(line) == [100]
     line.end(100)
-    clock.now_ns += QUIET_NS
+    clock.ns += QUIET_NS
     assert take_all(line) == [0, 1]
 
 
@@ -133,13 +126,13 @@ def test_while_live_requests_are_about_prompts_are_read_in_pieces_one_at_a_time(
     line.queue(100, generation(LIVE))
     assert take_all(line) == [100]
     line.end(100)
-    clock.now_ns += QUIET_NS
+    clock.ns += QUIET_NS
     queue(line, range(3), BACKGROUND)
     assert [waiter.in_pieces for waiter in line.take()] == [True]
     assert line.take() == []
     line.end_pieces(0)
     line.begin(0)
-    clock.now_ns += WATCH_NS
+    clock.ns += WATCH_NS
     assert [waiter.in_pieces for waiter in line.take()] == [False]
 
 
@@ -170,8 +163,8 @@ def test_where_the_background_must_wait_it_is_known_for_how_long() -> None:
     queue(line, range(1), BACKGROUND)
     assert take_all(line) == [100]
     line.end(100)
-    clock.now_ns += QUIET_NS // 4
+    clock.ns += QUIET_NS // 4
     assert line.rest_ns() == QUIET_NS * 3 // 4
-    clock.now_ns += QUIET_NS
+    clock.ns += QUIET_NS
     assert line.rest_ns() == 0
     assert take_all(line) == [0]

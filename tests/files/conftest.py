@@ -1,9 +1,7 @@
 """A shelf on a scratch disk, with a clock that is set by hand."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,36 +14,14 @@ from renga.files.shelf import NewFile
 from renga.store.database import Database, open_database
 from renga.store.file_rows import FileRow
 from renga.store.rows import Owner
+from renga.testing.clock import SleepingClock
 
 ALICE, BOB = Owner("key_a"), Owner("key_b")
 
 
-class HandClock:
-    """A clock that is set by hand; who sleeps sleeps until told."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
-        self.sleeping: asyncio.Queue[float] = asyncio.Queue()
-        self.wake = asyncio.Event()
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic_ns(self) -> int:
-        return int(self.time.timestamp() * 1e9)
-
-    def forward(self, **time: float) -> None:
-        self.time += timedelta(**time)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.wake.clear()
-        self.sleeping.put_nowait(delay_s)
-        await self.wake.wait()
-
-
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> SleepingClock:
+    return SleepingClock()
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +44,7 @@ def blobs(tmp_path: Path) -> DiskBlobs:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, clock: HandClock, database: Database, blobs: DiskBlobs) -> FileShelf:
+def shelf(tmp_path: Path, clock: SleepingClock, database: Database, blobs: DiskBlobs) -> FileShelf:
     shelf = FileShelf(FileSettings(max_inline_bytes=100_000), tmp_path / "files", blobs, clock)
     shelf.opened(database)
     return shelf

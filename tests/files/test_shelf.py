@@ -97,7 +97,7 @@ async def test_a_full_disk_is_an_error_and_not_half_a_file(shelf, blobs, stored,
 async def test_an_expired_file_is_swept(sweeping, clock, stored):
     row = await put(sweeping, b"short", expires_in_s=3600)
     await put(sweeping, b"long")
-    clock.forward(seconds=3601)
+    clock.advance(3_601)
     assert await clock.sleeping.get() == 60
     clock.wake.set()
     await clock.sleeping.get()
@@ -134,10 +134,10 @@ async def test_a_cleaning_finds_what_a_killed_server_left(shelf, clock, blobs, s
 async def test_rows_of_what_was_deleted_go_after_a_month(shelf, clock, database):
     row = await put(shelf, b"x")
     await shelf.delete(ALICE, row.file_id)
-    clock.forward(days=29)
+    clock.advance(29 * 86_400)
     await shelf.clean()
     assert table.read_file(database, ALICE, row.file_id) is not None
-    clock.forward(days=2)
+    clock.advance(2 * 86_400)
     await shelf.clean()
     assert table.read_file(database, ALICE, row.file_id) is None
 

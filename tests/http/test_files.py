@@ -16,28 +16,16 @@ from renga.files import open_shelf
 from renga.http.vigil import PATIENCE_S
 from renga.store.database import open_database
 from renga.store.rows import Owner
+from renga.testing.clock import SleepingClock
 
 from .conftest import KEY, SECRET, serving
 
 TEAM = {"x-api-key": "sk-renga-team"}
 
 
-class Wristwatch:
-    """The time of day, set by hand."""
-
-    def __init__(self):
-        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-    def now(self):
-        return self.time
-
-    async def sleep(self, delay_s):
-        await asyncio.Event().wait()
-
-
 @pytest.fixture
 def clock():
-    return Wristwatch()
+    return SleepingClock()
 
 
 @pytest.fixture
@@ -112,7 +100,7 @@ async def test_the_sdk_uploads_lists_reads_and_deletes(client, tmp_path):
 async def test_pages_of_the_sdk_reach_every_file(client, clock):
     ids = []
     for number in range(5):
-        clock.time += timedelta(seconds=1)
+        clock.advance(1)
         ids.append((await client.files.upload(file=(f"{number}.txt", b"x"))).id)
     assert [file.id async for file in client.files.list(limit=2)] == ids[::-1]
     page = await client.files.list(ids=[ids[1], ids[3], "file_other"])
@@ -123,7 +111,7 @@ async def test_pages_of_the_sdk_reach_every_file(client, clock):
 async def test_older_clients_page_by_ids(served, client, clock):
     ids = []
     for number in range(5):
-        clock.time += timedelta(seconds=1)
+        clock.advance(1)
         ids.append((await client.files.upload(file=(f"{number}.txt", b"x"))).id)
     first = (await served.ask("GET", "/v1/files?limit=2", b"", KEY)).json()
     assert (first["first_id"], first["last_id"], first["has_more"]) == (ids[4], ids[3], True)
@@ -290,7 +278,7 @@ async def test_uploads_beyond_the_limit_wait_outside(served):
 
 async def test_an_expired_file_says_so(client, clock, shelf, tmp_path):
     sent = await client.files.upload(file=("a", b"short-lived"), expires_in_seconds=3600)
-    clock.time += timedelta(hours=1)
+    clock.advance(3_600)
     with pytest.raises(FileExpiredError):
         await client.files.retrieve_metadata(sent.id)
     assert (await client.files.list()).data == []

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from renga.store.database import Database, open_database
 from renga.store.rows import Owner
 from renga.testing.batches import make_requests
 from renga.testing.calls import make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.upstream import Hold, Reply, ScriptedUpstream, Send, json_reply
 from renga.wire.batches import MessageBatch
 
@@ -59,24 +59,6 @@ def refuse(status: int, kind: str) -> Reply:
     return json_reply(b'{"type":"error","error":{"type":"%b","message":"no"}}' % kind.encode(), status)
 
 
-class PatientClock:
-    """The day stands still until a test moves it; sleeps let others run, and are remembered."""
-
-    def __init__(self) -> None:
-        self.slept_s: list[float] = []
-        self.today = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-    def monotonic_ns(self) -> int:
-        return round(sum(self.slept_s) * 1e9)
-
-    def now(self) -> datetime:
-        return self.today
-
-    async def sleep(self, delay_s: float) -> None:
-        self.slept_s.append(delay_s)
-        await asyncio.sleep(0)
-
-
 class Nobody:
     """A worker that runs nothing."""
 
@@ -97,7 +79,7 @@ class Shop:
     database: Database
     storage: BatchStorage
     answering: Parts
-    clock: PatientClock
+    clock: ToldClock
     folder: Path
     runner: BatchRunner = field(init=False)
     desk: BatchDesk = field(init=False)
@@ -130,7 +112,7 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 async def open_shop(stack: AsyncExitStack, folder: Path, limits: LimitSettings) -> Shop:
     upstream = await stack.enter_async_context(ScriptedUpstream())
     database = stack.enter_context(open_database(f"sqlite:///{folder / 'renga.db'}"))
-    clock, metrics = PatientClock(), Metrics()
+    clock, metrics = ToldClock(), Metrics()
     settings = {"up": make_settings("anthropic", upstream.url, {"max_retries": 0})}
     prices = PriceBook(settings, {"up/*": PriceSettings(input_usd=1.0, output_usd=5.0)})
     quotas = Quotas(limits, prices, metrics, clock)
@@ -194,7 +176,7 @@ async def test_a_spent_budget_lets_a_part_rest(tmp_path: Path) -> None:
         assert await shop.run(batch) == BUDGET_WAIT_S
         assert [status for _, status, _ in shop.rows()] == ["succeeded"]
         assert len(await shop.results(batch)) == 1
-        shop.clock.today += timedelta(days=1)
+        shop.clock.advance(86_400)
         assert await shop.run(batch) == BUDGET_WAIT_S
         assert len(await shop.results(batch)) == 2
         await shop.runner.stop()
@@ -268,7 +250,7 @@ async def test_batches_end_where_nobody_runs_them(shop: Shop, end: str) -> None:
     if end == "cancel":
         await shop.desk.cancel(OWNER, batch.id)
     else:
-        shop.clock.today += timedelta(hours=24)
+        shop.clock.advance(86_400)
     await worker.start()
     while (found := await shop.desk.find(OWNER, batch.id)).processing_status != "ended":
         await asyncio.sleep(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,31 +16,11 @@ from renga.meter.spool import Spool
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseAway, DatabaseFailed
 from renga.store.rows import LedgerRow
+from renga.testing.clock import ToldClock
 from renga.wire.stream import Usage
 
 PRICED = "vllm/priced"
 """A target at $1 and $5 per million tokens."""
-
-
-class FakeClock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-        self.ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self.ns
-
-    def now(self) -> datetime:
-        return self.at
-
-    async def sleep(self, delay_s: float) -> None:
-        self.advance(delay_s)
-
-    def advance(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-        self.ns += int(seconds * 1e9)
 
 
 class Shelf:
@@ -61,8 +40,8 @@ class Shelf:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> ToldClock:
+    return ToldClock()
 
 
 @pytest.fixture
@@ -76,7 +55,7 @@ def spool(tmp_path: Path) -> Spool:
 
 
 @pytest.fixture
-def ledger(clock: FakeClock, metrics: Metrics, spool: Spool) -> Ledger:
+def ledger(clock: ToldClock, metrics: Metrics, spool: Spool) -> Ledger:
     prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
     return Ledger(prices, metrics, clock, queue_rows=100, spool=spool)
 

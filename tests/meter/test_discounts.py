@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.meter.conftest import PRICED, FakeClock, make_outcome, make_terms
+from tests.meter.conftest import PRICED, make_outcome, make_terms
 
 from renga.config import DiscountSettings, PriceSettings
 from renga.meter.discounts import DiscountBook
@@ -20,6 +20,7 @@ from renga.meter.metrics import Metrics
 from renga.meter.prices import Price, PriceBook, Rate, Tokens
 from renga.store.database import Database, open_database
 from renga.store.rows import LedgerRow
+from renga.testing.clock import ToldClock
 from renga.wire.stream import Usage
 
 USD = 1_000_000_000
@@ -36,7 +37,7 @@ def fresh(tmp_path: Path) -> Iterator[Database]:
 class Shop:
     """A ledger with rules over a database."""
 
-    def __init__(self, clock: FakeClock, database: Database, **rules: DiscountSettings) -> None:
+    def __init__(self, clock: ToldClock, database: Database, **rules: DiscountSettings) -> None:
         self.clock, self.database = clock, database
         self.rules = DiscountBook(rules, clock)
         prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)}, self.rules)
@@ -63,7 +64,7 @@ class Shop:
         return self.database.read_rows(limit=10_000)[-1]
 
 
-def test_a_rule_takes_its_percent_off_and_is_named(clock: FakeClock, fresh: Database) -> None:
+def test_a_rule_takes_its_percent_off_and_is_named(clock: ToldClock, fresh: Database) -> None:
     shop = Shop(clock, fresh, partner=DiscountSettings(target="vllm/*", percent=10))
     assert shop.ask() == 20_250_000
     row = shop.turn()
@@ -71,12 +72,12 @@ def test_a_rule_takes_its_percent_off_and_is_named(clock: FakeClock, fresh: Data
     assert row.attempts[0].cost_nano_usd == 20_250_000
 
 
-def test_batches_pay_half_of_what_is_left(clock: FakeClock, fresh: Database) -> None:
+def test_batches_pay_half_of_what_is_left(clock: ToldClock, fresh: Database) -> None:
     shop = Shop(clock, fresh, partner=DiscountSettings(target="vllm/*", percent=10))
     assert shop.ask(service_tier="batch") == 10_125_000
 
 
-def test_the_largest_rule_counts_and_never_two(clock: FakeClock, fresh: Database) -> None:
+def test_the_largest_rule_counts_and_never_two(clock: ToldClock, fresh: Database) -> None:
     shop = Shop(
         clock, fresh,
         all=DiscountSettings(target="*", percent=5),
@@ -88,15 +89,15 @@ def test_the_largest_rule_counts_and_never_two(clock: FakeClock, fresh: Database
     assert shop.ask("wrkspc_2") == 21_375_000
 
 
-def test_a_rule_has_its_days(clock: FakeClock, fresh: Database) -> None:
+def test_a_rule_has_its_days(clock: ToldClock, fresh: Database) -> None:
     rule = DiscountSettings(target="*", percent=20, starts_on=date(2026, 11, 22), ends_on=date(2026, 11, 23))
     shop = Shop(clock, fresh, sale=rule)
     for day, hour, cost in ((21, 23, 22_500_000), (22, 0, 18_000_000), (22, 23, 18_000_000), (23, 0, 22_500_000)):
-        clock.at = datetime(2026, 11, day, hour, tzinfo=UTC)
+        clock.advance_to(datetime(2026, 11, day, hour, tzinfo=UTC))
         assert shop.ask() == cost
 
 
-def test_from_a_months_spending_on(clock: FakeClock, fresh: Database) -> None:
+def test_from_a_months_spending_on(clock: ToldClock, fresh: Database) -> None:
     """Ten requests make $0.225; those after them are cheaper, until the month ends."""
     shop = Shop(clock, fresh, volume=DiscountSettings(target="vllm/*", percent=10, from_usd_per_month=0.225))
     assert shop.ask(times=10) == 22_500_000
@@ -105,7 +106,7 @@ def test_from_a_months_spending_on(clock: FakeClock, fresh: Database) -> None:
     clock.advance(120)
     shop.turn()
     assert shop.ask() == 20_250_000
-    clock.at = datetime(2026, 12, 1, tzinfo=UTC)
+    clock.advance_to(datetime(2026, 12, 1, tzinfo=UTC))
     assert shop.ask() == 22_500_000
     shop.turn()
     clock.advance(120)
@@ -114,7 +115,7 @@ def test_from_a_months_spending_on(clock: FakeClock, fresh: Database) -> None:
     assert shop.ask() == 20_250_000
 
 
-def test_spending_of_other_processes_and_before_a_restart_counts(clock: FakeClock, fresh: Database) -> None:
+def test_spending_of_other_processes_and_before_a_restart_counts(clock: ToldClock, fresh: Database) -> None:
     rule = DiscountSettings(target="vllm/*", percent=10, from_usd_per_month=0.225)
     first, second = Shop(clock, fresh, volume=rule), Shop(clock, fresh, volume=rule)
     first.ask(times=10)
@@ -126,7 +127,7 @@ def test_spending_of_other_processes_and_before_a_restart_counts(clock: FakeCloc
     assert Shop(clock, fresh, volume=rule).ask() == 20_250_000
 
 
-def test_a_workspaces_spending_is_its_own(clock: FakeClock, fresh: Database) -> None:
+def test_a_workspaces_spending_is_its_own(clock: ToldClock, fresh: Database) -> None:
     rule = DiscountSettings(target="vllm/*", percent=10, from_usd_per_month=0.225, workspace="wrkspc_1")
     shop = Shop(clock, fresh, volume=rule)
     shop.ask("wrkspc_2", times=20)

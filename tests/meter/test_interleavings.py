@@ -26,7 +26,8 @@ from renga.meter.lease import Lease
 from renga.meter.limits import LimitReached, LimitState
 from renga.store.database import Database, open_database
 from renga.store.rows import KeyLimits
-from renga.testing.metering import Asked, Meter, Setup, SuiteClock, read_state
+from renga.testing.clock import ToldClock
+from renga.testing.metering import Asked, Meter, Setup, read_state
 from renga.testing.valkey import PROGRAM, ValkeyServer
 from renga.wire.stream import Usage
 
@@ -62,7 +63,7 @@ class Interleavings(RuleBasedStateMachine):
         super().__init__()
         self.valkey.call("FLUSHALL")
         self.loop = asyncio.Runner()
-        self.clock, self.running = SuiteClock(), list[Running]()
+        self.clock, self.running = ToldClock(), list[Running]()
         self.spent: dict[str, int] = {}
         self.dearest: dict[str, int] = {}
         self.setup = Setup(LIMITS, {"ws": COMMON}, clock=self.clock)

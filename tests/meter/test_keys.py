@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.meter.conftest import FakeClock
 
 from renga.errors import Unauthenticated
 from renga.meter.keys import KeyIdentity, KeyRing, digest_secret, make_key, make_secret
 from renga.store.database import Database, open_database
 from renga.store.rows import SCOPES, Author, KeyChange, KeyScope, KeyTerms, WorkspaceRow
+from renga.testing.clock import ToldClock
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def fresh(tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-def now_us(clock: FakeClock) -> int:
+def now_us(clock: ToldClock) -> int:
     return int(clock.now().timestamp() * 1_000_000)
 
 
@@ -35,7 +35,7 @@ def test_only_the_hash_is_kept() -> None:
     assert key.row.hint == key.secret[-4:]
 
 
-def test_who_has_a_secret(clock: FakeClock) -> None:
+def test_who_has_a_secret(clock: ToldClock) -> None:
     ring = KeyRing(clock)
     key, other = make_key("laptop", 1000), make_key("server", 1000)
     ring.load([key.row, other.row])
@@ -45,7 +45,7 @@ def test_who_has_a_secret(clock: FakeClock) -> None:
         assert ring.identify(wrong) is None
 
 
-def test_changes_of_another_process_are_seen_at_the_next_run(clock: FakeClock, fresh: Database) -> None:
+def test_changes_of_another_process_are_seen_at_the_next_run(clock: ToldClock, fresh: Database) -> None:
     ring = KeyRing(clock)
     ring.opened(fresh)
     key = make_key("laptop", 1000)
@@ -58,7 +58,7 @@ def test_changes_of_another_process_are_seen_at_the_next_run(clock: FakeClock, f
     assert ring.identify(key.secret) is None
 
 
-async def test_a_new_key_works_at_its_first_use(clock: FakeClock, fresh: Database) -> None:
+async def test_a_new_key_works_at_its_first_use(clock: ToldClock, fresh: Database) -> None:
     ring = KeyRing(clock)
     ring.opened(fresh)
     key = make_key("laptop", 1000)
@@ -70,13 +70,13 @@ async def test_a_new_key_works_at_its_first_use(clock: FakeClock, fresh: Databas
     assert ring.identify(key.secret) is not None
 
 
-async def test_without_a_database_a_secret_is_nobodys(clock: FakeClock) -> None:
+async def test_without_a_database_a_secret_is_nobodys(clock: ToldClock) -> None:
     ring = KeyRing(clock)
     ring.admit("sk-x", KeyIdentity("key_x", "x"))
     assert await ring.seek(make_key("laptop", 1000).secret) is None
 
 
-def test_a_key_works_until_it_expires(clock: FakeClock) -> None:
+def test_a_key_works_until_it_expires(clock: ToldClock) -> None:
     key = make_key("laptop", 1000)
     ring = KeyRing(clock)
     ring.load([replace(key.row, expires_us=now_us(clock) + 5_000_000)])
@@ -86,7 +86,7 @@ def test_a_key_works_until_it_expires(clock: FakeClock) -> None:
         ring.identify(key.secret)
 
 
-def test_both_secrets_work_until_the_overlap_ends(clock: FakeClock, fresh: Database) -> None:
+def test_both_secrets_work_until_the_overlap_ends(clock: ToldClock, fresh: Database) -> None:
     key = make_key("laptop", 1000)
     fresh.keys.create(key.row)
     ring = KeyRing(clock)
@@ -109,7 +109,7 @@ def test_both_secrets_work_until_the_overlap_ends(clock: FakeClock, fresh: Datab
     assert ring.identify(again.secret) is not None
 
 
-def test_a_disabled_key_works_again_when_it_is_enabled(clock: FakeClock, fresh: Database) -> None:
+def test_a_disabled_key_works_again_when_it_is_enabled(clock: ToldClock, fresh: Database) -> None:
     key = make_key("laptop", 1000)
     fresh.keys.create(key.row)
     ring = KeyRing(clock)
@@ -119,7 +119,7 @@ def test_a_disabled_key_works_again_when_it_is_enabled(clock: FakeClock, fresh: 
         assert (ring.identify(key.secret) is not None) == works
 
 
-def test_an_archived_workspace_takes_its_keys_with_it(clock: FakeClock, fresh: Database) -> None:
+def test_an_archived_workspace_takes_its_keys_with_it(clock: ToldClock, fresh: Database) -> None:
     key = make_key("laptop", 1000)
     fresh.workspaces.create(WorkspaceRow("wrkspc_1", "team", 1000))
     fresh.keys.create(replace(key.row, workspace_id="wrkspc_1", terms=KeyTerms(tiers=("haiku",))))
@@ -140,7 +140,7 @@ def test_what_a_key_without_terms_is_good_for(scope: KeyScope) -> None:
     assert others.allows(scope) == (scope == "usage"), "an administrator sees reports too, and nothing else of others"
 
 
-def test_the_first_key_of_all(clock: FakeClock, fresh: Database) -> None:
+def test_the_first_key_of_all(clock: ToldClock, fresh: Database) -> None:
     plain = KeyRing(clock)
     plain.opened(fresh)
     assert plain.first_key is None
@@ -158,7 +158,7 @@ def test_the_first_key_of_all(clock: FakeClock, fresh: Database) -> None:
     assert len(fresh.keys.read()) == 1
 
 
-def test_use_is_stamped_once_a_minute(clock: FakeClock, fresh: Database) -> None:
+def test_use_is_stamped_once_a_minute(clock: ToldClock, fresh: Database) -> None:
     key, idle = make_key("laptop", 1000), make_key("idle", 1000)
     fresh.keys.create(key.row)
     fresh.keys.create(idle.row)
@@ -182,7 +182,7 @@ def test_use_is_stamped_once_a_minute(clock: FakeClock, fresh: Database) -> None
     assert stamps()["laptop"] == now_us(clock) > first
 
 
-def test_an_admitted_key_stays_when_keys_are_loaded(clock: FakeClock, fresh: Database) -> None:
+def test_an_admitted_key_stays_when_keys_are_loaded(clock: ToldClock, fresh: Database) -> None:
     ring = KeyRing(clock)
     ring.admit("sk-for-this-process", KeyIdentity("key_command", "command line"))
     assert ring.identify("sk-for-this-process") is not None
@@ -192,7 +192,7 @@ def test_an_admitted_key_stays_when_keys_are_loaded(clock: FakeClock, fresh: Dat
     assert fresh.keys.read() == []
 
 
-def test_a_request_before_the_keys_are_loaded_waits_for_them(clock: FakeClock) -> None:
+def test_a_request_before_the_keys_are_loaded_waits_for_them(clock: ToldClock) -> None:
     ring, key = KeyRing(clock), make_key("laptop", 1000)
     answers: list[KeyIdentity | None] = []
     thread = threading.Thread(target=lambda: answers.append(ring.identify(key.secret)))

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.meter.conftest import PRICED, FakeClock, Shelf, make_outcome, make_terms
+from tests.meter.conftest import PRICED, Shelf, make_outcome, make_terms
 
 from renga.config import PriceSettings
 from renga.meter.journal import Journal
@@ -25,6 +25,7 @@ from renga.meter.spool import Spool
 from renga.store.database import Database
 from renga.store.errors import DatabaseAway
 from renga.store.rows import LedgerRow, UsageQuery
+from renga.testing.clock import ToldClock
 from renga.testing.store_suite import make_row
 from renga.wire.stream import CacheCreation, OutputTokensDetails, Usage
 
@@ -40,7 +41,7 @@ def settle(ledger: Ledger, request_id: str, model: str = "haiku") -> int | None:
     return ledger.settle(ledger.reserve(make_terms(request_id, model=model)), make_outcome(SMALL))
 
 
-def test_a_row_says_what_happened(ledger: Ledger, clock: FakeClock, database: Database) -> None:
+def test_a_row_says_what_happened(ledger: Ledger, clock: ToldClock, database: Database) -> None:
     usage = Usage(10, 30, 40, CacheCreation(10, 20), 50, OutputTokensDetails(5))
     lease = ledger.reserve(make_terms("req_whole"))
     clock.advance(1.5)
@@ -122,7 +123,7 @@ def test_cost_is_known_free_or_unknown(
     assert ledger.settle(ledger.reserve(make_terms("req_1")), make_outcome(usage, target, status)) == cost
 
 
-def test_rows_wait_in_memory_where_there_is_no_spool(clock: FakeClock) -> None:
+def test_rows_wait_in_memory_where_there_is_no_spool(clock: ToldClock) -> None:
     ledger = Ledger(PriceBook({}, {}), Metrics(), clock, queue_rows=100, spool=None)
     shelf = Shelf()
     shelf.away = True
@@ -171,7 +172,7 @@ def test_what_is_on_disk_is_written_once_and_cleared_when_it_is(ledger: Ledger, 
     files = spool.claim()
     assert len(files) == 1, "nothing is set apart while the database is away"
     shelf.away = False
-    other = Ledger(PriceBook({}, {}), Metrics(), FakeClock(), queue_rows=100, spool=spool)
+    other = Ledger(PriceBook({}, {}), Metrics(), ToldClock(), queue_rows=100, spool=spool)
     for rows in spool.read(files[0], 20):
         shelf.write_rows(rows)
         break
@@ -207,7 +208,7 @@ def test_processes_that_share_a_folder_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_server_that_ends_without_its_database_leaves_its_rows_to_the_next(
-    ledger: Ledger, spool: Spool, clock: FakeClock
+    ledger: Ledger, spool: Spool, clock: ToldClock
 ) -> None:
     shelf = Shelf()
     shelf.away = True
@@ -223,7 +224,7 @@ def test_a_server_that_ends_without_its_database_leaves_its_rows_to_the_next(
     assert shelf.rows[0].cost_nano_usd == 200_000
 
 
-def test_what_nobody_can_keep_is_logged_and_counted(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_nobody_can_keep_is_logged_and_counted(clock: ToldClock, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger(PriceBook({}, {}), Metrics(), clock, queue_rows=2, spool=None)
     with caplog.at_level(logging.ERROR):
         for number in range(3):
@@ -249,7 +250,7 @@ def test_a_row_the_database_refuses_keeps_no_other_out(ledger: Ledger, caplog: p
     assert ledger.queued_rows == 0
 
 
-def test_a_full_or_broken_spool_keeps_rows_in_memory(clock: FakeClock, tmp_path, caplog) -> None:
+def test_a_full_or_broken_spool_keeps_rows_in_memory(clock: ToldClock, tmp_path, caplog) -> None:
     spool = Spool(tmp_path / "spool", bytes_max=1000)
     ledger = Ledger(PriceBook({}, {}), Metrics(), clock, queue_rows=100, spool=spool)
     shelf = Shelf()
@@ -266,7 +267,7 @@ def test_a_full_or_broken_spool_keeps_rows_in_memory(clock: FakeClock, tmp_path,
 
 
 def test_what_a_full_disk_did_not_take_is_lost_aloud(
-    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    clock: ToldClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path, mapped_bytes=0)
     spool = Spool(tmp_path / "spool", bytes_max=1, journal=journal)
@@ -319,7 +320,7 @@ OUTCOMES = st.tuples(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(outcomes=st.lists(OUTCOMES, max_size=30))
 def test_the_sums_of_the_ledger_are_the_sums_of_what_happened(
-    database: Database, clock: FakeClock, outcomes: list[tuple[Usage | None, str | None, str, bool]]
+    database: Database, clock: ToldClock, outcomes: list[tuple[Usage | None, str | None, str, bool]]
 ) -> None:
     """Whatever the order of flushes, failures of the database among them."""
     key = f"key_{next(NUMBERS)}"

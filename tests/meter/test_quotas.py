@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.meter.conftest import PRICED, FakeClock, make_outcome
+from tests.meter.conftest import PRICED, make_outcome
 
 from renga.config import LimitSettings, PriceSettings, load_config
 from renga.errors import PermissionDenied
@@ -25,6 +25,7 @@ from renga.meter.quotas import Quotas
 from renga.meter.spool import Spool
 from renga.store.database import Database, open_database
 from renga.store.rows import KeyChange, KeyLimits
+from renga.testing.clock import ToldClock
 from renga.wire.stream import Usage
 
 USD = 1_000_000_000
@@ -36,7 +37,7 @@ LIMITED = {"requests_per_minute": 10, "input_tokens_per_minute": 1000, "output_t
 class Meter:
     """A ledger with limits. Rows stay in its queue until a test brings a database."""
 
-    def __init__(self, clock: FakeClock, spool: Spool | None = None, **limits: float) -> None:
+    def __init__(self, clock: ToldClock, spool: Spool | None = None, **limits: float) -> None:
         self.clock = clock
         self.metrics = Metrics()
         self.prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
@@ -74,21 +75,21 @@ def state(lease: Lease) -> LimitState:
     return lease.hold.read()
 
 
-def test_without_limits_nothing_is_held(clock: FakeClock) -> None:
+def test_without_limits_nothing_is_held(clock: ToldClock) -> None:
     meter = Meter(clock)
     lease = meter.reserve(max_tokens=10**9)
     assert lease.hold is None
     assert meter.settle(lease, DEAR) == USD
 
 
-def test_what_the_server_asks_on_its_own_account_has_no_limits(clock: FakeClock) -> None:
+def test_what_the_server_asks_on_its_own_account_has_no_limits(clock: ToldClock) -> None:
     meter = Meter(clock, requests_per_minute=1, budget_usd_per_day=0.0)
     for number in range(3):
         terms = Terms(f"req_{number}", "shadow", "shadow", "haiku", 100, False)
         assert meter.ledger.reserve(terms).hold is None
 
 
-def test_what_is_taken_and_what_stays(clock: FakeClock) -> None:
+def test_what_is_taken_and_what_stays(clock: ToldClock) -> None:
     meter = Meter(clock, **LIMITED)
     lease = meter.reserve(max_tokens=200, input_bytes=396)
     reading = state(lease)
@@ -117,7 +118,7 @@ def test_what_is_taken_and_what_stays(clock: FakeClock) -> None:
         ({"output_tokens_per_minute": 900}, {"max_tokens": 300}, "900 output tokens per minute"),
     ],
 )
-def test_the_wait_is_exact(clock: FakeClock, limits: dict[str, int], terms: dict[str, int], named: str) -> None:
+def test_the_wait_is_exact(clock: ToldClock, limits: dict[str, int], terms: dict[str, int], named: str) -> None:
     meter = Meter(clock, **limits)
     for _ in range(3):
         meter.reserve(**terms)
@@ -134,7 +135,7 @@ def test_the_wait_is_exact(clock: FakeClock, limits: dict[str, int], terms: dict
     assert meter.ledger.open_leases == 4
 
 
-def test_a_refusal_takes_nothing(clock: FakeClock) -> None:
+def test_a_refusal_takes_nothing(clock: ToldClock) -> None:
     meter = Meter(clock, requests_per_minute=10, output_tokens_per_minute=100)
     lease = meter.reserve(max_tokens=60)
     for _ in range(5):
@@ -145,7 +146,7 @@ def test_a_refusal_takes_nothing(clock: FakeClock) -> None:
     assert (reading.requests.remaining, reading.output_tokens.remaining) == (9, 40)
 
 
-def test_so_many_run_at_once(clock: FakeClock) -> None:
+def test_so_many_run_at_once(clock: ToldClock) -> None:
     meter = Meter(clock, concurrent_requests=2)
     first, _ = meter.reserve(), meter.reserve()
     with pytest.raises(LimitReached, match="2 concurrent requests") as refused:
@@ -156,7 +157,7 @@ def test_so_many_run_at_once(clock: FakeClock) -> None:
     meter.reserve()
 
 
-def test_a_failed_request_gives_its_tokens_back(clock: FakeClock) -> None:
+def test_a_failed_request_gives_its_tokens_back(clock: ToldClock) -> None:
     meter = Meter(clock, **LIMITED)
     lease = meter.reserve(max_tokens=500)
     meter.settle(lease, None, status="failed")
@@ -169,7 +170,7 @@ def test_a_failed_request_gives_its_tokens_back(clock: FakeClock) -> None:
 @given(seed=st.integers(0, 2**32), limit=st.integers(1, 40), parallel=st.integers(1, 12))
 def test_under_concurrency_nothing_is_left_over(seed: int, limit: int, parallel: int) -> None:
     """Many requests at once, ending in any order and any way: at the end nothing runs and nothing is held."""
-    chance, clock = random.Random(seed), FakeClock()
+    chance, clock = random.Random(seed), ToldClock()
     meter = Meter(
         clock, requests_per_minute=limit, input_tokens_per_minute=limit * 100, output_tokens_per_minute=limit * 50,
         concurrent_requests=parallel, budget_usd_per_day=0.01,
@@ -208,7 +209,7 @@ def test_under_concurrency_nothing_is_left_over(seed: int, limit: int, parallel:
 # Budgets
 
 
-def test_a_spent_budget_refuses_until_the_day_ends(clock: FakeClock) -> None:
+def test_a_spent_budget_refuses_until_the_day_ends(clock: ToldClock) -> None:
     meter = Meter(clock, budget_usd_per_day=2.5)
     for _ in range(3):
         meter.ask(DEAR)
@@ -226,7 +227,7 @@ def test_a_spent_budget_refuses_until_the_day_ends(clock: FakeClock) -> None:
     assert meter.count("renga_limited_requests_total", limit="budget_day", owner="key") == 2
 
 
-def test_the_month_outlasts_the_day(clock: FakeClock) -> None:
+def test_the_month_outlasts_the_day(clock: ToldClock) -> None:
     meter = Meter(clock, budget_usd_per_day=2, budget_usd_per_month=3)
     meter.ask(DEAR)
     meter.ask(DEAR)
@@ -240,7 +241,7 @@ def test_the_month_outlasts_the_day(clock: FakeClock) -> None:
     meter.reserve()
 
 
-def test_what_runs_is_held_at_its_worst_price(clock: FakeClock) -> None:
+def test_what_runs_is_held_at_its_worst_price(clock: ToldClock) -> None:
     """$1 is left; the first request may cost $1 and more, so the second waits for it although nothing is spent yet."""
     meter = Meter(clock, budget_usd_per_day=1)
     first = meter.reserve(max_tokens=200_000)
@@ -255,7 +256,7 @@ def test_what_runs_is_held_at_its_worst_price(clock: FakeClock) -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), cents=st.integers(1, 60))
 def test_a_budget_is_passed_by_at_most_one_request(seed: int, cents: int) -> None:
-    chance, clock = random.Random(seed), FakeClock()
+    chance, clock = random.Random(seed), ToldClock()
     meter = Meter(clock, budget_usd_per_day=cents / 100)
     running: list[tuple[Lease, Usage, int]] = []
     spent, dearest = 0, 0
@@ -277,7 +278,7 @@ def test_a_budget_is_passed_by_at_most_one_request(seed: int, cents: int) -> Non
     assert spent <= cents * USD // 100 + dearest
 
 
-def test_dollars_need_prices(clock: FakeClock) -> None:
+def test_dollars_need_prices(clock: ToldClock) -> None:
     hard, soft = Meter(clock, budget_usd_per_day=1), Meter(clock, warn_usd_per_day=1)
     with pytest.raises(PermissionDenied, match="vllm/unknown has no known price") as refused:
         hard.reserve(target="vllm/unknown")
@@ -287,7 +288,7 @@ def test_dollars_need_prices(clock: FakeClock) -> None:
     hard.reserve(target="local/hokku")
 
 
-def test_a_request_that_nobody_counted_costs_its_input(clock: FakeClock) -> None:
+def test_a_request_that_nobody_counted_costs_its_input(clock: ToldClock) -> None:
     meter = Meter(clock, budget_usd_per_day=1)
     lease = meter.reserve(input_bytes=1998, max_tokens=1000)
     meter.settle(lease, None, status="canceled")
@@ -295,7 +296,7 @@ def test_a_request_that_nobody_counted_costs_its_input(clock: FakeClock) -> None
     assert state(lease).budget_left_nano_usd == USD - 2_000_000
 
 
-def test_a_request_that_grows_holds_what_it_may_cost_then(clock: FakeClock) -> None:
+def test_a_request_that_grows_holds_what_it_may_cost_then(clock: ToldClock) -> None:
     """As where it names a file: many small requests that name large ones must not pass a budget together."""
     meter = Meter(clock, budget_usd_per_day=2)
     small = Terms("req_small", "key_a", "messages", "haiku", 100, False, 396)
@@ -308,7 +309,7 @@ def test_a_request_that_grows_holds_what_it_may_cost_then(clock: FakeClock) -> N
     meter.ask(DEAR)
 
 
-def test_a_soft_budget_warns_once_a_period(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_soft_budget_warns_once_a_period(clock: ToldClock, caplog: pytest.LogCaptureFixture) -> None:
     meter = Meter(clock, warn_usd_per_day=2, warn_usd_per_month=4)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -340,7 +341,7 @@ def make_ring(meter: Meter, database: Database) -> KeyRing:
     return ring
 
 
-def test_a_key_has_limits_of_its_own(clock: FakeClock, fresh: Database) -> None:
+def test_a_key_has_limits_of_its_own(clock: ToldClock, fresh: Database) -> None:
     key = make_key("team", 0).row
     fresh.keys.create(key)
     meter = Meter(clock, requests_per_minute=1, concurrent_requests=5)
@@ -365,7 +366,7 @@ def test_a_key_has_limits_of_its_own(clock: FakeClock, fresh: Database) -> None:
     assert meter.reserve(key=key.key_id).hold is None
 
 
-def test_a_restart_forgets_no_spending(clock: FakeClock, fresh: Database, spool: Spool) -> None:
+def test_a_restart_forgets_no_spending(clock: ToldClock, fresh: Database, spool: Spool) -> None:
     """Of yesterday, of today, and what waits in the spool because the database was away when the server stopped."""
     limits = {"budget_usd_per_day": 3.0, "budget_usd_per_month": 10.0}
     before = Meter(clock, **limits)
@@ -391,7 +392,7 @@ def test_a_restart_forgets_no_spending(clock: FakeClock, fresh: Database, spool:
     assert state(lease).budget_left_nano_usd == 3 * USD
 
 
-def test_a_budget_set_while_the_server_runs_knows_what_was_spent(clock: FakeClock, fresh: Database) -> None:
+def test_a_budget_set_while_the_server_runs_knows_what_was_spent(clock: ToldClock, fresh: Database) -> None:
     key = make_key("team", 0).row
     fresh.keys.create(key)
     earlier = Meter(clock)

@@ -24,7 +24,8 @@ from renga.meter.shared import SharedLimits
 from renga.meter.valkey import ValkeyAway, ValkeyRefused, connect, parse_address
 from renga.store.database import Database, open_database
 from renga.store.rows import KeyLimits
-from renga.testing.metering import DEAR, USD, Asked, Meter, Setup, SuiteClock, read_state
+from renga.testing.clock import ToldClock
+from renga.testing.metering import DEAR, USD, Asked, Meter, Setup, read_state
 from renga.testing.valkey import PROGRAM, ValkeyServer
 from renga.wire.stream import Usage
 
@@ -35,7 +36,7 @@ SHORT_S = 0.25
 """How long a request waits for a count that hangs. Elsewhere it waits longer than any machine needs."""
 
 
-class WallClock(SuiteClock):
+class WallClock(ToldClock):
     """The machine's time, which the count has too."""
 
     def monotonic_ns(self) -> int:
@@ -68,7 +69,7 @@ class Servers:
         if self.has_own_time:
             self.valkey.call("SET", CLOCK, str(now_us))
 
-    async def start(self, clock: SuiteClock | None = None, **limits: float) -> Meter:
+    async def start(self, clock: ToldClock | None = None, **limits: float) -> Meter:
         meter = Meter(Setup(limits, {"ws": KeyLimits()}, clock=clock or WallClock()), self, self.database)
         self.meters.append(meter)
         await meter.start()
@@ -141,7 +142,7 @@ async def test_servers_share_a_limit(servers: Servers) -> None:
 
 async def test_what_a_killed_server_held_lapses(servers: Servers) -> None:
     servers.has_own_time, servers.timing = True, Timing()
-    clock = SuiteClock()
+    clock = ToldClock()
     limits = {"concurrent_requests": 1, "budget_usd_per_day": 1.0}
     dead, alive = await servers.start(clock, **limits), await servers.start(clock, **limits)
     dear = Asked(max_tokens=200_000, key="key_lapse")
@@ -160,7 +161,7 @@ async def test_what_a_killed_server_held_lapses(servers: Servers) -> None:
 
 async def test_what_runs_is_renewed(servers: Servers) -> None:
     servers.has_own_time = True
-    clock = SuiteClock()
+    clock = ToldClock()
     meter = await servers.start(clock, concurrent_requests=1)
     await meter.reserve()
 
@@ -269,6 +270,7 @@ async def test_what_runs_keeps_its_place_through_an_outage(servers: Servers) -> 
     assert "2 concurrent" in (await meter.refusal()).message
     meter.settle(local, Usage(1, output_tokens=1))
     meter.settle(lease, Usage(1, output_tokens=1))
+    await told(meter)
     await meter.reserve()
     await meter.reserve()
 

@@ -15,7 +15,8 @@ from renga.cache.automatic import AutomaticBreakpoints
 from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded, RateLimited, RengaError
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Call
-from renga.testing.calls import SIMPLE_BODY, InstantClock, make_call, make_settings
+from renga.testing.calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.upstream import Hold, Reply, ScriptedUpstream, Step, json_reply, sse_reply
 from renga.wire.stream import Batch, ErrorEvent, Event, Relayed, Whole
 
@@ -40,9 +41,9 @@ STOP = b'event: message_stop\ndata: {"type":"message_stop"         }\n\n'
 @asynccontextmanager
 async def pair(
     secret: str | None = KEY, changes: dict[str, object] | None = None
-) -> AsyncIterator[tuple[ScriptedUpstream, AnthropicProvider, InstantClock]]:
+) -> AsyncIterator[tuple[ScriptedUpstream, AnthropicProvider, ToldClock]]:
     async with ScriptedUpstream() as upstream:
-        clock = InstantClock()
+        clock = ToldClock()
         provider = AnthropicProvider("upstream", make_settings("anthropic", upstream.url, changes), secret, clock)
         await provider.start()
         try:
@@ -336,7 +337,7 @@ async def test_what_models_can_do_is_a_table():
 
 
 async def test_breakpoints_are_added_where_they_pay_and_nothing_else_changes() -> None:
-    clock = InstantClock()
+    clock = ToldClock()
     async with ScriptedUpstream() as upstream:
         upstream.always("/v1/messages", json_reply(msgspec.json.encode(MESSAGE)))
         settings = make_settings("anthropic", upstream.url, None)

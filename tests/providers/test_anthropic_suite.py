@@ -10,7 +10,8 @@ from typing import Any
 
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Call, Provider
-from renga.testing.calls import SIMPLE_BODY, InstantClock, make_call, make_settings
+from renga.testing.calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.provider_suite import ProviderSuite
 from renga.testing.upstream import Reply, Reset, ScriptedUpstream, Stall, json_reply, sse_reply
 
@@ -97,7 +98,7 @@ class TestAnthropic(ProviderSuite):
     @asynccontextmanager
     async def open_harness(self) -> AsyncIterator[AnthropicHarness]:
         async with ScriptedUpstream() as upstream:
-            provider = AnthropicProvider("upstream", make_settings("anthropic", upstream.url), "sk-up", InstantClock())
+            provider = AnthropicProvider("upstream", make_settings("anthropic", upstream.url), "sk-up", ToldClock())
             await provider.start()
             try:
                 yield AnthropicHarness(provider, upstream)

@@ -12,7 +12,8 @@ import pytest
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider
 from renga.providers.openai_compatible import OpenAICompatibleProvider
-from renga.testing.calls import SIMPLE_BODY, InstantClock, make_call, make_settings
+from renga.testing.calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.echo import EchoSettings, serve_echo
 from renga.wire.stream import Batch
 
@@ -39,7 +40,7 @@ async def leave_after(provider: Provider, batches: int) -> None:
 async def test_those_who_leave_take_their_connections_with_them(kind: str):
     server = await serve_echo("127.0.0.1", 0, EchoSettings(events=60, events_per_write=4))
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    settings, clock = make_settings(kind, url, {"max_connections": CONNECTIONS}), InstantClock()
+    settings, clock = make_settings(kind, url, {"max_connections": CONNECTIONS}), ToldClock()
     provider: Provider = (
         AnthropicProvider("upstream", settings, "key", clock)
         if kind == "anthropic"

@@ -12,7 +12,8 @@ import pytest
 
 from renga.errors import ApiError, InvalidRequest, Overloaded, RengaError
 from renga.providers.openai_compatible import OpenAICompatibleProvider
-from renga.testing.calls import SIMPLE_BODY, InstantClock, make_call, make_settings
+from renga.testing.calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.upstream import Hold, Received, Reply, ScriptedUpstream, Stall, json_reply, sse_reply
 from renga.wire.stream import ContentBlockDelta, ErrorEvent, Event, MessageDelta, MessageStart
 
@@ -37,7 +38,7 @@ async def pair(
         listed = {"data": [{"id": "big-model", "owned_by": owned_by, "max_model_len": 4096}, {"id": "b"}]}
         upstream.always("/v1/models", json_reply(json.dumps(listed).encode()) if owned_by else MISSING)
         settings = make_settings("openai_compatible", upstream.url, changes)
-        provider = OpenAICompatibleProvider("upstream", settings, secret, InstantClock(), lambda: b"secret")
+        provider = OpenAICompatibleProvider("upstream", settings, secret, ToldClock(), lambda: b"secret")
         await provider.start()
         try:
             yield upstream, provider

@@ -10,7 +10,8 @@ from typing import Any
 
 from renga.providers.base import Call, Provider
 from renga.providers.openai_compatible import OpenAICompatibleProvider
-from renga.testing.calls import SIMPLE_BODY, InstantClock, make_call, make_settings
+from renga.testing.calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.provider_suite import ProviderSuite
 from renga.testing.upstream import Received, Reply, Reset, ScriptedUpstream, Stall, json_reply, sse_reply
 
@@ -96,7 +97,7 @@ class TestGeneric(ProviderSuite):
             upstream.always("/apply-template", json_reply(b'{"prompt": "<user>Say hello."}'))
             upstream.always("/tokenize", json_reply(json.dumps(self.tokens()).encode()))
             settings = make_settings("openai_compatible", upstream.url)
-            provider = OpenAICompatibleProvider("upstream", settings, "sk-up", InstantClock(), lambda: b"secret")
+            provider = OpenAICompatibleProvider("upstream", settings, "sk-up", ToldClock(), lambda: b"secret")
             await provider.start()
             try:
                 yield OpenAIHarness(provider, upstream, is_asked_to_count=self.is_asked_to_count)

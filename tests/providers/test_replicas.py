@@ -14,7 +14,8 @@ from renga.errors import Overloaded
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.http import UpstreamUnreachable
 from renga.providers.openai_compatible import OpenAICompatibleProvider
-from renga.testing.calls import InstantClock, make_call, make_settings
+from renga.testing.calls import make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.upstream import Hold, Reply, ScriptedUpstream, Send, json_reply, sse_reply
 from renga.wire.fold import fold
 
@@ -41,7 +42,7 @@ CHAT = sse_reply(
 class Fleet:
     """A provider over servers that count what they get."""
 
-    def __init__(self, servers: list[ScriptedUpstream], provider: AnthropicProvider, clock: InstantClock) -> None:
+    def __init__(self, servers: list[ScriptedUpstream], provider: AnthropicProvider, clock: ToldClock) -> None:
         self.servers = servers
         self.provider = provider
         self.clock = clock
@@ -74,7 +75,7 @@ async def fleet(size: int = 3, **changes: object) -> AsyncGenerator[Fleet]:
         for server in servers:
             server.always("/v1/messages", OK)
         urls = [server.url for server in servers]
-        clock = InstantClock()
+        clock = ToldClock()
         settings = make_settings("anthropic", urls[0], {"replicas": urls[1:], "max_retries": 0, **changes})
         provider = AnthropicProvider("upstream", settings, "k", clock)
         await provider.start()
@@ -112,7 +113,7 @@ async def test_a_dead_replica_is_passed_over_and_comes_back() -> None:
         away = await together.ask(opening)
         assert away != home
         assert await together.ask(opening) == away
-        together.clock.slept_s.append(31.0)
+        together.clock.advance(31.0)
         revived = await asyncio.start_server(_answer, "127.0.0.1", port)
         try:
             for topic in range(TOPICS):  # what it held is gone, so only new conversations find it again
@@ -180,7 +181,7 @@ async def test_both_kinds_have_replicas_and_cached_tokens_are_told() -> None:
             server.always("/v1/chat/completions", CHAT)
         urls = [server.url for server in servers]
         settings = make_settings("openai_compatible", urls[0], {"replicas": urls[1:]})
-        provider = OpenAICompatibleProvider("upstream", settings, "k", InstantClock(), lambda: b"secret")
+        provider = OpenAICompatibleProvider("upstream", settings, "k", ToldClock(), lambda: b"secret")
         await provider.start()
         try:
             call = make_call(body("topic " * 500))

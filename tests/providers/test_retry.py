@@ -9,13 +9,13 @@ import pytest
 from renga.errors import ApiError, InvalidRequest, RengaError, UpstreamTimedOut, error_for_status
 from renga.providers.http import UpstreamLost, UpstreamUnreachable
 from renga.providers.retry import Refusal, RetryPolicy, plan_wait, read_retry_after, with_retries
-from renga.testing.calls import InstantClock
+from renga.testing.clock import ToldClock
 
-NOW = InstantClock().now()
+NOW = ToldClock().now()
 
 
 def policy(max_retries: int = 2, random: float = 0.0) -> RetryPolicy:
-    return RetryPolicy(max_retries, InstantClock(), lambda: random)
+    return RetryPolicy(max_retries, ToldClock(), lambda: random)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529, 599, None])
@@ -90,7 +90,7 @@ async def test_it_is_tried_until_it_succeeds():
     rules = policy()
     assert await with_retries(attempt, rules) == "done"
     assert attempt.tried == 3
-    assert isinstance(rules.clock, InstantClock)
+    assert isinstance(rules.clock, ToldClock)
     assert rules.clock.slept_s == [0.5, 1.0]
 
 

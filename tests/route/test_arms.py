@@ -8,24 +8,11 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from renga.route.arms import Arm, ArmTerms
+from renga.testing.clock import ToldClock
 from renga.testing.outcome_suite import make_outcome
 
 DAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TERMS = ArmTerms("shadow", "auto", "haiku", "opus", share=0.25, usd_per_day=0.000_001, concurrent_requests=100_000)
-
-
-class DayClock:
-    def __init__(self) -> None:
-        self.day = DAY
-
-    def monotonic_ns(self) -> int:
-        return 0
-
-    def now(self) -> datetime:
-        return self.day
-
-    async def sleep(self, delay_s: float) -> None:
-        self.day += timedelta(seconds=delay_s)
 
 
 def spent(nano_usd: int | None, at: datetime = DAY):
@@ -33,20 +20,20 @@ def spent(nano_usd: int | None, at: datetime = DAY):
 
 
 def test_a_share_is_drawn() -> None:
-    arm = Arm(TERMS, DayClock(), random.Random(1).random)
+    arm = Arm(TERMS, ToldClock(), random.Random(1).random)
     drawn = sum(arm.draw() for _ in range(4_000))
     assert abs(drawn / 4_000 - 0.25) < 0.03 and arm.running == drawn
 
 
 def test_so_many_at_a_time() -> None:
-    arm = Arm(replace(TERMS, share=1.0, concurrent_requests=2), DayClock())
+    arm = Arm(replace(TERMS, share=1.0, concurrent_requests=2), ToldClock())
     assert [arm.draw() for _ in range(3)] == [True, True, False]
     arm.release()
     assert arm.draw()
 
 
 def test_a_days_dollars_end_with_the_day() -> None:
-    clock = DayClock()
+    clock = ToldClock()
     arm = Arm(replace(TERMS, share=1.0), clock)
     arm.note_spent(spent(600))
     assert arm.draw() and arm.spent_nano_usd == 600
@@ -54,15 +41,15 @@ def test_a_days_dollars_end_with_the_day() -> None:
     assert arm.draw(), "yesterday's dollars are not today's"
     arm.note_spent(spent(400))
     assert not arm.draw()
-    clock.day += timedelta(days=1)
+    clock.advance(86_400)
     assert arm.draw() and arm.spent_nano_usd == 0
 
 
 def test_an_unknown_price_ends_the_drawing() -> None:
-    arm = Arm(replace(TERMS, share=1.0), DayClock())
+    arm = Arm(replace(TERMS, share=1.0), ToldClock())
     arm.note_spent(spent(None))
     assert not arm.draw()
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert not Arm(replace(TERMS, share=0.0), DayClock(), lambda: 0.0).draw()
+    assert not Arm(replace(TERMS, share=0.0), ToldClock(), lambda: 0.0).draw()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.route.conftest import ask
-from tests.route.test_economy import StillClock
 
 from renga.config import PolicySettings
 from renga.errors import ConfigError
@@ -21,6 +20,7 @@ from renga.route.ladder import EXPLORE_EVERY, Ladders, read_size
 from renga.route.plan import Asker, Attempt, Plan
 from renga.route.policies import Policies
 from renga.route.score import load_prior
+from renga.testing.clock import ToldClock
 from renga.wire.blocks import Base64Source, CacheControl, ImageBlock, TextBlock
 from renga.wire.request import MessageRequest, Turn
 from renga.wire.stream import Usage
@@ -54,7 +54,7 @@ class Desk:
     """A decider over three tiers."""
 
     def __init__(self, settings: PolicySettings | None = None, prices: dict[str, int] | None = None) -> None:
-        self.clock = StillClock()
+        self.clock = ToldClock()
         policies = Policies({} if settings is None else {"auto": settings})
         self.ladders = Ladders(Prices(PRICES if prices is None else prices), self.clock)
         self.decider = Decider(policies, self.ladders)
@@ -125,7 +125,7 @@ def test_a_prefix_that_the_top_holds_makes_haiku_the_dearer_one() -> None:
     assert (names(warm), warm.why) == (["opus"], "policy:auto;triage:verify;up:cost")
     assert warm.top_nano_usd is not None and first.top_nano_usd is not None
     assert warm.top_nano_usd < first.top_nano_usd / 4
-    desk.clock.at_ns += 301 * 10**9
+    desk.clock.ns += 301 * 10**9
     assert names(desk.decide(body_bytes=162_000)) == ["sonnet?", "opus"]
 
 

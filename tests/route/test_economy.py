@@ -1,7 +1,5 @@
 """Dollars: prices by length, prefixes by the clock, ladders without wasted rungs."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from renga.route.economy import (
@@ -16,26 +14,11 @@ from renga.route.economy import (
     price_attempt,
     worth_escalating,
 )
+from renga.testing.clock import ToldClock
 
 HAIKU = PriceRow("haiku", (PriceStep(100_000, 100, 500, 10, 125, 200), PriceStep(None, 500, 2_500, 50, 625, 1_000)))
 SONNET = PriceRow("sonnet", (PriceStep(None, 2_000, 10_000, 100, 2_500, 4_000),))
 OPUS = PriceRow("opus", (PriceStep(None, 4_000, 20_000, 200, 5_000, 8_000),))
-
-
-class StillClock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.at_ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self.at_ns
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 21, tzinfo=UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.at_ns += int(delay_s * 1e9)
 
 
 def rung(tier: str, cost: int | None, accept: float = 1.0, quality: float = 1.0) -> Rung:
@@ -101,13 +84,13 @@ def test_a_request_that_no_tier_solves_is_not_escalated() -> None:
 
 
 def test_a_prefix_is_held_until_its_time_has_passed() -> None:
-    clock = StillClock()
+    clock = ToldClock()
     prefixes = Prefixes(clock)
     prefixes.remember("c", "opus", 4_000, ttl_s=300)
     assert (prefixes.cached_tokens("c", "opus"), prefixes.cached_tokens("c", "haiku")) == (4_000, 0)
-    clock.at_ns = 299 * 10**9
+    clock.ns = 299 * 10**9
     assert prefixes.cached_tokens("c", "opus") == 4_000
-    clock.at_ns = 300 * 10**9
+    clock.ns = 300 * 10**9
     assert prefixes.cached_tokens("c", "opus") == 0
 
 

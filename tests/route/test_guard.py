@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from renga.route.guard import FloorGuard, Promise
 from renga.route.outcome_book import READ_ROWS, OutcomeBook
 from renga.store.database import Database, open_database
-from renga.testing.calls import InstantClock
+from renga.testing.clock import ToldClock
 from renga.testing.outcome_suite import make_outcome
 
 
@@ -31,7 +31,7 @@ class Subject:
 
 def start(subject: Subject) -> tuple[OutcomeBook, FloorGuard]:
     guard = FloorGuard(lambda: (subject.promise,))
-    return OutcomeBook(InstantClock(), (guard,)), guard
+    return OutcomeBook(ToldClock(), (guard,)), guard
 
 
 def add(book: OutcomeBook, labels: str, first: int = 0) -> None:

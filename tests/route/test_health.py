@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -11,28 +10,15 @@ from hypothesis import strategies as st
 
 from renga.config.health import HealthSettings, TargetSettings
 from renga.route.health import SHARE_REQUESTS_MIN, TARGETS_MAX, Pass, TargetHealth
+from renga.testing.clock import ToldClock
 
 S = 1_000_000_000
 RULES = HealthSettings(failures_to_cool=3, error_ratio_to_cool=0.6, cool_down_s=2, cool_down_max_s=10, half_life_s=20)
 T = "vllm/a"
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self.ns
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.ns / S, UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.ns += int(delay_s * S)
-
-
-def build(limit: int | None = None) -> tuple[TargetHealth, FakeClock]:
-    clock = FakeClock()
+def build(limit: int | None = None) -> tuple[TargetHealth, ToldClock]:
+    clock = ToldClock()
     return TargetHealth(RULES, {T: TargetSettings(concurrent_requests=limit)}, clock), clock
 
 
@@ -110,7 +96,7 @@ def test_a_limit_of_concurrent_requests_holds_for_last_resorts_too() -> None:
 
 
 def test_a_limit_may_be_set_for_each_of_a_providers_targets() -> None:
-    health = TargetHealth(RULES, {"vllm/*": TargetSettings(concurrent_requests=1)}, FakeClock())
+    health = TargetHealth(RULES, {"vllm/*": TargetSettings(concurrent_requests=1)}, ToldClock())
     assert health.enter("vllm/b") is not None
     assert health.enter("vllm/b") is None
     assert health.enter("vllm/c") is not None

@@ -10,7 +10,8 @@ import pytest
 from renga.providers.anthropic import AnthropicProvider
 from renga.providers.base import Provider
 from renga.providers.openai_compatible import OpenAICompatibleProvider
-from renga.testing.calls import SIMPLE_BODY, InstantClock, make_call, make_settings
+from renga.testing.calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.clock import ToldClock
 from renga.testing.echo import EchoSettings, serve_echo
 from renga.testing.provider_suite import read_all
 
@@ -21,7 +22,7 @@ EVENTS = 37
 async def serving(kind: str) -> AsyncIterator[Provider]:
     server = await serve_echo("127.0.0.1", 0, EchoSettings(events=EVENTS, events_per_write=5))
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    settings, clock = make_settings(kind, url), InstantClock()
+    settings, clock = make_settings(kind, url), ToldClock()
     provider: Provider = (
         AnthropicProvider("upstream", settings, "key", clock)
         if kind == "anthropic"

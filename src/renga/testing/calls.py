@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from renga.config import ProviderSettings
@@ -16,22 +14,6 @@ SIMPLE_BODY: dict[str, object] = {
     "max_tokens": 100,
     "messages": [{"role": "user", "content": "Say hello."}],
 }
-
-
-class InstantClock:
-    """A clock whose sleeps take no time and are remembered."""
-
-    def __init__(self) -> None:
-        self.slept_s: list[float] = []
-
-    def monotonic_ns(self) -> int:
-        return round(sum(self.slept_s) * 1e9)
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.slept_s.append(delay_s)
 
 
 def make_settings(kind: str, url: str, changes: dict[str, object] | None = None) -> ProviderSettings:

@@ -16,7 +16,8 @@ from renga.errors import PermissionDenied
 from renga.meter.lease import Lease
 from renga.meter.limits import BudgetSpent, LimitReached
 from renga.store.rows import KeyLimits, KeyRow
-from renga.testing.metering import DEAR, USD, Asked, Counting, Meter, Setup, SuiteClock, read_state
+from renga.testing.clock import ToldClock
+from renga.testing.metering import DEAR, USD, Asked, Counting, Meter, Setup, read_state
 from renga.wire.stream import Usage
 
 Starter = Callable[[Setup], Awaitable[Meter]]
@@ -287,7 +288,7 @@ class LimitsSuite:
 
     async def test_what_the_ledger_knows_counts(self, begin: Starter) -> None:
         """Of yesterday, of today, of a workspace; and a budget that comes later knows what was spent without it."""
-        clock = SuiteClock()
+        clock = ToldClock()
         before = await begin(Setup({}, clock=clock))
         await before.ask(DEAR, Asked(workspace="ws"))
         await before.advance(86_400)

@@ -6,7 +6,6 @@ Must never know: where limits are counted.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import pytest
@@ -24,6 +23,7 @@ from renga.meter.quotas import Quotas
 from renga.meter.shared import SharedLimits
 from renga.store.database import Database
 from renga.store.rows import KeyLimits, KeyRow, WorkspaceRow
+from renga.testing.clock import ToldClock
 from renga.wire.request import ServiceTier
 from renga.wire.stream import Usage
 
@@ -32,31 +32,6 @@ PRICED = "vllm/priced"
 """A target at $1 and $5 per million tokens."""
 DEAR = Usage(100_000, output_tokens=180_000)
 """One dollar there."""
-
-
-class SuiteClock:
-    """Time that passes when told, in whole microseconds."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-        self.ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self.ns
-
-    def now(self) -> datetime:
-        return self.at
-
-    async def sleep(self, delay_s: float) -> None:
-        self.advance_us(int(delay_s * 1_000_000))
-
-    def advance_us(self, microseconds: int) -> None:
-        self.at += timedelta(microseconds=microseconds)
-        self.ns += microseconds * 1000
-
-    def now_us(self) -> int:
-        """Since 1970."""
-        return int(self.now().timestamp() * 1_000_000)
 
 
 class Counting(Protocol):
@@ -82,7 +57,7 @@ class Setup(Struct, frozen=True):
     """`[limits]`."""
     workspaces: dict[str, KeyLimits] = {}
     database: Database | None = None
-    clock: SuiteClock | None = None
+    clock: ToldClock | None = None
 
 
 class Asked(Struct, frozen=True):
@@ -100,7 +75,7 @@ class Meter:
     """A ledger with limits, as one server has it. Rows stay in its queue until a test writes them."""
 
     def __init__(self, setup: Setup, counting: Counting, database: Database) -> None:
-        self.clock = setup.clock or SuiteClock()
+        self.clock = setup.clock or ToldClock()
         self.metrics = Metrics()
         self.database = database
         self._counting = counting

@@ -8,14 +8,14 @@ import pytest
 
 from renga.cache.prefix import Mark, MarkedPrompt, Split
 from renga.providers.local.prefixes import LocalPrefixes
-from renga.testing.calls import InstantClock
+from renga.testing.clock import ToldClock
 
 DRAW = random.Random(7)
 PROMPT = [DRAW.randrange(1000) for _ in range(3200)]
 
 
-def mirror(*, hides: bool = True) -> tuple[LocalPrefixes, InstantClock]:
-    clock = InstantClock()
+def mirror(*, hides: bool = True) -> tuple[LocalPrefixes, ToldClock]:
+    clock = ToldClock()
     prefixes = LocalPrefixes(clock, 512, hides=hides)
     prefixes.fit(1000, 0)
     return prefixes, clock
@@ -25,12 +25,12 @@ def marked(tokens: int = 3000) -> MarkedPrompt:
     return MarkedPrompt((b"prefix",), (Mark(0, tokens),), len(PROMPT))
 
 
-async def send(prefixes: LocalPrefixes, clock: InstantClock, owner: str, seconds: float = 0.5) -> tuple[Split, float]:
+async def send(prefixes: LocalPrefixes, clock: ToldClock, owner: str, seconds: float = 0.5) -> tuple[Split, float]:
     """A request whose first token takes this long: its counts, and how long it was held back."""
     before = sum(clock.slept_s)
     claim = await prefixes.claim(owner, PROMPT, marked())
     waited = sum(clock.slept_s) - before
-    clock.slept_s.append(seconds)
+    clock.advance(seconds)
     claim.begin(alone=True)
     claim.end([*PROMPT, 1, 2, 3])
     return claim.split, waited
