@@ -275,6 +275,21 @@ async def test_what_runs_keeps_its_place_through_an_outage(servers: Servers) -> 
     await meter.reserve()
 
 
+async def test_a_beat_keeps_no_place_for_who_is_refused(servers: Servers) -> None:
+    meter = await servers.start(concurrent_requests=1)
+    lease = await meter.reserve()
+    await told(meter)
+    servers.valkey.freeze()
+    refusal = asyncio.create_task(meter.refusal())
+    await asyncio.sleep(0)  # its question has left
+    await until(lambda: shared(meter).unreported > 0)
+    servers.valkey.thaw()
+    assert "1 concurrent" in (await refusal).message
+    meter.settle(lease, Usage(1, output_tokens=1))
+    await told(meter)
+    await meter.reserve()
+
+
 async def test_lost_reports_make_the_ledger_count(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_ENTRIES", 3)
     servers.when_away, servers.timeout_s = "local", SHORT_S
@@ -297,6 +312,7 @@ async def test_lost_reports_make_the_ledger_count(servers: Servers, monkeypatch:
 
 
 async def test_forgotten_scripts_are_sent_again(servers: Servers) -> None:
+    servers.timing = Timing()  # a beat that met the loss first would close the connection under the question
     meter = await servers.start(concurrent_requests=2)
     lease = await meter.reserve()
     servers.valkey.call("SCRIPT", "FLUSH")

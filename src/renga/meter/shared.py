@@ -127,7 +127,6 @@ class SharedLimits:
             # What has ended makes room first.
             self._link.send()
             hold.is_taken = True
-            self._open[hold.id] = hold
             try:
                 reply = await self._ask(connection, hold, before)
             except ValkeyAway:
@@ -139,7 +138,7 @@ class SharedLimits:
             if reply[0] == 0:
                 self._take(hold, reply)
                 return
-            self._forget(hold)
+            hold.is_taken = False
             born = reply[1]
             assert isinstance(born, int)
             self._note_born(born)
@@ -215,8 +214,10 @@ class SharedLimits:
                 self._seen[part.name] = Seen(part.spent, part.now_us)
                 self._warn(part)
         if refusal is None:
+            # Not before: a beat would say that it runs, behind the question, and keep a place for who gets none.
+            self._open[hold.id] = hold
             return
-        self._forget(hold)
+        hold.is_taken = False
         self._desk.metrics.count_refusal(refusal.limit, refusal.owner)
         part = next(part for part in hold.parts if part.owner == refusal.owner)
         raise render_refusal(refusal, part.limits, hold.read(), part.now_us)
@@ -229,11 +230,6 @@ class SharedLimits:
             if self._warned.get((part.subject, name)) != start_us:
                 self._warned[part.subject, name] = start_us
                 tell_passed(self._desk.metrics, part.owner, part.name, name, part.spent)
-
-    def _forget(self, hold: SharedHold) -> None:
-        """Nothing was taken."""
-        hold.is_taken = False
-        self._open.pop(hold.id, None)
 
     def _reserve_away(self, hold: SharedHold) -> None:
         """What the settings say for the time without a shared count.
