@@ -175,10 +175,19 @@ class Corpora:
         }
 
 
-def _begin(
-    folder: pathlib.Path, size: Size, start: pathlib.Path | None, meanings: Meanings | None
-) -> tuple[Hokku, dict[str, Any] | None]:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a run's first step stands on, where its folder has no checkpoint yet."""
+
+    checkpoint: pathlib.Path | None = None
+    "Another run's; without it the weights are new."
+    meanings: Meanings | None = None
+    "Without them there is no second stream."
+
+
+def _begin(folder: pathlib.Path, size: Size, beginning: Beginning) -> tuple[Hokku, dict[str, Any] | None]:
     """The folder's checkpoint, or another run's weights, or new ones; with a second stream if there are meanings."""
+    start, meanings = beginning.checkpoint, beginning.meanings
     if (folder / "checkpoint.pt").exists():
         return load_model(folder / "checkpoint.pt")
     if start is not None:
@@ -203,8 +212,7 @@ class Run:
         *,
         seed: int,
         machine: Machine | None = None,
-        meanings: Meanings | None = None,
-        start: pathlib.Path | None = None,
+        beginning: Beginning | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.path = folder / "checkpoint.pt"
@@ -218,8 +226,9 @@ class Run:
         }
         self.progress = Progress()
         self.rate = 1.0
-        self.started = start is not None
-        self.model, state = _begin(folder, size, start, meanings)
+        beginning = beginning or Beginning()
+        self.started = beginning.checkpoint is not None
+        self.model, state = _begin(folder, size, beginning)
         self.model.to(self.machine.device)
         self.optimizer = Optimizer(
             self.model,
@@ -355,7 +364,8 @@ def main() -> None:
     machine = Machine(
         arguments.device, dtype, helper=on_cpu and not arguments.no_helper, compiled=arguments.compile or not on_cpu
     )
-    run = Run(folder, size, corpora, seed=seed, machine=machine, meanings=load_meanings(folder), start=arguments.start)
+    beginning = Beginning(arguments.start, load_meanings(folder))
+    run = Run(folder, size, corpora, seed=seed, machine=machine, beginning=beginning)
     run.rate = arguments.rate
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(
