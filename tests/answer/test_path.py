@@ -4,41 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from tests.answer.book import MESSAGE, LedgerBook
 
 from renga.answer import Answer, Ask, Parts, answer, count_tokens
 from renga.clock import SystemClock
 from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded, RengaError
-from renga.meter.lease import Lease, Outcome, Terms
 from renga.providers.base import Call, Capabilities, Health, Target
 from renga.route.router import Router
 from renga.route.tiers import Catalog
-from renga.wire.blocks import Base64Source, ImageBlock, TextBlock
+from renga.wire.blocks import Base64Source, ImageBlock
 from renga.wire.fold import Folder, split
 from renga.wire.request import MessageRequest, Turn
-from renga.wire.stream import Batch, ErrorEvent, Message, Usage
+from renga.wire.stream import Batch, ErrorEvent, Message
 
-MESSAGE = Message(
-    model="hokku", id="msg_1", content=(TextBlock("Hello"),), stop_reason="end_turn", usage=Usage(7, output_tokens=3)
-)
 Script = Callable[[Call], AsyncIterator[Batch]]
-
-
-class LedgerBook:
-    """A ledger that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.open: list[Lease] = []
-        self.outcomes: list[Outcome] = []
-
-    def reserve(self, terms: Terms) -> Lease:
-        lease = Lease(terms, 0)
-        self.open.append(lease)
-        return lease
-
-    def settle(self, lease: Lease, outcome: Outcome) -> int | None:
-        self.open.remove(lease)
-        self.outcomes.append(outcome)
-        return 42
 
 
 class Scripted:

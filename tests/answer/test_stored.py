@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import structs
+from tests.answer.book import MESSAGE, LedgerBook
 
 from renga.answer import Answer, Ask, Parts, answer
 from renga.answer.pricing import PriceRows
@@ -15,7 +16,6 @@ from renga.cache.response import ResponseCache
 from renga.config import CacheSettings
 from renga.config.routing import PolicySettings
 from renga.errors import NotFound, Overloaded, RengaError
-from renga.meter.lease import Lease, Outcome, Terms
 from renga.meter.prices import PriceBook
 from renga.providers.base import Call, Capabilities, Health, Target
 from renga.route.decision import Decider
@@ -24,35 +24,9 @@ from renga.route.policies import Policies
 from renga.route.router import Router
 from renga.route.tiers import Catalog
 from renga.testing.clock import ToldClock
-from renga.wire.blocks import TextBlock
 from renga.wire.fold import Folder, split
 from renga.wire.messages import decode_request
-from renga.wire.stream import Batch, Message, Usage
-
-MESSAGE = Message(
-    model="hokku", id="msg_1", content=(TextBlock("Hello"),), stop_reason="end_turn", usage=Usage(7, output_tokens=3)
-)
-
-
-class LedgerBook:
-    """A ledger that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.open: list[Lease] = []
-        self.outcomes: list[Outcome] = []
-
-    def reserve(self, terms: Terms) -> Lease:
-        lease = Lease(terms, 0)
-        self.open.append(lease)
-        return lease
-
-    def hold_price(self, lease: Lease, targets: object, beside: object = ()) -> None:
-        return None
-
-    def settle(self, lease: Lease, outcome: Outcome) -> int | None:
-        self.open.remove(lease)
-        self.outcomes.append(outcome)
-        return 0 if outcome.target is None else 42
+from renga.wire.stream import Batch, Message
 
 
 class Moody:
