@@ -15,8 +15,15 @@ from hypothesis import HealthCheck, settings
 
 from renga.testing.upstream import echo_upstream
 
-# The first draw of a fresh checkout builds hypothesis' tables of Unicode, perhaps on a busy machine: slow is not wrong.
-settings.register_profile("renga", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in every run, so that a change is judged by what it changed: TEST_RANDOM=1 draws others, to look for
+# what nobody thought of. The first draw of a fresh checkout builds hypothesis' tables of Unicode, perhaps on a busy
+# machine: slow is not wrong.
+settings.register_profile(
+    "renga",
+    deadline=None,
+    derandomize="TEST_RANDOM" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("renga")
 
 HERE = Path(__file__).parent

@@ -94,7 +94,7 @@ class FakePipeline:
         assert not stops
         prompt = generation.prompt_token_ids
         known = 0
-        while tuple(prompt[: known + BLOCK]) in self._blocks:
+        while known < len(prompt) and tuple(prompt[: known + BLOCK]) in self._blocks:
             known += BLOCK
         strand = Strand(generation, min(known, len(prompt) - 1))
         assert request_id not in self._strands or self._strands[request_id].is_over
