@@ -16,21 +16,8 @@ import numpy as np
 import openvino
 import openvino_genai as genai
 
+from renga.engine.pipeline import load_batching
 from renga.engine.protocol import Launch
-
-
-def build(launch: Launch) -> genai.ContinuousBatchingPipeline:
-    """The pipeline as the engine process makes it."""
-    scheduler = genai.SchedulerConfig()
-    scheduler.enable_prefix_caching = True
-    scheduler.max_num_batched_tokens = launch.batched_tokens_max
-    scheduler.max_num_seqs = launch.running_max
-    if launch.cache_blocks:
-        scheduler.num_kv_blocks = launch.cache_blocks
-    else:
-        scheduler.cache_size = 1
-    tokenizer = genai.Tokenizer(launch.vocabulary_folder)
-    return genai.ContinuousBatchingPipeline(launch.model_folder, tokenizer, scheduler, launch.device)
 
 
 def measure(pipeline: genai.ContinuousBatchingPipeline, launch: Launch, asked: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +44,7 @@ def measure(pipeline: genai.ContinuousBatchingPipeline, launch: Launch, asked: d
 
 def main() -> None:
     launch = msgspec.json.decode(sys.argv[1], type=Launch)
-    pipeline = build(launch)
+    pipeline = load_batching(launch)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(measure(pipeline, launch, json.loads(line))), flush=True)
