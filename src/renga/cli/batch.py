@@ -197,16 +197,16 @@ class _Run:
 
 def _ask(config: Path | None, data_dir: Path | None, url: str | None, work: Callable[[Connection], object]) -> object:
     from renga.cli.connection import environ, open_connection
-    from renga.errors import RengaError
+    from renga.errors import NotFound
 
     with open_connection(read_config(config, data_dir), url, environ()) as connection:
         try:
             return work(connection)
-        except RengaError as error:
-            if url or not error.message.startswith("404: "):
+        except NotFound as error:
+            if url:
                 raise
             hint = "asked was what batches this command made; --url and RENGA_KEY ask a server for those of a key"
-            raise RengaError(error.message.partition(" (")[0], hint=hint) from error
+            raise NotFound(error.message.partition(" (")[0], hint=hint) from error
 
 
 def _post(connection: Connection, path: str, body: bytes) -> object:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from renga.errors import ApiError, ConfigError, RengaError
+from renga.errors import ApiError, ConfigError, RengaError, error_for_status
 
 if TYPE_CHECKING:
     import socket
@@ -104,12 +104,12 @@ def wait_ready(connection: Connection, config: Config) -> None:
 
 
 def read_error(status: int, body: bytes) -> RengaError:
-    """A refused request in the server's words."""
+    """A refused request in the server's words, as the error that its status stands for."""
     try:
         message = msgspec.json.decode(body)["error"]["message"]
     except (msgspec.DecodeError, KeyError, TypeError):
         message = body[:200].decode("utf-8", "replace")
-    return RengaError(f"{status}: {message}")
+    return error_for_status(status)(f"{status}: {message}")
 
 
 def _describe_unready(body: bytes) -> str:
