@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from renga.store.database import Database
 from renga.store.rows import LedgerRow
+from renga.testing.upstream import upstream_config
 
 INPUT_USD, OUTPUT_USD = 1.0, 5.0
 """Dollars per million tokens that `wavering_config` sets."""
@@ -109,24 +110,8 @@ def wavering_upstream(delay_s: float = 0.01) -> Generator[WaveringUpstream]:
 
 def wavering_config(url: str, *, max_running: int = 16) -> str:
     """renga.toml for a server whose haiku is that upstream."""
-    return f"""\
-[engine]
-enabled = false
-
-[batches]
-max_running = {max_running}
-
-[tiers]
-haiku = ["wavering/one"]
-
-[prices."wavering/*"]
-input_usd = {INPUT_USD}
-output_usd = {OUTPUT_USD}
-
-[providers.wavering]
-kind = "anthropic"
-base_url = "{url}"
-"""
+    config = upstream_config("wavering/one", url, input_usd=INPUT_USD, output_usd=OUTPUT_USD)
+    return f"{config}[batches]\nmax_running = {max_running}\n"
 
 
 def make_requests(count: int, *, prefixes: int = 7) -> list[dict[str, Any]]:

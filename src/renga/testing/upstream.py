@@ -305,18 +305,24 @@ def echo_upstream(events: int = 100) -> Generator[str]:
 
 def echo_config(url: str, *, output_usd: float = 5.0) -> str:
     """renga.toml for a server whose haiku is that upstream, without a local model. More tables may follow."""
+    return upstream_config("echo/echo", url, output_usd=output_usd)
+
+
+def upstream_config(target: str, url: str, *, input_usd: float = 1.0, output_usd: float = 5.0) -> str:
+    """renga.toml for a server whose haiku is one target, without a local model. More tables may follow."""
+    provider = target.partition("/")[0]
     return f"""\
 [engine]
 enabled = false
 
 [tiers]
-haiku = ["echo/echo"]
+haiku = ["{target}"]
 
-[prices."echo/*"]
-input_usd = 1.0
+[prices."{provider}/*"]
+input_usd = {input_usd}
 output_usd = {output_usd}
 
-[providers.echo]
+[providers.{provider}]
 kind = "anthropic"
 base_url = "{url}"
 
