@@ -8,12 +8,14 @@ import time
 import msgspec
 import pytest
 import typer
+from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
 from renga.cli.times import parse_duration_us, parse_end_us
 from renga.meter.keys import digest_secret
 from renga.store.database import open_database
 from renga.store.rows import KeyLimits, KeyRow, KeyTerms
+from renga.testing.store_suite import make_row
 
 DAY_US = 86_400_000_000
 NOW_US = 1_795_000_000_000_000
@@ -54,6 +56,21 @@ def test_a_key_with_terms_in_a_workspace(shell: Shell) -> None:
         None,
         None,
     )
+
+
+def test_a_key_with_what_it_has_spent(shell: Shell) -> None:
+    shell.write_config("[limits]\nbudget_usd_per_month = 40\n")
+    shell.call("keys", "create", "bot", "--limit", "budget_usd_per_day=2.50")
+    row, now_us = read_key(shell, "bot"), time.time_ns() // 1000
+    with open_database(shell.database_url) as database:
+        rows = [replace(make_row("req_1"), cost_nano_usd=22_500_000), replace(make_row("req_2"), cost_nano_usd=7)]
+        database.write_rows([replace(spent, key_id=row.key_id, time_us=now_us) for spent in rows])
+    shown = dict(line.split("  ", 1) for line in shell.call("keys", "get", "bot").out.splitlines())
+    assert shown["id"].strip() == row.key_id
+    told = msgspec.json.decode(shell.call("keys", "get", row.key_id, "--json").out)
+    assert (told["spent_today_usd"], told["budget_today_usd"]) == ("0.022500007", "2.5")
+    assert (told["spent_this_month_usd"], told["budget_this_month_usd"]) == ("0.022500007", "40")
+    assert shell.call("keys", "get", "nobody").code != 0
 
 
 def test_a_secret_is_replaced(shell: Shell) -> None:

@@ -46,6 +46,14 @@ async def test_greedy_is_the_same_every_time(client: EngineClient) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("penalty", [{"frequency_penalty": 2.0}, {"repetition_penalty": 2.0}])
+async def test_penalties_break_loops(client: EngineClient, penalty: dict[str, float]) -> None:
+    greedy = Generation(PROMPT, 60, temperature=0, grammar="root ::= [a-z]{60}")
+    looping = await collect(client, greedy)
+    varied = await collect(client, msgspec.structs.replace(greedy, **penalty))
+    assert len(set(varied.token_ids)) > len(set(looping.token_ids))
+
+
 async def test_every_token_has_its_log_probability(client: EngineClient) -> None:
     answer = await collect(client, Generation(PROMPT, 20))
     assert len(answer.logprobs) == len(answer.token_ids)

@@ -175,11 +175,11 @@ class _Run:
 
     def _is_alive(self, made: MadeBatch) -> bool:
         """Whether a batch of an earlier run is there, and will answer or has answered something."""
-        from renga.errors import RengaError
+        from renga.errors import NotFound
 
         try:
             found = cast("dict[str, Any]", self._connection.get_json(f"{BATCHES}/{made.batch_id}"))
-        except RengaError:
+        except NotFound:
             return False
         counts = found["request_counts"]
         return found["archived_at"] is None and counts["processing"] + counts["succeeded"] + counts["errored"] > 0

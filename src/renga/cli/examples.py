@@ -23,6 +23,7 @@ EXAMPLES: dict[str, str] = {
     "usage export": "--format parquet -o usage.parquet --since 2026-11-01",
     "keys create": "web --tier haiku --expires 90d",
     "keys list": "--json",
+    "keys get": "web",
     "keys limit": "web requests_per_minute=60 budget_usd_per_day=none",
     "keys update": "web --tier haiku --tier sonnet",
     "keys rotate": "web --overlap 24h",

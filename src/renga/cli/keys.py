@@ -1,4 +1,4 @@
-"""`renga keys create|list|limit|update|rotate|disable|enable|revoke`."""
+"""`renga keys create|list|get|limit|update|rotate|disable|enable|revoke`."""
 
 from __future__ import annotations
 
@@ -105,6 +105,50 @@ def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json:
         print("No keys yet: `renga keys create NAME` makes one.")
         return
     print_table([Column(name) for name in records[0]], [list(record.values()) for record in records])
+
+
+@keys.command("get")
+def get(
+    key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Show one key: its terms, its limits, and what it has spent beside what it may spend."""
+    from renga.cli.limits import render_limits
+    from renga.cli.records import now_us, open_records, render_time
+    from renga.cli.table import print_json, print_lines
+    from renga.cli.usage import render_exact_usd
+    from renga.meter.quotas import limits_of_settings, resolve_limits
+    from renga.meter.spending import find_periods
+    from renga.store.spending import read_spending
+
+    settings, now = read_config(config, data_dir), now_us()
+    periods = find_periods(now)
+    with open_records(settings) as database:
+        row = _find_working(database, key)
+        names = {workspace.workspace_id: workspace.name for workspace in database.workspaces.read()}
+        spent = [
+            read_spending(database, start_us, now).get(row.key_id, 0)
+            for start_us in (periods.day_start_us, periods.month_start_us)
+        ]
+    limits = resolve_limits(row.limits, limits_of_settings(settings.limits))
+    budgets = (None, None) if limits is None else (limits.budget_nano_usd_per_day, limits.budget_nano_usd_per_month)
+    record = {
+        "id": row.key_id,
+        "name": row.name,
+        "state": _render_state(row, now),
+        "ends in": row.hint,
+        "workspace": names.get(row.workspace_id or "", "-"),
+        "created": render_time(row.created_us),
+        "last used": render_time(row.last_used_us),
+        "terms": render_terms(row.terms),
+        "limits": " ".join(render_limits(row.limits)) or "default",
+    }
+    for period, nano_usd, budget in zip(("today", "this month"), spent, budgets, strict=True):
+        record[f"spent {period} usd"] = render_exact_usd(nano_usd)
+        record[f"budget {period} usd"] = "none" if budget is None else render_exact_usd(budget)
+    if as_json:
+        print_json({name.replace(" ", "_"): value for name, value in record.items()})
+    else:
+        print_lines(list(record.items()))
 
 
 @keys.command("limit")

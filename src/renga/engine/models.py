@@ -55,6 +55,10 @@ class Sampling(msgspec.Struct, frozen=True):
     top_p: float = 1.0
     top_k: int = 0
     """0 keeps all tokens."""
+    frequency_penalty: float = 0.0
+    """Taken off a token's logit for every time the answer has it; small models loop without."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of what the prompt or the answer has, as Hugging Face defines it; 1 changes nothing."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -271,12 +275,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_sampling(generation: dict[str, Any]) -> Sampling:
     """The model's own defaults. A config that turns sampling off means greedy."""
-    if generation.get("do_sample") is False:
-        return Sampling(temperature=0.0)
+    greedy = generation.get("do_sample") is False
     return Sampling(
-        temperature=float(generation.get("temperature", 1.0)),
-        top_p=float(generation.get("top_p", 1.0)),
-        top_k=int(generation.get("top_k", 0)),
+        temperature=0.0 if greedy else float(generation.get("temperature", 1.0)),
+        top_p=1.0 if greedy else float(generation.get("top_p", 1.0)),
+        top_k=0 if greedy else int(generation.get("top_k", 0)),
+        frequency_penalty=float(generation.get("frequency_penalty", 0.0)),
+        repetition_penalty=float(generation.get("repetition_penalty", 1.0)),
     )
 
 

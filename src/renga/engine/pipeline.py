@@ -185,6 +185,8 @@ def _make_config(generation: Generation, stops: frozenset[int], context_tokens: 
         config.top_p = generation.top_p or 1e-6  # 0 is refused; the nearest thing keeps the likeliest token
         if generation.top_k:
             config.top_k = generation.top_k
+    config.frequency_penalty = generation.frequency_penalty
+    config.repetition_penalty = generation.repetition_penalty
     if generation.grammar is not None:
         config.structured_output_config = genai.StructuredOutputConfig(grammar=generation.grammar)
     return config

@@ -61,6 +61,10 @@ class Generation(msgspec.Struct, frozen=True):
     top_p: float = 1.0
     top_k: int = 0
     """0 keeps all tokens."""
+    frequency_penalty: float = 0.0
+    """Taken off a token's logit for every time the answer has it."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of what the prompt or the answer has."""
     seed: int | None = None
     """Same seed, prompt and settings give the same tokens. None: a fresh one each time."""
     grammar: str | None = None

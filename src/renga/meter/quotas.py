@@ -73,8 +73,8 @@ class Quotas:
 
         Raises: DatabaseAway, DatabaseFailed; nothing has changed then.
         """
-        keys = {row.key_id: _resolve(row.limits, self._default) for row in rows if row.limits != KeyLimits()}
-        common = {row.workspace_id: _resolve(row.limits, None) for row in database.workspaces.read()}
+        keys = {row.key_id: resolve_limits(row.limits, self._default) for row in rows if row.limits != KeyLimits()}
+        common = {row.workspace_id: resolve_limits(row.limits, None) for row in database.workspaces.read()}
         workspaces = {name: limits for name, limits in common.items() if limits is not None}
         wanted = [self._default, *keys.values(), *workspaces.values()]
         self._has_budgets = any(each is not None and each.has_budget for each in wanted)
@@ -220,7 +220,7 @@ def limits_of_settings(settings: LimitSettings) -> Limits:
     )
 
 
-def _resolve(own: KeyLimits, default: Limits | None) -> Limits | None:
+def resolve_limits(own: KeyLimits, default: Limits | None) -> Limits | None:
     """Limits of a key's or a workspace's own, and the default where it has none of its own."""
     base = default or _UNLIMITED
 

@@ -202,6 +202,8 @@ class LocalProvider:
             temperature=sampling.temperature if request.temperature is None else request.temperature,
             top_p=sampling.top_p if request.top_p is None else request.top_p,
             top_k=sampling.top_k if request.top_k is None else request.top_k,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
             grammar=prepared.grammar,
             owner=call.owner,
             priority=BACKGROUND if call.service_tier == "batch" else LIVE,
