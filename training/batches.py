@@ -27,13 +27,16 @@ class Batch:
     positions: Tensor
     documents: Tensor | None
     "Which document of its row a token belongs to; None if every row is one document."
+    pointers: Tensor
+    "Shapes: (P, 5) int64: row, asking token, start and end of what it should look at, kind; see training/pointing.py."
 
     def to(self, device: str) -> "Batch":
         """The same batch on a device; itself if it is there."""
         if device == self.tokens.device.type:
             return self
         moved = [value.to(device) for value in (self.tokens, self.targets, self.learned, self.positions)]
-        return Batch(*moved, None if self.documents is None else self.documents.to(device))
+        documents = None if self.documents is None else self.documents.to(device)
+        return Batch(*moved, documents, self.pointers.to(device))
 
     def mask(self) -> Tensor | None:
         """Shapes: (B, 1, T, T) bool: earlier tokens of the same document."""
@@ -91,19 +94,33 @@ class Batches:
         length = int(self.lengths[chosen].max())
         tokens = numpy.zeros((len(chosen), length), numpy.int64)
         learned = numpy.zeros((len(chosen), length), numpy.uint8)
+        pointers: list[numpy.ndarray] = []
         for row, index in enumerate(chosen):
             start, size = self.starts[index], self.lengths[index]
             tokens[row, :size] = self.corpus.tokens[start : start + size]
             learned[row, :size] = self.corpus.learned[start : start + size]
+            pointers.append(self._pointers(index, row, 0))
         positions = numpy.broadcast_to(numpy.arange(length - 1), (len(chosen), length - 1))
-        return _shifted(tokens, learned, positions, None)
+        return _shifted(tokens, learned, positions, None, pointers)
+
+    def _pointers(self, index: int, row: int, place: int) -> numpy.ndarray:
+        """A document's pointers where it stands in a batch. Shapes: -> (P, 5), as Batch has them."""
+        first, last = numpy.searchsorted(
+            self.corpus.pointers[:, 0], (self.starts[index], self.starts[index] + self.lengths[index])
+        )
+        found = numpy.empty((last - first, 5), numpy.int64)
+        found[:, 0] = row
+        found[:, 1:] = self.corpus.pointers[first:last]
+        found[:, 1:4] += place - self.starts[index]
+        found[:, 1] -= 1
+        return found
 
     def _packed(self, chosen: numpy.ndarray) -> Batch:
         rows = self.batch_tokens // self.row_tokens
         shape = (rows, self.row_tokens + 1)
         tokens, documents = numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.int64)
         learned, positions = numpy.zeros(shape, numpy.uint8), numpy.zeros(shape, numpy.int64)
-        used = [0] * rows
+        used, pointers = [0] * rows, list[numpy.ndarray]()
         for number, index in enumerate(chosen[::-1], 1):
             start, size = self.starts[index], int(min(self.lengths[index], self.row_tokens + 1))
             row = min(range(rows), key=used.__getitem__)
@@ -114,12 +131,18 @@ class Batches:
             learned[row, place] = self.corpus.learned[start : start + size]
             learned[row, used[row]] = 0
             documents[row, place], positions[row, place] = number, numpy.arange(size)
+            if size == self.lengths[index]:
+                pointers.append(self._pointers(index, row, used[row]))
             used[row] += size
-        return _shifted(tokens, learned, positions[:, :-1], documents[:, :-1])
+        return _shifted(tokens, learned, positions[:, :-1], documents[:, :-1], pointers)
 
 
 def _shifted(
-    tokens: numpy.ndarray, learned: numpy.ndarray, positions: numpy.ndarray, documents: numpy.ndarray | None
+    tokens: numpy.ndarray,
+    learned: numpy.ndarray,
+    positions: numpy.ndarray,
+    documents: numpy.ndarray | None,
+    pointers: list[numpy.ndarray],
 ) -> Batch:
     return Batch(
         torch.from_numpy(tokens[:, :-1].copy()),
@@ -127,4 +150,5 @@ def _shifted(
         torch.from_numpy(learned[:, 1:].copy()),
         torch.from_numpy(positions.copy()),
         None if documents is None else torch.from_numpy(documents.copy()),
+        torch.from_numpy(numpy.concatenate([*pointers, numpy.zeros((0, 5), numpy.int64)])),
     )

@@ -1,7 +1,8 @@
 """A training document: a conversation, and its rendering into tokens.
 
-Owns:   the segmentation. Template pieces are encoded with the special tokens on, every content piece alone with them
-        off: exactly what the engine does. tests/training compares it with the chat template's own rendering.
+Owns:   the segmentation, and where what an answer writes stands in the prompt. Template pieces are encoded with the
+        special tokens on, every content piece alone with them off: exactly what the engine does. tests/training
+        compares it with the chat template's own rendering.
 Knows:  nothing of where a document came from.
 """
 
@@ -10,6 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers import Tokenizer
+
+from training.pointing import Finder, Pointer, Span
+
+ROLES = {f"<|{role}|>": role for role in ("system", "user", "assistant", "tool")}
+"""The pieces of the template that begin a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Encoded:
     tokens: list[int] = field(default_factory=list[int])
     learned: list[bool] = field(default_factory=list[bool])
     "Whether the loss counts the token in phase 2."
+    pointers: list[Pointer] = field(default_factory=list[Pointer])
 
 
 def render_json(value: Any) -> str:
@@ -101,14 +108,24 @@ class Encoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._finder = Finder(tokenizer)
         self._pieces: dict[str, list[int]] = {}
 
     def encode(self, document: Document) -> Encoded:
-        encoded = Encoded()
+        encoded, spans, role = Encoded(), list[Span](), ""
         for text, is_template, learned in segments(document):
-            ids = self._template(text) if is_template else self._tokenizer.encode(text).ids
+            start = len(encoded.tokens)
+            if is_template:
+                ids, offsets = self._template(text), list[tuple[int, int]]()
+                role = ROLES.get(text, role)
+            else:
+                encoding = self._tokenizer.encode(text)
+                ids, offsets = encoding.ids, encoding.offsets if learned else []
             encoded.tokens += ids
             encoded.learned += [learned] * len(ids)
+            if not is_template:
+                spans.append(Span(text, start, len(encoded.tokens), role, learned, tuple(offsets)))
+        encoded.pointers += self._finder.find(document.family, spans, encoded.tokens)
         return encoded
 
     def _template(self, text: str) -> list[int]:

@@ -5,8 +5,8 @@ Owns:   the start of `Matching`. A model of this size does not find that out in 
 How:    the stream's coordinates stand apart: what a word means, one that is constant, how rare it is, whose turn it
         stands in, and two places. The first attention gathers the rare words among the last few tokens (an entry) and
         marks whose turn it is; the second gathers the rare words of the latest user turn; the third compares that with
-        every entry and every word outside that turn. What the first stream reads there starts at nothing, so a trained
-        network may be given this one and still says what it said.
+        every entry, and the last few words with every word outside that turn. What the first stream reads there starts
+        at nothing, so a trained network may be given this one and still says what it said.
 Source: Olsson et al. 2022, "In-context Learning and Induction Heads"; Trockman and Kolter 2023 (mimetic starts).
 """
 
@@ -201,14 +201,14 @@ def _gather(attention: Attention, where: Places, weighed: Tensor) -> None:
 
 
 def _choose(attention: Attention, where: Places, weighed: Tensor) -> None:
-    """Which few tokens, and which token, outside the user's turn are like the latest user turn."""
+    """Which few tokens outside the user's turn are like all of it, and which token there is like the last few."""
     width = attention.shape.width
     attention.query_norm.fill_(CHOICE_GAIN)
     attention.key_norm.fill_(CHOICE_GAIN)
-    many = _reads(width, where.many)
-    for index, held in enumerate((_reads(width, where.few), _reads(width, where.content, weighed))):
+    many, few = _reads(width, where.many), _reads(width, where.few)
+    for index, (asked, held) in enumerate(((many, few), (few, _reads(width, where.content, weighed)))):
         head = _Head.of(attention, index)
-        head.compare(many, held)
+        head.compare(asked, held)
         head.favour(where, where.section, weight=-APART)
         head.keep()
 

@@ -14,7 +14,7 @@ from random import Random
 import numpy
 from tqdm import tqdm
 
-from training.documents import Document, Encoder
+from training.documents import Document, Encoded, Encoder
 from training.generators import copying, extraction, fresh, grounded, keywords, labels, support, tools
 from training.sources import label_sets, prose
 from training.tokenizer import load_tokenizer
@@ -63,12 +63,12 @@ FOCUS: tuple[tuple[Generator, float], ...] = (
     (keywords.keyword_classes, 8.0),
     (keywords.keyword_passages, 3.0),
     (labels.topic, 3.0),
-    (fresh.mention, 5.0),
-    (labels.moderate, 8.0),
-    (extraction.slots, 20.0),
-    (extraction.records, 8.0),
-    (tools.invented, 9.0),
-    (tools.from_slots, 0.7),
+    (fresh.mention, 6.0),
+    (labels.moderate, 7.0),
+    (extraction.slots, 18.0),
+    (extraction.records, 9.0),
+    (tools.invented, 12.0),
+    (tools.from_slots, 1.5),
     (support.desk, 3.0),
     (support.hand_over, 0.8),
     (support.refusal, 0.2),
@@ -76,19 +76,19 @@ FOCUS: tuple[tuple[Generator, float], ...] = (
     (support.arithmetic, 0.3),
     (support.recall, 0.5),
     (copying.copying, 0.7),
-    (grounded.desk_passage, 3.0),
-    (grounded.prose_passage, 0.7),
-    (fresh.facts, 4.0),
+    (grounded.desk_passage, 5.0),
+    (grounded.prose_passage, 1.0),
+    (fresh.facts, 5.0),
 )
 """The third mixture: less of what only prepares, more of what a desk is asked."""
 FINAL: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 27.0),
+    (labels.classify, 25.0),
     (keywords.keyword_classes, 6.0),
     (fresh.mention, 6.0),
     (labels.moderate, 9.0),
-    (extraction.slots, 24.0),
-    (extraction.records, 8.0),
-    (tools.invented, 8.0),
+    (extraction.slots, 22.0),
+    (extraction.records, 9.0),
+    (tools.invented, 11.0),
     (support.desk, 3.0),
     (support.hand_over, 0.8),
     (support.refusal, 0.2),
@@ -96,8 +96,8 @@ FINAL: tuple[tuple[Generator, float], ...] = (
     (support.arithmetic, 0.3),
     (support.recall, 0.5),
     (copying.copying, 0.5),
-    (grounded.desk_passage, 4.0),
-    (fresh.facts, 4.0),
+    (grounded.desk_passage, 6.0),
+    (fresh.facts, 5.0),
 )
 """The fourth mixture, while the learning rate falls to zero."""
 WEIGHTS = {"moderate": 4, "toxicity": 2, "classify": 2, "keywords": 2, "mention": 2, "topic": 2, "keyword_passages": 2}
@@ -116,6 +116,8 @@ class Corpus:
     "uint8: how much the loss of phase 2 counts a token"
     ends: numpy.ndarray
     "int64: the end of each document"
+    pointers: numpy.ndarray
+    "Shapes: (P, 4) int64: target, start and end, counted over the whole corpus, and kind; targets ascend."
 
 
 def draw_document(random: Random, mixture: str = "main") -> Document:
@@ -124,31 +126,35 @@ def draw_document(random: Random, mixture: str = "main") -> Document:
     return random.choices(generators, weights=[share for _, share in MIXTURES[mixture]])[0](random)
 
 
-def _encode_part(
-    task: tuple[str, str, int, int, int],
-) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, Counter[str]]:
+def _encode_part(task: tuple[str, str, int, int, int]) -> tuple[Corpus, Counter[str]]:
     tokenizer_path, mixture, seed, token_budget, longest_tokens = task
     encoder = Encoder(load_tokenizer(pathlib.Path(tokenizer_path)))
     random = Random(seed)
-    tokens: list[int] = []
-    learned: list[int] = []
-    ends: list[int] = []
+    documents: list[tuple[Encoded, int]] = []
     families: Counter[str] = Counter()
-    while len(tokens) < token_budget:
+    while families.total() < token_budget:
         document = draw_document(random, mixture)
         encoded = encoder.encode(document)
         if len(encoded.tokens) > longest_tokens:
             continue
-        tokens += encoded.tokens
-        weight = WEIGHTS.get(document.family, 1)
-        learned += [weight * is_learned for is_learned in encoded.learned]
-        ends.append(len(tokens))
+        documents.append((encoded, WEIGHTS.get(document.family, 1)))
         families[document.family] += len(encoded.tokens)
-    return (
-        numpy.array(tokens, numpy.uint16),
-        numpy.array(learned, numpy.uint8),
-        numpy.array(ends, numpy.int64),
-        families,
+    return pack_documents(documents), families
+
+
+def pack_documents(documents: list[tuple[Encoded, int]]) -> Corpus:
+    """Lay documents end to end; each comes with how much its learned tokens count."""
+    ends = numpy.cumsum([len(encoded.tokens) for encoded, _ in documents])
+    pointers = [
+        (start + one.target, start + one.start, start + one.end, one.kind)
+        for start, (encoded, _) in zip([0, *ends[:-1]], documents, strict=True)
+        for one in encoded.pointers
+    ]
+    return Corpus(
+        numpy.concatenate([numpy.array(encoded.tokens, numpy.uint16) for encoded, _ in documents]),
+        numpy.concatenate([weight * numpy.array(encoded.learned, numpy.uint8) for encoded, weight in documents]),
+        ends,
+        numpy.array(pointers, numpy.int64).reshape(-1, 4),
     )
 
 
@@ -164,18 +170,20 @@ def build_corpus(
     with multiprocessing.get_context("fork").Pool(2) as pool:
         results = list(tqdm(pool.imap(_encode_part, tasks), total=parts, desc="corpus"))
     families: Counter[str] = Counter()
-    ends: list[numpy.ndarray] = []
     offset = 0
-    for tokens, _, part_ends, counted in results:
-        ends.append(part_ends + offset)
-        offset += len(tokens)
+    for part, counted in results:
+        part.ends += offset
+        part.pointers[:, :3] += offset
+        offset += len(part.tokens)
         families.update(counted)
     for family, count in families.most_common():
         print(f"  {family:16s} {count / offset:6.1%}")
+    built = [part for part, _ in results]
     return Corpus(
-        numpy.concatenate([result[0] for result in results]),
-        numpy.concatenate([result[1] for result in results]),
-        numpy.concatenate(ends),
+        numpy.concatenate([part.tokens for part in built]),
+        numpy.concatenate([part.learned for part in built]),
+        numpy.concatenate([part.ends for part in built]),
+        numpy.concatenate([part.pointers for part in built]),
     )
 
 
@@ -184,16 +192,17 @@ def load_corpus(
 ) -> Corpus:
     """Read the cached corpus, or build it; the cache's name holds everything that it depends on."""
     tokenizer_path = folder / "tokenizer.json"
-    sources = [*sorted(pathlib.Path(__file__).parent.glob("generators/*.py")), pathlib.Path(__file__), tokenizer_path]
+    here = pathlib.Path(__file__)
+    sources = [*sorted(here.parent.glob("generators/*.py")), here, here.with_name("pointing.py"), tokenizer_path]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
     path = folder / f"{mixture}-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
     if not path.exists():
         corpus = build_corpus(
             tokenizer_path, mixture=mixture, seed=seed, token_budget=token_budget, longest_tokens=longest_tokens
         )
-        numpy.savez(path, tokens=corpus.tokens, learned=corpus.learned, ends=corpus.ends)
+        numpy.savez(path, tokens=corpus.tokens, learned=corpus.learned, ends=corpus.ends, pointers=corpus.pointers)
     with numpy.load(path) as arrays:
-        return Corpus(arrays["tokens"], arrays["learned"], arrays["ends"])
+        return Corpus(arrays["tokens"], arrays["learned"], arrays["ends"], arrays["pointers"])
 
 
 def tokenizer_texts(seed: int, *, documents: int, pages: int) -> list[str]:
@@ -229,4 +238,4 @@ def load_prose(folder: pathlib.Path, *, token_budget: int, piece_tokens: int = 3
     with numpy.load(path) as arrays:
         array, piece = arrays["tokens"], int(arrays["piece_tokens"])
     ends = numpy.arange(piece, len(array) + 1, piece, dtype=numpy.int64)
-    return Corpus(array, numpy.ones(len(array), numpy.uint8), ends)
+    return Corpus(array, numpy.ones(len(array), numpy.uint8), ends, numpy.zeros((0, 4), numpy.int64))

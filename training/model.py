@@ -5,12 +5,20 @@ Owns:   the arithmetic and the shapes. RMSNorm before each part, grouped-query a
 Knows:  nothing of text, files or optimizers.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from training.pointing import BEFORE, COPY, ENTRY, FIELD, FIRST, NEXT, TAG
+
+HEADS = {ENTRY: 0, TAG: 1, COPY: 0, NEXT: 1, FIELD: -1, BEFORE: -1, FIRST: 0}
+"""Which head of each is told."""
+PREPARING = {BEFORE: 0.3, FIRST: 0.3, TAG: 0.5}
+"""How much a look counts where it is not 1: there are many that prepare, and they are easy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,33 @@ class Shape:
         return asdict(self)
 
 
+@dataclass(slots=True)
+class Looks:
+    """How far attention was, in one pass, from where it is told to look (training/pointing.py)."""
+
+    pointers: Tensor
+    "Shapes: (P, 5) int64: row of the batch, asking token, start and end of what it should look at, kind."
+    losses: list[Tensor] = field(default_factory=list[Tensor])
+
+    def watch(self, kind: int, head: int, query: Tensor, key: Tensor, mask: Tensor | None) -> None:
+        """Note -log of the weight on what should be looked at. Shapes: query, key (B, heads, T, head_width)."""
+        rows, asking, start, end, _ = self.pointers[self.pointers[:, 4] == kind].T
+        scores = torch.einsum("pd,ptd->pt", query[rows, head, asking], key[rows, head]) / query.shape[-1] ** 0.5
+        places = torch.arange(key.shape[2], device=key.device)
+        seen = places <= asking[:, None] if mask is None else mask[rows, 0, asking]
+        scores = scores.float().masked_fill(~seen, -torch.inf)
+        wanted = (places >= start[:, None]) & (places < end[:, None])
+        surprise = (scores.logsumexp(1) - scores.masked_fill(~wanted, -torch.inf).logsumexp(1)).sum()
+        self.losses.append(PREPARING.get(kind, 1.0) * surprise)
+
+    def loss(self) -> Tensor:
+        """The sum of what was noted."""
+        return torch.stack(self.losses).sum()
+
+
+Watch = Callable[[Tensor, Tensor], None]
+
+
 def rotary_angles(positions: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     """cos and sin. Shapes: positions (B, T) int64 -> two of (B, 1, T, head_width) float32. Source: arXiv:2104.09864."""
     angles = positions[:, None, :, None].float() * torch.tensor(shape.turns(), device=positions.device)
@@ -92,7 +127,13 @@ class Attention(nn.Module):
         self.key_norm = nn.Parameter(torch.ones(shape.head_width))
 
     def forward(
-        self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, carried: Tensor | None = None
+        self,
+        hidden: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
+        carried: Tensor | None = None,
+        watch: Watch | None = None,
     ) -> Tensor:
         """Shapes: hidden, carried (B, T, their widths) -> as what is read; mask (B, 1, T, T) bool, None: causal."""
         batch, length, _ = hidden.shape
@@ -108,6 +149,8 @@ class Attention(nn.Module):
         if query.device.type == "cpu":
             value = value.float()  # PyTorch's CPU kernel takes 0.07 s in float32 where bfloat16 takes 0.23 (log.md)
         query, key, value = (part.to(value.dtype).contiguous() for part in (query, key, value))
+        if watch is not None:
+            watch(query, key)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
         return self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
 
@@ -124,9 +167,11 @@ class Block(nn.Module):
         self.up = nn.Linear(shape.width, shape.hidden, bias=False)
         self.down = nn.Linear(shape.hidden, shape.width, bias=False)
 
-    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, watch: Watch | None = None
+    ) -> Tensor:
         if self.attention is not None and self.attention_norm is not None:
-            hidden = hidden + self.attention(normalize(hidden, self.attention_norm), cos, sin, mask)
+            hidden = hidden + self.attention(normalize(hidden, self.attention_norm), cos, sin, mask, watch=watch)
         inner = normalize(hidden, self.inner_norm)
         return hidden + self.down(functional.silu(self.gate(inner)) * self.up(inner))
 
@@ -194,8 +239,13 @@ class Hokku(nn.Module):
             elif parameter.dim() == 2 and not name.startswith("embedding") and not name.endswith("base"):
                 nn.init.normal_(parameter, std=shape.width**-0.5)
 
-    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Shapes: tokens, positions (B, T) int64 -> hidden (B, T, width), table (vocabulary, width)."""
+    def forward(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None, looks: Looks | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Shapes: tokens, positions (B, T) int64 -> hidden (B, T, width), table (vocabulary, width).
+
+        With `looks`, notes there how far attention was from where it should look.
+        """
         table = self.embedding.table()
         hidden = functional.embedding(tokens, table) * self.shape.width**0.5
         cos, sin = rotary_angles(positions, self.shape)
@@ -203,9 +253,22 @@ class Hokku(nn.Module):
         for index, block in enumerate(self.blocks):
             if chosen is not None and self.matching is not None and index == self.shape.matched_block:
                 read = normalize(hidden, self.matching.norms[3])
-                hidden = hidden + self.matching.choose(chosen[0], chosen[1], chosen[2], mask, read)
-            hidden = block(hidden, cos, sin, mask)
+                hidden = hidden + self.matching.choose(*chosen, mask, read, self._watch(looks, (ENTRY, TAG), mask))
+            kinds = {self.shape.attending[-1]: (COPY, NEXT, FIELD), self.shape.attending[-2]: (BEFORE, FIRST)}
+            hidden = block(hidden, cos, sin, mask, self._watch(looks, kinds.get(index, ()), mask))
         return normalize(hidden, self.norm), table
+
+    @staticmethod
+    def _watch(looks: Looks | None, kinds: tuple[int, ...], mask: Tensor | None) -> Watch | None:
+        """Watch the heads of those kinds."""
+        if looks is None or not kinds:
+            return None
+
+        def watch(query: Tensor, key: Tensor) -> None:
+            for kind in kinds:
+                looks.watch(kind, HEADS[kind], query, key, mask)
+
+        return watch
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Shapes: (B, T) int64 -> (B, T, vocabulary) float32, positions from zero."""

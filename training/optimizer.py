@@ -21,7 +21,9 @@ MADE = (
     "matching.choose.key",
 )
 """What was made by hand (training/matching.py) and is only to be mended."""
-MADE_FACTOR = 0.1
+MADE_FACTOR = 0.8
+READ = ("matching.choose.value.weight", "matching.choose.output.weight")
+"""What the first stream reads of the second's choice: learned like any of its matrices."""
 
 
 @torch.no_grad()
@@ -49,10 +51,12 @@ class Optimizer:
         self, model: nn.Module, *, matrix_rate: float, rest_rate: float, gain_rate: float, weight_decay: float
     ) -> None:
         named = list(model.named_parameters())
-        self.matrices = [value for name, value in named if name.startswith("blocks") and value.dim() == 2]
+        self.matrices = [
+            value for name, value in named if (name.startswith("blocks") and value.dim() == 2) or name in READ
+        ]
         slow = [value for name, value in named if name.startswith(MADE)]
         gains = [value for name, value in named if value.dim() == 1 and not name.startswith(MADE)]
-        tables = [value for name, value in named if value.dim() == 2 and not name.startswith(("blocks", *MADE))]
+        tables = [value for name, value in named if value.dim() == 2 and not name.startswith(("blocks", *MADE, *READ))]
         self.momenta = [torch.zeros_like(value) for value in self.matrices]
         groups = [{"params": tables, "usual": rest_rate}, {"params": gains, "usual": gain_rate}]
         self.adam = torch.optim.AdamW(

@@ -7,6 +7,7 @@ Owns:   the loop, the schedule, the checkpoint and the loss plot. Phase 1 learns
 
 import argparse
 import datetime
+import os
 import pathlib
 import time
 from dataclasses import dataclass, field
@@ -25,9 +26,10 @@ from training.induction import teach_copying
 from training.matching import Meanings, grow
 from training.meanings import load_meanings
 from training.mixture import Corpus, load_corpus, load_prose
-from training.model import Hokku, Shape, count_parameters
+from training.model import Hokku, Looks, Shape, count_parameters
 from training.optimizer import Optimizer
 from training.plot import plot_history
+from training.respelling import respell
 from training.sizes import SIZES, Size
 from training.tokenizer import load_tokenizer, piece_groups
 
@@ -39,11 +41,16 @@ FOCUS_SHARE = 0.35
 """Where the third mixture takes over."""
 FINAL_SHARE = 0.7
 """Where the fourth takes over."""
-STARTED_SKILLS_SHARE, STARTED_FOCUS_SHARE = 0.4, 0.3
+STARTED_SKILLS_SHARE, STARTED_FOCUS_SHARE = 0.35, 0.5
 """A run that starts from another's weights: every third batch is `skills` at first; where `final` takes over."""
+POINTING = 1.0
+"""How much it counts that attention looks where it is told, beside a learned token."""
+LONGEST_TOKENS = 800
+"""Longer documents are left out; five tools with their schemas and a few calls stay below."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
-PART_TOKENS = 1536
+UPDATE_THREADS = min(2, os.cpu_count() or 1)
+PART_TOKENS = 3072
 """On a CPU a batch is cut into parts of this size: they stay in the cache, and a helper can take some of them."""
 
 
@@ -93,15 +100,20 @@ def rate_scale(share: float) -> float:
     return min(share / 0.02 + 0.02, 1.0, (1.0 - share) / 0.55)
 
 
-def batch_loss(model: Any, batch: Batch, *, every_token: bool) -> tuple[Tensor, float]:
-    """Weighted sum of the cross-entropies and of the weights; logits are computed for counted tokens alone."""
+def batch_loss(model: Any, batch: Batch, *, every_token: bool, pointing: float = 0.0) -> tuple[Tensor, float]:
+    """Weighted sum of the cross-entropies and of the weights; logits are computed for counted tokens alone.
+
+    `pointing` is how much it counts that attention looks where it is told.
+    """
     positions = batch.positions if batch.documents is not None else batch.positions[:1]
-    hidden, table = model(batch.tokens, positions, batch.mask())
+    looks = Looks(batch.pointers) if pointing and len(batch.pointers) else None
+    hidden, table = model(batch.tokens, positions, batch.mask(), looks)
     counted = batch.targets != 0 if every_token else batch.learned > 0
     weights = batch.learned[counted].float().clamp(min=1.0)
     logits = functional.linear(hidden[counted], table)
     losses = functional.cross_entropy(logits.float(), batch.targets[counted], reduction="none")
-    return (losses * weights).sum(), float(weights.sum())
+    total = (losses * weights).sum()
+    return total if looks is None else total + pointing * looks.loss(), float(weights.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,24 +167,8 @@ def load_model(path: pathlib.Path) -> tuple[Hokku, dict[str, Any]]:
     return model, state
 
 
-@dataclass(frozen=True, slots=True)
-class Corpora:
-    """What a run reads."""
-
-    main: Corpus
-    skills: Corpus
-    focus: Corpus
-    final: Corpus
-    prose: Corpus
-
-    def by_name(self) -> dict[str, Corpus]:
-        return {
-            "main": self.main,
-            "skills": self.skills,
-            "focus": self.focus,
-            "final": self.final,
-            "prose": self.prose,
-        }
+Corpora = dict[str, Corpus]
+"""What a run reads: mixtures by name, and `prose`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +186,14 @@ def _begin(folder: pathlib.Path, size: Size, beginning: Beginning) -> tuple[Hokk
     start, meanings = beginning.checkpoint, beginning.meanings
     if (folder / "checkpoint.pt").exists():
         return load_model(folder / "checkpoint.pt")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     if start is not None:
         model, state = load_model(start)
+        old = load_tokenizer(start.with_name("tokenizer.json"))
+        if old.get_vocab() != tokenizer.get_vocab():
+            model, state = respell(model, old, tokenizer), None
     else:
-        groups, flags = piece_groups(load_tokenizer(folder / "tokenizer.json"))
+        groups, flags = piece_groups(tokenizer)
         model, state = Hokku(size.shape(len(groups)), groups, flags), None
         teach_copying(model)
     if meanings is None or model.matching is not None:
@@ -222,7 +222,7 @@ class Run:
         part_tokens = size.batch_tokens // self.parts
         self.sources = {
             name: Batches(corpus, batch_tokens=part_tokens, seed=seed, row_tokens=0 if on_cpu else ROW_TOKENS)
-            for name, corpus in corpora.by_name().items()
+            for name, corpus in corpora.items()
         }
         self.progress = Progress()
         self.rate = 1.0
@@ -265,11 +265,12 @@ class Run:
     def compute(self, job: Job) -> Gradients:
         """The gradients of one part, summed over its counted tokens; pure, so that any process may do it."""
         batch = self.sources[self.source(job)].batch(job.step * self.parts + job.part)
+        every_token = job.share < PHASE_1_SHARE and not self.started
         with self.machine.autocast():
             loss, counted = batch_loss(
-                self.network, batch.to(self.machine.device), every_token=job.share < PHASE_1_SHARE and not self.started
+                self.network, batch.to(self.machine.device), every_token=every_token, pointing=POINTING
             )
-        gradients = torch.autograd.grad(loss, list(self.model.parameters()))
+        gradients = torch.autograd.grad(loss, list(self.model.parameters()), materialize_grads=True)
         return Gradients(loss.item(), counted, gradients, batch.tokens.numel())
 
     def step(self, share: float) -> float:
@@ -280,7 +281,10 @@ class Run:
         for index, parameter in enumerate(self.model.parameters()):
             parameter.grad = sum(result.gradients[index] for result in results) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(UPDATE_THREADS)  # the helper is idle meanwhile
         self.optimizer.step(scale=self.rate * rate_scale(share))
+        torch.set_num_threads(threads)
         self.progress.step += 1
         self.progress.tokens += sum(result.tokens for result in results)
         return sum(result.loss for result in results) / counted
@@ -330,6 +334,19 @@ def _deadline(clock: str) -> float:
     return datetime.datetime.now().replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp()
 
 
+def load_corpora(folder: pathlib.Path, *, seed: int, tokens: int, started: bool) -> Corpora:
+    """Read or build what a run reads; a run that starts from another's weights has its first mixtures behind it."""
+
+    def load(mixture: str, budget: int, longest: int = LONGEST_TOKENS) -> Corpus:
+        return load_corpus(folder, seed=seed, token_budget=budget, longest_tokens=longest, mixture=mixture)
+
+    corpora = {"skills": load("skills", tokens // 10, 420), "focus": load("focus", tokens // 2)}
+    corpora["final"] = load("final", tokens // 3)
+    if not started:
+        corpora |= {"main": load("main", tokens // 3), "prose": load_prose(folder, token_budget=tokens // 16)}
+    return corpora
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="xs")
@@ -351,14 +368,8 @@ def main() -> None:
     folder, seed = arguments.folder, arguments.seed
     ensure_tokenizer(folder, inner_tokens=4600, spaced_tokens=3580)
     tokens = arguments.tokens or size.budget_tokens
-    corpora = Corpora(
-        load_corpus(folder, seed=seed, token_budget=tokens // 3, longest_tokens=640),
-        load_corpus(folder, seed=seed, token_budget=tokens // 10, longest_tokens=420, mixture="skills"),
-        load_corpus(folder, seed=seed, token_budget=tokens // 2, longest_tokens=640, mixture="focus"),
-        load_corpus(folder, seed=seed, token_budget=tokens // 3, longest_tokens=640, mixture="final"),
-        load_prose(folder, token_budget=tokens // 16),
-    )
-    held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=640)
+    corpora = load_corpora(folder, seed=seed, tokens=tokens, started=arguments.start is not None)
+    held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=LONGEST_TOKENS)
     dtype = torch.bfloat16 if arguments.dtype == "bfloat16" else torch.float32
     on_cpu = arguments.device == "cpu"
     machine = Machine(
@@ -369,8 +380,8 @@ def main() -> None:
     run.rate = arguments.rate
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(
-        f"{count_parameters(run.model) / 1e6:.2f} M parameters, {len(corpora.main.tokens) / 1e6:.1f} M tokens, "
-        f"step {run.progress.step}"
+        f"{count_parameters(run.model) / 1e6:.2f} M parameters, "
+        f"{sum(len(corpus.tokens) for corpus in corpora.values()) / 1e6:.1f} M tokens, step {run.progress.step}"
     )
     validation = Batches(held_back, batch_tokens=min(size.batch_tokens, 8192), seed=0)
     train(run, limits, validation=validation, save_every_s=120.0)

@@ -3,10 +3,9 @@
 import pathlib
 from random import Random
 
-import numpy
 from training.documents import Document, Encoder, Turn
-from training.generators.support import arithmetic
-from training.mixture import Corpus
+from training.generators.support import arithmetic, recall
+from training.mixture import pack_documents
 from training.tokenizer import load_tokenizer, train_tokenizer
 from training.train import Corpora
 
@@ -25,15 +24,6 @@ def make_corpora(tokenizer_path: pathlib.Path) -> Corpora:
     random = Random(1)
     documents = [arithmetic(random) for _ in range(200)]
     documents.append(Document((Turn("user", "hi"), Turn("assistant", "hello")), "Be brief."))
-    tokens: list[int] = []
-    learned: list[bool] = []
-    ends: list[int] = []
-    for document in documents:
-        encoded = encoder.encode(document)
-        tokens += encoded.tokens
-        learned += encoded.learned
-        ends.append(len(tokens))
-    corpus = Corpus(
-        numpy.array(tokens, numpy.uint16), numpy.array(learned, numpy.uint8), numpy.array(ends, numpy.int64)
-    )
-    return Corpora(corpus, corpus, corpus, corpus, corpus)
+    documents += [recall(random) for _ in range(100)]
+    corpus = pack_documents([(encoder.encode(document), 1) for document in documents])
+    return dict.fromkeys(("main", "skills", "focus", "final", "prose"), corpus)

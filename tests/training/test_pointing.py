@@ -1,0 +1,169 @@
+"""What an answer writes is found where it stands in the prompt, and attention that looks there costs nothing."""
+
+import pathlib
+from random import Random
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def tokenizer(tmp_path: pathlib.Path) -> Any:
+    from training.tokenizer import load_tokenizer
+
+    from .tiny import make_tokenizer
+
+    return load_tokenizer(make_tokenizer(tmp_path))
+
+
+def pointed(tokenizer: Any, document: Any) -> list[tuple[str, str, int]]:
+    """(what is written, what is looked at, kind) of every pointer."""
+    from training.documents import Encoder
+    from training.pointing import COPY, ENTRY, FIELD
+
+    encoded = Encoder(tokenizer).encode(document)
+    return [
+        (
+            tokenizer.decode(encoded.tokens[one.target : one.target + one.end - one.start]).strip(),
+            tokenizer.decode(encoded.tokens[one.start : one.end]).strip(),
+            one.kind,
+        )
+        for one in encoded.pointers
+        if one.kind in (ENTRY, FIELD, COPY)
+    ]
+
+
+def test_a_label_is_looked_for_in_the_list_as_a_whole_entry(tokenizer: Any) -> None:
+    from training.documents import Document, Turn
+    from training.pointing import ENTRY
+
+    system = "Pick one.\n- card_lost_again\n- card\n- lost card\n- card_lost"
+    for label in ("card", "card_lost", "lost card"):
+        document = Document((Turn("user", "my card_lost card"), Turn("assistant", label)), system, family="classify")
+        assert pointed(tokenizer, document) == [(label, label, ENTRY)]
+    as_object = Document((Turn("user", "hi"), Turn("assistant", '{"label":"card"}')), system, family="classify")
+    assert pointed(tokenizer, as_object) == [("card", "card", ENTRY)]
+    unlisted = Document((Turn("user", "hi"), Turn("assistant", "3")), system, family="classify")
+    assert pointed(tokenizer, unlisted) == []
+
+
+def test_values_are_looked_for_in_the_latest_message(tokenizer: Any) -> None:
+    from training.documents import Document, Encoder, Tool, ToolCall, Turn
+    from training.pointing import COPY, ENTRY, FIELD
+
+    tool = Tool("book_table", "Books", {"type": "object", "properties": {"city": {"type": "string"}}})
+    call = ToolCall("book_table", {"city": "Brookneal", "seats": 12, "again": "no"})
+    turns = (Turn("user", "Book a table in Brookneal"), Turn("assistant", "Done"), Turn("user", "12 in Brookneal"))
+    document = Document((*turns, Turn("assistant", "", (call,))), tools=(tool,), family="invented")
+    encoded = Encoder(tokenizer).encode(document)
+    chosen = [one for one in encoded.pointers if one.kind in (ENTRY, FIELD, COPY)]
+    assert [one.kind for one in chosen] == [ENTRY, FIELD, COPY, COPY]
+    latest = len(encoded.tokens) - encoded.tokens[::-1].index(tokenizer.token_to_id("<|user|>"))
+    name, field, city, seats = chosen
+    assert tokenizer.decode(encoded.tokens[name.start : name.end]) == "book_table"
+    assert name.end < field.start < latest <= seats.start < city.start
+    assert tokenizer.decode(encoded.tokens[field.start : field.end]) in "city"
+    assert encoded.tokens[seats.start] == encoded.tokens[seats.target]
+
+
+def test_a_field_is_told_which_stands_before_it(tokenizer: Any) -> None:
+    from training.documents import Document, Encoder, Turn
+    from training.pointing import BEFORE, FIELD
+
+    listed = "Fields: city, seats, table"
+    turns = (Turn("user", "a table in Brookneal"), Turn("assistant", '{"city":"Brookneal","table":"a"}'))
+    encoded = Encoder(tokenizer).encode(Document(turns, listed, family="records"))
+
+    def text(start: int, end: int) -> str:
+        return tokenizer.decode(encoded.tokens[start:end], skip_special_tokens=False)
+
+    before = {one.target: text(0, one.start).rsplit(">", 1)[-1] for one in encoded.pointers if one.kind == BEFORE}
+    fields = [one for one in encoded.pointers if one.kind == FIELD]
+    assert [before[one.start + 1] for one in fields] == ["Fields", "Fields: city, seats"]
+    assert [before[one.target] for one in fields] == ["", '{"city']
+
+
+def test_words_of_the_message_tell_their_entry(tokenizer: Any) -> None:
+    from training.documents import Document, Encoder, Turn
+    from training.pointing import NEXT, TAG
+
+    def told(document: Document, kind: int) -> list[tuple[str, str]]:
+        encoded = Encoder(tokenizer).encode(document)
+        return [
+            (
+                tokenizer.decode([encoded.tokens[one.target - 1]]).strip(),
+                tokenizer.decode(encoded.tokens[one.start : one.end], skip_special_tokens=False).strip(),
+            )
+            for one in encoded.pointers
+            if one.kind == kind
+        ]
+
+    system = "Pick one.\n- table list\n- book list\n- seats"
+    label = Document((Turn("user", "a table in a list"), Turn("assistant", "table list")), system, family="classify")
+    assert told(label, TAG) == [("table", "table list")]
+    assert [word for _, word in told(label, NEXT)] == ["table"]
+    turns = (Turn("user", "city Brookneal"), Turn("assistant", '{"city":"Brookneal"}'))
+    record = Document(turns, "Fields: seats, city", family="records")
+    assert told(record, TAG) == [("city", "<|system|>"), ("Brookneal", "city")]
+    assert told(record, NEXT) == [('{"', "Brookneal")]
+
+
+def test_what_stands_there_twice_is_looked_for_nowhere(tokenizer: Any) -> None:
+    from training.documents import Document, Turn
+    from training.pointing import COPY
+
+    turns = (Turn("user", "12 tables or 12 seats?"), Turn("assistant", '{"seats":12}'))
+    kinds = [kind for _, _, kind in pointed(tokenizer, Document(turns, family="records"))]
+    assert COPY not in kinds
+
+
+def test_the_loss_is_the_surprise_at_where_it_should_look() -> None:
+    import torch
+    from training.model import Looks
+    from training.pointing import COPY
+
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 3, 9, 8), torch.randn(2, 3, 9, 8)
+    rows = torch.tensor([[1, 6, 2, 4, COPY], [0, 8, 0, 1, COPY], [0, 1, 0, 1, COPY + 5]])
+    looks = Looks(rows)
+    looks.watch(COPY, 2, query, key, None)
+    expected = 0.0
+    for row, asking, start, end, _ in rows[:2].tolist():
+        weights = (key[row, 2, : asking + 1] @ query[row, 2, asking] / 8**0.5).softmax(0)
+        expected -= float(weights[start:end].sum().log())
+    assert float(looks.loss()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_attention_learns_to_look_where_it_is_told(tmp_path: pathlib.Path) -> None:
+    import torch
+    from training.batches import Batches
+    from training.documents import Encoder
+    from training.generators.support import recall
+    from training.mixture import pack_documents
+    from training.model import Hokku
+    from training.pointing import COPY
+    from training.sizes import SIZES
+    from training.tokenizer import load_tokenizer, piece_groups
+    from training.train import batch_loss
+
+    from .tiny import make_tokenizer
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tokenizer = load_tokenizer(make_tokenizer(tmp_path))
+    random, encoder = Random(2), Encoder(tokenizer)
+    corpus = pack_documents([(encoder.encode(recall(random)), 1) for _ in range(20)])
+    groups, flags = piece_groups(tokenizer)
+    model = Hokku(SIZES["test"].shape(len(groups)), groups, flags)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    batch = Batches(corpus, batch_tokens=512, seed=1).batch(0)
+    assert set(batch.pointers[:, 4].tolist()) == {COPY}
+    told: list[float] = []
+    for _ in range(20):
+        plain, _ = batch_loss(model, batch, every_token=False)
+        loss, _ = batch_loss(model, batch, every_token=False, pointing=1.0)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        told.append(float((loss - plain).detach()))
+    assert told[-1] < 0.8 * told[0]

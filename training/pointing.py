@@ -1,0 +1,229 @@
+"""Where what an answer writes stands in the prompt: what attention is told to look at while it learns.
+
+Owns:   finding it. An answer's label is an entry of a list and a call's name a tool's; a key in an object is one of the
+        fields in the prompt; a value in an object, or a short answer, is copied from the message. The loss of
+        training/train.py asks the second stream to look at the entry, from the answer and from the words of the message
+        that speak of it, and heads of the last attending block at the field, at the word of the message whose turn it
+        is and at the token that is copied. Two heads of the block before prepare that: one sees an entry's first token
+        from its others, one sees the field before a field, in the list as in the answer, so that what follows in one
+        can follow in the other. At inference nothing of this is left.
+Why:    the choice is a word or two of a long document, and through the words alone the network had not found out where
+        to look after twenty million tokens (training/log.md).
+Source: Mi et al. 2016, "Supervised Attentions for Neural Machine Translation"; Liu et al. 2016 (COLING).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from tokenizers import Tokenizer
+
+from training.tokenizer import piece_groups
+
+ENTRY, TAG, COPY, NEXT, FIELD, BEFORE, FIRST = range(7)
+"""Kinds of what attention is told to look at. The second stream: an entry of a list, from the answer; the entry that a
+word of the message speaks of, from that word. The last attending block: a value or a field to copy, and the word of the
+message that comes next. The block before it: the field before, and the beginning of an entry."""
+LISTED = frozenset({"classify", "keywords", "keyword_passages", "topic", "mention"})
+"""Families whose answers are entries."""
+ANSWERED = frozenset({"facts", "recall", "desk_passage", "prose_passage"})
+"""Families whose answers, where they stand in the prompt word for word, are copied from there."""
+JUDGED = frozenset({"moderate", "toxicity"})
+"""Families whose labels are not in the words of the message."""
+SPOKEN = frozenset({"mention", "slots", "records", "invented", "from_slots"})
+"""Families of which it is known that the other words of a message speak of no entry."""
+UNTOLD_STEP = 3
+"""One in so many of those is told so."""
+OPENS = '":{"'
+"""What stands between a member's name and what it holds in a JSON schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Before token `target`, look at the tokens from `start` to `end`."""
+
+    target: int
+    start: int
+    end: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a document and the tokens it became."""
+
+    text: str
+    start: int
+    end: int
+    role: str
+    "Of whose turn: system, user, tool or assistant; empty for a piece of the template."
+    learned: bool
+    offsets: tuple[tuple[int, int], ...] = ()
+    "Characters of each token; for learned pieces."
+
+
+class Finder:
+    """Finds pointers in documents that one tokenizer has cut."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._groups = numpy.array(piece_groups(tokenizer)[0], numpy.uint16)
+        pieces = [tokenizer.decode([index], skip_special_tokens=False) for index in range(tokenizer.get_vocab_size())]
+        self._goes_on = [bool(piece) and (piece[0].isalnum() or piece[0] in "_-") for piece in pieces]
+        self._joins = [bool(piece) and (piece[-1].isalnum() or piece[-1] in "_-") for piece in pieces]
+        self._spaced = [piece.startswith(" ") for piece in pieces]
+        self._opens = [piece.endswith(OPENS) for piece in pieces]
+        self._quotes = [piece.endswith('"') for piece in pieces]
+        lengths = [len(piece.strip()) if piece.strip().isalpha() and len(piece.strip()) > 2 else 0 for piece in pieces]
+        self._words = numpy.zeros(int(self._groups.max()) + 1, numpy.int64)
+        numpy.maximum.at(self._words, self._groups, lengths)
+
+    def find(self, family: str, spans: list[Span], tokens: list[int]) -> list[Pointer]:
+        """Every pointer of a document, in the order of what is written."""
+        found = set(self._find(family, spans, tokens))
+        if family in SPOKEN:
+            found.update(_untold(found, spans))
+        return sorted(found, key=lambda one: one.target)
+
+    def _find(self, family: str, spans: list[Span], tokens: list[int]) -> Iterator[Pointer]:
+        groups = self._groups[tokens]
+        asked: Span | None = None
+        for span in spans:
+            tool, before, field = 0, -1, None
+            if span.role in ("user", "tool"):
+                asked = span
+            if span.role != "assistant" or not span.learned:
+                continue
+            for value, kind in _values(span.text, family):
+                written = [
+                    span.start + index
+                    for index, (first, last) in enumerate(span.offsets)
+                    if first >= value.start and last <= value.stop
+                ]
+                if not written:
+                    continue
+                wanted = groups[written[0] : written[-1] + 1]
+                if kind == COPY:
+                    place = _copied(groups, wanted, asked) if asked is not None else None
+                else:
+                    listed = _places(groups[: span.start], wanted, tool)
+                    place = next((place for place in listed if self._whole(tokens, *place)), None)
+                if place is not None:
+                    tool = place[0] if kind == ENTRY else tool
+                    yield Pointer(written[0], place[0], place[1] if kind == ENTRY else place[0] + 1, kind)
+                    yield from self._prepared(tokens, kind, place, written[0], before)
+                    if kind == COPY and field is not None:
+                        yield Pointer(place[0] + 1, *field[1], TAG)
+                        yield Pointer(field[0], place[0], place[0] + 1, NEXT)
+                    elif kind == ENTRY and asked is not None and family in LISTED:
+                        yield from self._told(groups, place, written[0], asked)
+                if kind == FIELD:
+                    before, field = written[-1] + 1, None if place is None else (written[0], place)
+
+    def _told(self, groups: numpy.ndarray, place: tuple[int, int], target: int, asked: Span) -> Iterator[Pointer]:
+        """The words of the message that are in its entry and in no other."""
+        if place[1] > asked.start:
+            return
+        found: list[int] = []
+        for asking in range(asked.start, asked.end):
+            group = groups[asking]
+            listed = (groups[: asked.start] == group).sum()
+            if self._words[group] and 0 < listed == (groups[place[0] : place[1]] == group).sum():
+                found.append(asking)
+                yield Pointer(asking + 1, *place, TAG)
+        if found:
+            longest = max(found, key=lambda asking: self._words[groups[asking]])
+            yield Pointer(target, longest, longest + 1, NEXT)
+
+    def _prepared(
+        self, tokens: list[int], kind: int, place: tuple[int, int], target: int, before: int
+    ) -> Iterator[Pointer]:
+        """What the block before the choice is to see. `before` follows the field before in the answer; -1: none."""
+        if kind == ENTRY:
+            yield from (Pointer(asking + 1, place[0], place[0] + 1, FIRST) for asking in range(*place))
+        elif kind == FIELD:
+            seen = target - 1 if before < 0 else before
+            yield Pointer(target, seen, seen + 1, BEFORE)
+            listed = self._before(tokens, place[0])
+            if listed is not None:
+                yield Pointer(place[0] + 1, listed, listed + 1, BEFORE)
+
+    def _before(self, tokens: list[int], start: int) -> int | None:
+        """The token that follows the name of the field before, in a list of names or of JSON members."""
+        in_json = self._quotes[tokens[start - 1]]
+        for place in range(start - 1, 0, -1):
+            if in_json and self._opens[tokens[place]]:
+                return place
+            if not in_json and self._joins[tokens[place - 1]]:
+                return place
+        return None
+
+    def _whole(self, tokens: list[int], start: int, end: int) -> bool:
+        """Whether an entry begins and ends there, and is no part of a longer one."""
+        if end < len(tokens) and self._goes_on[tokens[end]]:
+            return False
+        return start == 0 or self._spaced[tokens[start]] or not self._joins[tokens[start - 1]]
+
+
+def _untold(found: set[Pointer], spans: list[Span]) -> Iterator[Pointer]:
+    """Some of the words that speak of no entry: they look at the document's first token, so that the others show."""
+    tags = {one.target - 1: one.start for one in found if one.kind == TAG}
+    for span in spans:
+        told = [asking for asking in tags if span.start <= asking < span.end]
+        if span.role == "user" and told and all(tags[asking] < span.start for asking in told):
+            for asking in range(span.start, span.end, UNTOLD_STEP):
+                if asking not in tags:
+                    yield Pointer(asking + 1, 0, 1, TAG)
+
+
+def _copied(groups: numpy.ndarray, wanted: numpy.ndarray, asked: Span) -> tuple[int, int] | None:
+    """The one place in the latest message, or else before it, where a value stands."""
+    places = list(_places(groups[: asked.end], wanted, asked.start)) or list(_places(groups[: asked.start], wanted))
+    return places[0] if len(places) == 1 else None
+
+
+def _places(groups: numpy.ndarray, wanted: numpy.ndarray, first: int = 0) -> Iterator[tuple[int, int]]:
+    """Where one row of numbers stands in another, from a place on."""
+    text, part = groups.tobytes(), wanted.tobytes()
+    found = text.find(part, 2 * first)
+    while found >= 0:
+        if found % 2 == 0:
+            yield found // 2, found // 2 + len(wanted)
+        found = text.find(part, found + 1)
+
+
+def _values(text: str, family: str) -> Iterator[tuple[slice, int]]:
+    """The characters of each value that an answer writes, and what it is."""
+    if family in JUDGED:
+        return
+    try:
+        written: Any = json.loads(text) if text.startswith("{") else None
+    except ValueError:
+        written = None
+    if not isinstance(written, dict):
+        if family in LISTED:
+            yield slice(0, len(text)), ENTRY
+        elif family in ANSWERED:
+            yield slice(0, len(text)), COPY
+        return
+    if "arguments" in written and "name" in written:
+        start = text.index('"name":"') + len('"name":"')
+        yield slice(start, start + len(written["name"])), ENTRY
+        yield from _members(text, written["arguments"], text.index('"arguments":') + len('"arguments":'), COPY)
+        return
+    yield from _members(text, written, 0, ENTRY if family in LISTED else COPY)
+
+
+def _members(text: str, written: dict[str, Any], cursor: int, kind: int) -> Iterator[tuple[slice, int]]:
+    for key, value in written.items():
+        name = json.dumps(key, ensure_ascii=False) + ":"
+        start = text.index(name, cursor) + len(name)
+        if kind == COPY:
+            yield slice(start - len(name) + 1, start - 2), FIELD
+        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        cursor = start + size
+        if isinstance(value, str) and value:
+            yield slice(start + 1, cursor - 1), kind
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield slice(start, cursor), kind
