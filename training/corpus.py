@@ -6,7 +6,7 @@ import time
 from random import Random
 
 from training.documents import segments
-from training.mixture import MIXTURE, load_corpus, tokenizer_texts
+from training.mixture import LONGEST_TOKENS, MIXTURE, load_corpus, tokenizer_texts
 from training.tokenizer import load_tokenizer, train_tokenizer
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/xs"))
     parser.add_argument("--tokens", type=int, default=1_000_000, help="token budget of the corpus")
-    parser.add_argument("--longest", type=int, default=640, help="documents longer than this are dropped")
+    parser.add_argument("--longest", type=int, default=LONGEST_TOKENS, help="documents longer than this are dropped")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", action="store_true", help="print one document of every generator and stop")
     arguments = parser.parse_args()

@@ -6,12 +6,12 @@ Owns:   the segmentation, and where what an answer writes stands in the prompt. 
 Knows:  nothing of where a document came from.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from training.compact import render_json
 from training.pointing import Finder, Pointer, Span
 
 ROLES = {f"<|{role}|>": role for role in ("system", "user", "assistant", "tool")}
@@ -58,11 +58,6 @@ class Encoded:
     learned: list[bool] = field(default_factory=list[bool])
     "Whether the loss counts the token in phase 2."
     pointers: list[Pointer] = field(default_factory=list[Pointer])
-
-
-def render_json(value: Any) -> str:
-    """Compact, keys in the given order, non-ASCII as it is: the only JSON that hokku ever writes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def render_tool(tool: Tool) -> str:

@@ -10,7 +10,7 @@ How:    the stream's coordinates stand apart: what a word means, one that is con
 Source: Olsson et al. 2022, "In-context Learning and Induction Heads"; Trockman and Kolter 2023 (mimetic starts).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -215,7 +215,7 @@ def _choose(attention: Attention, where: Places, weighed: Tensor) -> None:
 
 def grow(model: Hokku, meanings: Meanings, *, width: int = 192) -> Hokku:
     """The same network with a second stream; it says what it said until it has learned to use that."""
-    shape = Shape(**{**model.shape.as_dict(), "attending": model.shape.attending, "matching": width})
+    shape = replace(model.shape, matching=width)
     grown = Hokku(shape, model.embedding.groups.tolist(), model.embedding.flags.tolist())
     grown.load_state_dict(model.state_dict(), strict=False)
     assert grown.matching is not None

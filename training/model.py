@@ -250,11 +250,11 @@ class Hokku(nn.Module):
         hidden = functional.embedding(tokens, table) * self.shape.width**0.5
         cos, sin = rotary_angles(positions, self.shape)
         chosen = self.matching(self.embedding.groups[tokens], positions, mask) if self.matching is not None else None
+        kinds = {self.shape.attending[-1]: (COPY, NEXT, FIELD), self.shape.attending[-2]: (BEFORE, FIRST)}
         for index, block in enumerate(self.blocks):
             if chosen is not None and self.matching is not None and index == self.shape.matched_block:
                 read = normalize(hidden, self.matching.norms[3])
                 hidden = hidden + self.matching.choose(*chosen, mask, read, self._watch(looks, (ENTRY, TAG), mask))
-            kinds = {self.shape.attending[-1]: (COPY, NEXT, FIELD), self.shape.attending[-2]: (BEFORE, FIRST)}
             hidden = block(hidden, cos, sin, mask, self._watch(looks, kinds.get(index, ()), mask))
         return normalize(hidden, self.norm), table
 

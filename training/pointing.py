@@ -20,6 +20,7 @@ from typing import Any
 import numpy
 from tokenizers import Tokenizer
 
+from training.compact import render_json
 from training.tokenizer import piece_groups
 
 ENTRY, TAG, COPY, NEXT, FIELD, BEFORE, FIRST = range(7)
@@ -128,8 +129,10 @@ class Finder:
         found: list[int] = []
         for asking in range(asked.start, asked.end):
             group = groups[asking]
+            if not self._words[group]:
+                continue
             listed = (groups[: asked.start] == group).sum()
-            if self._words[group] and 0 < listed == (groups[place[0] : place[1]] == group).sum():
+            if 0 < listed == (groups[place[0] : place[1]] == group).sum():
                 found.append(asking)
                 yield Pointer(asking + 1, *place, TAG)
         if found:
@@ -217,11 +220,11 @@ def _values(text: str, family: str) -> Iterator[tuple[slice, int]]:
 
 def _members(text: str, written: dict[str, Any], cursor: int, kind: int) -> Iterator[tuple[slice, int]]:
     for key, value in written.items():
-        name = json.dumps(key, ensure_ascii=False) + ":"
+        name = render_json(key) + ":"
         start = text.index(name, cursor) + len(name)
         if kind == COPY:
             yield slice(start - len(name) + 1, start - 2), FIELD
-        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        size = len(render_json(value))
         cursor = start + size
         if isinstance(value, str) and value:
             yield slice(start + 1, cursor - 1), kind

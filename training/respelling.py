@@ -5,11 +5,13 @@ Owns:   the new embedding: a token that the old tokenizer cut into pieces starts
 Source: Gee et al. 2022, "Fast Vocabulary Transfer for Language Model Compression" (EMNLP, industry track).
 """
 
+from dataclasses import replace
+
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.model import Hokku, Shape
+from training.model import Hokku
 from training.tokenizer import piece_groups
 
 
@@ -17,8 +19,7 @@ from training.tokenizer import piece_groups
 def respell(model: Hokku, old: Tokenizer, new: Tokenizer) -> Hokku:
     """The same blocks, with the new tokenizer's embedding."""
     groups, flags = piece_groups(new)
-    kept = {**model.shape.as_dict(), "attending": model.shape.attending, "vocabulary": len(groups), "matching": 0}
-    respelled = Hokku(Shape(**kept), groups, flags)
+    respelled = Hokku(replace(model.shape, vocabulary=len(groups), matching=0), groups, flags)
     blocks = {
         name: value for name, value in model.state_dict().items() if not name.startswith(("embedding", "matching"))
     }

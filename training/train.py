@@ -25,7 +25,7 @@ from training.helper import Gradients, Helper, Job, compute_parts
 from training.induction import teach_copying
 from training.matching import Meanings, grow
 from training.meanings import load_meanings
-from training.mixture import Corpus, load_corpus, load_prose
+from training.mixture import LONGEST_TOKENS, Corpus, load_corpus, load_prose
 from training.model import Hokku, Looks, Shape, count_parameters
 from training.optimizer import Optimizer
 from training.plot import plot_history
@@ -45,11 +45,10 @@ STARTED_SKILLS_SHARE, STARTED_FOCUS_SHARE = 0.35, 0.5
 """A run that starts from another's weights: every third batch is `skills` at first; where `final` takes over."""
 POINTING = 1.0
 """How much it counts that attention looks where it is told, beside a learned token."""
-LONGEST_TOKENS = 800
-"""Longer documents are left out; five tools with their schemas and a few calls stay below."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
 UPDATE_THREADS = min(2, os.cpu_count() or 1)
+"""For the optimizer alone; the helper is idle meanwhile."""
 PART_TOKENS = 3072
 """On a CPU a batch is cut into parts of this size: they stay in the cache, and a helper can take some of them."""
 
@@ -282,7 +281,7 @@ class Run:
             parameter.grad = sum(result.gradients[index] for result in results) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)
         threads = torch.get_num_threads()
-        torch.set_num_threads(UPDATE_THREADS)  # the helper is idle meanwhile
+        torch.set_num_threads(UPDATE_THREADS)
         self.optimizer.step(scale=self.rate * rate_scale(share))
         torch.set_num_threads(threads)
         self.progress.step += 1

@@ -78,7 +78,7 @@ def test_vocabularies_share_nothing() -> None:
 def test_json_is_compact_and_in_schema_order() -> None:
     import json
 
-    from training.documents import render_json
+    from training.compact import render_json
     from training.generators.tools import invented
 
     random = Random(3)

@@ -9,7 +9,8 @@ import re
 from random import Random
 
 from renga.evals.values import draw_value, draw_word
-from training.documents import Document, Turn, render_json
+from training.compact import render_json
+from training.documents import Document, Turn
 from training.sources import prose
 
 KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "email", "phone", "count")

@@ -7,7 +7,8 @@ from typing import Any
 
 from renga.evals.invented import draw_record, fill_record
 from renga.evals.vocabulary import TRAINING
-from training.documents import Document, Turn, render_json
+from training.compact import render_json
+from training.documents import Document, Turn
 from training.generators.fresh import draw_vocabulary
 from training.sources import slot_names, slot_rows
 

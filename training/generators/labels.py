@@ -9,7 +9,8 @@ import functools
 import re
 from random import Random
 
-from training.documents import Document, Turn, render_json
+from training.compact import render_json
+from training.documents import Document, Turn
 from training.generators.fresh import decorate
 from training.sources import label_sets, moderation_rows, out_of_scope_texts, prose, read_corpus
 

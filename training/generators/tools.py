@@ -7,7 +7,8 @@ from typing import Any
 
 from renga.evals.invented import draw_call, draw_request
 from renga.evals.vocabulary import TRAINING
-from training.documents import Document, Tool, ToolCall, Turn, render_json
+from training.compact import render_json
+from training.documents import Document, Tool, ToolCall, Turn
 from training.generators.extraction import RENAMED, slots_by_intent
 from training.generators.fresh import draw_vocabulary
 from training.sources import read_corpus, slot_names, slot_rows

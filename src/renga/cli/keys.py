@@ -20,6 +20,8 @@ from renga.cli.terms import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from renga.store.database import Database
     from renga.store.rows import KeyChange, KeyRow
 
@@ -77,29 +79,13 @@ def create(
 @keys.command("list")
 def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     """List all keys, revoked ones too."""
-    from renga.cli.limits import render_limits
-    from renga.cli.records import now_us, open_records, render_time
+    from renga.cli.records import now_us, open_records
     from renga.cli.table import Column, print_json, print_table
 
     with open_records(read_config(config, data_dir)) as database:
-        rows = database.keys.read()
-        workspaces = {workspace.workspace_id: workspace.name for workspace in database.workspaces.read()}
-    records = [
-        {
-            "id": row.key_id,
-            "name": row.name,
-            "ends in": row.hint,
-            "workspace": workspaces.get(row.workspace_id or "", "-"),
-            "created": render_time(row.created_us),
-            "last used": render_time(row.last_used_us),
-            "limits": " ".join(render_limits(row.limits)) or "default",
-            "terms": render_terms(row.terms),
-            "state": _render_state(row, now_us()),
-        }
-        for row in rows
-    ]
+        records = _describe(database, database.keys.read(), now_us())
     if as_json:
-        print_json([{name.replace(" ", "_"): value for name, value in record.items()} for record in records])
+        print_json([_name_for_json(record) for record in records])
         return
     if not records:
         print("No keys yet: `renga keys create NAME` makes one.")
@@ -112,41 +98,25 @@ def get(
     key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Show one key: its terms, its limits, and what it has spent beside what it may spend."""
-    from renga.cli.limits import render_limits
-    from renga.cli.records import now_us, open_records, render_time
+    from renga.cli.records import now_us, open_records
     from renga.cli.table import print_json, print_lines
     from renga.cli.usage import render_exact_usd
     from renga.meter.quotas import limits_of_settings, resolve_limits
-    from renga.meter.spending import find_periods
-    from renga.store.spending import read_spending
+    from renga.meter.spending import read_before
 
     settings, now = read_config(config, data_dir), now_us()
-    periods = find_periods(now)
     with open_records(settings) as database:
         row = _find_working(database, key)
-        names = {workspace.workspace_id: workspace.name for workspace in database.workspaces.read()}
-        spent = [
-            read_spending(database, start_us, now).get(row.key_id, 0)
-            for start_us in (periods.day_start_us, periods.month_start_us)
-        ]
+        (record,) = _describe(database, [row], now)
+        before = read_before(database, now)
+    spent = (before.day.get(row.key_id, 0), before.month.get(row.key_id, 0))
     limits = resolve_limits(row.limits, limits_of_settings(settings.limits))
     budgets = (None, None) if limits is None else (limits.budget_nano_usd_per_day, limits.budget_nano_usd_per_month)
-    record = {
-        "id": row.key_id,
-        "name": row.name,
-        "state": _render_state(row, now),
-        "ends in": row.hint,
-        "workspace": names.get(row.workspace_id or "", "-"),
-        "created": render_time(row.created_us),
-        "last used": render_time(row.last_used_us),
-        "terms": render_terms(row.terms),
-        "limits": " ".join(render_limits(row.limits)) or "default",
-    }
     for period, nano_usd, budget in zip(("today", "this month"), spent, budgets, strict=True):
         record[f"spent {period} usd"] = render_exact_usd(nano_usd)
         record[f"budget {period} usd"] = "none" if budget is None else render_exact_usd(budget)
     if as_json:
-        print_json({name.replace(" ", "_"): value for name, value in record.items()})
+        print_json(_name_for_json(record))
     else:
         print_lines(list(record.items()))
 
@@ -285,6 +255,32 @@ def _apply(database: Database, row: KeyRow, change: KeyChange) -> None:
 
     if any(value is not UNSET for value in astuple(change)):
         database.keys.change(row.key_id, change, author())
+
+
+def _describe(database: Database, rows: Sequence[KeyRow], now_us: int) -> list[dict[str, str]]:
+    """What people are told of each key, by name."""
+    from renga.cli.limits import render_limits
+    from renga.cli.records import render_time
+
+    workspaces = {workspace.workspace_id: workspace.name for workspace in database.workspaces.read()}
+    return [
+        {
+            "id": row.key_id,
+            "name": row.name,
+            "ends in": row.hint,
+            "workspace": workspaces.get(row.workspace_id or "", "-"),
+            "created": render_time(row.created_us),
+            "last used": render_time(row.last_used_us),
+            "limits": " ".join(render_limits(row.limits)) or "default",
+            "terms": render_terms(row.terms),
+            "state": _render_state(row, now_us),
+        }
+        for row in rows
+    ]
+
+
+def _name_for_json(record: dict[str, str]) -> dict[str, str]:
+    return {name.replace(" ", "_"): value for name, value in record.items()}
 
 
 def _render_state(row: KeyRow, now_us: int) -> str:

@@ -275,11 +275,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_sampling(generation: dict[str, Any]) -> Sampling:
     """The model's own defaults. A config that turns sampling off means greedy."""
-    greedy = generation.get("do_sample") is False
+    if generation.get("do_sample") is False:
+        generation = {**generation, "temperature": 0.0, "top_p": 1.0, "top_k": 0}
     return Sampling(
-        temperature=0.0 if greedy else float(generation.get("temperature", 1.0)),
-        top_p=1.0 if greedy else float(generation.get("top_p", 1.0)),
-        top_k=0 if greedy else int(generation.get("top_k", 0)),
+        temperature=float(generation.get("temperature", 1.0)),
+        top_p=float(generation.get("top_p", 1.0)),
+        top_k=int(generation.get("top_k", 0)),
         frequency_penalty=float(generation.get("frequency_penalty", 0.0)),
         repetition_penalty=float(generation.get("repetition_penalty", 1.0)),
     )
