@@ -9,15 +9,21 @@ from training.documents import segments
 from training.mixture import LONGEST_TOKENS, MIXTURE, load_corpus, tokenizer_texts
 from training.tokenizer import load_tokenizer, train_tokenizer
 
+INNER_TOKENS, CAPITAL_TOKENS, SPACED_TOKENS = 4600, 3600, 6400
+"""What the vocabulary is made of; training/tokenizer.py says of each what it is."""
 
-def ensure_tokenizer(folder: pathlib.Path, *, inner_tokens: int, spaced_tokens: int) -> None:
+
+def ensure_tokenizer(folder: pathlib.Path) -> None:
     """Train the tokenizer unless the folder has one."""
     path = folder / "tokenizer.json"
     if path.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     texts = tokenizer_texts(1, documents=2000, pages=4000)
-    train_tokenizer(texts, inner_tokens=inner_tokens, spaced_tokens=spaced_tokens).save(str(path))
+    tokenizer = train_tokenizer(
+        texts, inner_tokens=INNER_TOKENS, capital_tokens=CAPITAL_TOKENS, spaced_tokens=SPACED_TOKENS
+    )
+    tokenizer.save(str(path))
 
 
 def show_samples(seed: int) -> None:
@@ -41,7 +47,7 @@ def main() -> None:
         show_samples(arguments.seed)
         return
     started_s = time.perf_counter()
-    ensure_tokenizer(arguments.folder, inner_tokens=4600, spaced_tokens=3580)
+    ensure_tokenizer(arguments.folder)
     size = load_tokenizer(arguments.folder / "tokenizer.json").get_vocab_size()
     corpus = load_corpus(
         arguments.folder, seed=arguments.seed, token_budget=arguments.tokens, longest_tokens=arguments.longest

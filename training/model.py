@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from training.pointing import BEFORE, COPY, ENTRY, FIELD, FIRST, NEXT, TAG
+from training.pointing import BEFORE, COPY, ENTRY, FIELD, FIRST, NEXT, REST, SECOND, TAG, THIRD
 
-HEADS = {ENTRY: 0, TAG: 1, COPY: 0, NEXT: 1, FIELD: -1, BEFORE: -1, FIRST: 0}
-"""Which head of each is told."""
-PREPARING = {BEFORE: 0.3, FIRST: 0.3, TAG: 0.5}
+HEADS = {ENTRY: 0, TAG: 1, COPY: 0, REST: 0, NEXT: 1, FIELD: -1, BEFORE: -1, SECOND: -2, THIRD: -3, FIRST: 0}
+"""Which head of each is told; counted round where there are fewer."""
+PREPARING = {BEFORE: 0.3, SECOND: 0.3, THIRD: 0.3, FIRST: 0.3, REST: 0.3, TAG: 0.5}
 """How much a look counts where it is not 1: there are many that prepare, and they are easy."""
 
 
@@ -250,7 +250,10 @@ class Hokku(nn.Module):
         hidden = functional.embedding(tokens, table) * self.shape.width**0.5
         cos, sin = rotary_angles(positions, self.shape)
         chosen = self.matching(self.embedding.groups[tokens], positions, mask) if self.matching is not None else None
-        kinds = {self.shape.attending[-1]: (COPY, NEXT, FIELD), self.shape.attending[-2]: (BEFORE, FIRST)}
+        kinds = {
+            self.shape.attending[-1]: (COPY, REST, NEXT, FIELD),
+            self.shape.attending[-2]: (BEFORE, SECOND, THIRD, FIRST),
+        }
         for index, block in enumerate(self.blocks):
             if chosen is not None and self.matching is not None and index == self.shape.matched_block:
                 read = normalize(hidden, self.matching.norms[3])
@@ -266,7 +269,7 @@ class Hokku(nn.Module):
 
         def watch(query: Tensor, key: Tensor) -> None:
             for kind in kinds:
-                looks.watch(kind, HEADS[kind], query, key, mask)
+                looks.watch(kind, HEADS[kind] % query.shape[1], query, key, mask)
 
         return watch
 

@@ -22,6 +22,13 @@ MADE = (
 )
 """What was made by hand (training/matching.py) and is only to be mended."""
 MADE_FACTOR = 0.8
+OWN = "embedding.own"
+OWN_DECAY = 30.0
+"""How fast a token forgets, times the learning rate, in what it differs from its other spellings. A token that is never
+written gets the same small push in every step, and Adam makes a full step of it; so names that training never writes
+would be unlikely for ever (training/log.md)."""
+TABLE_EPSILON = 3e-5
+"""A gradient this small makes half a step in the tables: softmax's tail makes no full ones."""
 READ = ("matching.choose.value.weight", "matching.choose.output.weight")
 """What the first stream reads of the second's choice: learned like any of its matrices."""
 
@@ -56,9 +63,16 @@ class Optimizer:
         ]
         slow = [value for name, value in named if name.startswith(MADE)]
         gains = [value for name, value in named if value.dim() == 1 and not name.startswith(MADE)]
-        tables = [value for name, value in named if value.dim() == 2 and not name.startswith(("blocks", *MADE, *READ))]
+        rest = [(name, value) for name, value in named if not name.startswith(("blocks", *MADE, *READ))]
+        tables = [value for name, value in rest if value.dim() == 2 and name != OWN]
+        own = [value for name, value in rest if name == OWN]
+        self.tables = [*tables, *own]
         self.momenta = [torch.zeros_like(value) for value in self.matrices]
-        groups = [{"params": tables, "usual": rest_rate}, {"params": gains, "usual": gain_rate}]
+        groups: list[dict[str, Any]] = [
+            {"params": tables, "usual": rest_rate, "eps": TABLE_EPSILON},
+            {"params": own, "usual": rest_rate, "eps": TABLE_EPSILON, "weight_decay": OWN_DECAY},
+            {"params": gains, "usual": gain_rate},
+        ]
         self.adam = torch.optim.AdamW(
             [*groups, {"params": slow, "usual": MADE_FACTOR * rest_rate}] if slow else groups,
             lr=rest_rate,

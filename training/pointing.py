@@ -4,9 +4,10 @@ Owns:   finding it. An answer's label is an entry of a list and a call's name a 
         fields in the prompt; a value in an object, or a short answer, is copied from the message. The loss of
         training/train.py asks the second stream to look at the entry, from the answer and from the words of the message
         that speak of it, and heads of the last attending block at the field, at the word of the message whose turn it
-        is and at the token that is copied. Two heads of the block before prepare that: one sees an entry's first token
-        from its others, one sees the field before a field, in the list as in the answer, so that what follows in one
-        can follow in the other. At inference nothing of this is left.
+        is (at the document's first token, where none is left) and at the token that is copied. Heads of the block
+        before prepare that: one sees an entry's first token from its others, three see the fields before a field in
+        the list, one of them also in the answer, so that what follows there, near or far, can follow here. At inference
+        nothing of this is left.
 Why:    the choice is a word or two of a long document, and through the words alone the network had not found out where
         to look after twenty million tokens (training/log.md).
 Source: Mi et al. 2016, "Supervised Attentions for Neural Machine Translation"; Liu et al. 2016 (COLING).
@@ -15,6 +16,7 @@ Source: Mi et al. 2016, "Supervised Attentions for Neural Machine Translation"; 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy
@@ -23,10 +25,12 @@ from tokenizers import Tokenizer
 from training.compact import render_json
 from training.tokenizer import piece_groups
 
-ENTRY, TAG, COPY, NEXT, FIELD, BEFORE, FIRST = range(7)
+ENTRY, TAG, COPY, REST, NEXT, FIELD, BEFORE, SECOND, THIRD, FIRST = range(10)
 """Kinds of what attention is told to look at. The second stream: an entry of a list, from the answer; the entry that a
-word of the message speaks of, from that word. The last attending block: a value or a field to copy, and the word of the
-message that comes next. The block before it: the field before, and the beginning of an entry."""
+word of the message speaks of, from that word. The last attending block: a value or a field to copy, the rest of a name
+that is begun, and the word of the message that comes next. The block before it: the field before, the second and the
+third before, and the beginning of an entry."""
+FIELDS_BEFORE = (BEFORE, SECOND, THIRD)
 LISTED = frozenset({"classify", "keywords", "keyword_passages", "topic", "mention"})
 """Families whose answers are entries."""
 ANSWERED = frozenset({"facts", "recall", "desk_passage", "prose_passage"})
@@ -37,6 +41,7 @@ SPOKEN = frozenset({"mention", "slots", "records", "invented", "from_slots"})
 """Families of which it is known that the other words of a message speak of no entry."""
 UNTOLD_STEP = 3
 """One in so many of those is told so."""
+SHORT_TOKENS = 5
 OPENS = '":{"'
 """What stands between a member's name and what it holds in a JSON schema."""
 
@@ -65,6 +70,18 @@ class Span:
     "Characters of each token; for learned pieces."
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an answer writes, and where that stands in the prompt."""
+
+    kind: int
+    start: int
+    end: int
+    place: tuple[int, int] | None
+    whole: bool
+    "Whether it ends where a token does."
+
+
 class Finder:
     """Finds pointers in documents that one tokenizer has cut."""
 
@@ -91,36 +108,61 @@ class Finder:
         groups = self._groups[tokens]
         asked: Span | None = None
         for span in spans:
-            tool, before, field = 0, -1, None
             if span.role in ("user", "tool"):
                 asked = span
             if span.role != "assistant" or not span.learned:
                 continue
-            for value, kind in _values(span.text, family):
-                written = [
-                    span.start + index
-                    for index, (first, last) in enumerate(span.offsets)
-                    if first >= value.start and last <= value.stop
-                ]
-                if not written:
-                    continue
-                wanted = groups[written[0] : written[-1] + 1]
-                if kind == COPY:
-                    place = _copied(groups, wanted, asked) if asked is not None else None
-                else:
-                    listed = _places(groups[: span.start], wanted, tool)
-                    place = next((place for place in listed if self._whole(tokens, *place)), None)
-                if place is not None:
-                    tool = place[0] if kind == ENTRY else tool
-                    yield Pointer(written[0], place[0], place[1] if kind == ENTRY else place[0] + 1, kind)
-                    yield from self._prepared(tokens, kind, place, written[0], before)
-                    if kind == COPY and field is not None:
-                        yield Pointer(place[0] + 1, *field[1], TAG)
-                        yield Pointer(field[0], place[0], place[0] + 1, NEXT)
-                    elif kind == ENTRY and asked is not None and family in LISTED:
-                        yield from self._told(groups, place, written[0], asked)
-                if kind == FIELD:
-                    before, field = written[-1] + 1, None if place is None else (written[0], place)
+            written = list(self._locate(family, span, asked, tokens))
+            for one in written:
+                if one.kind == ENTRY and one.place is not None:
+                    yield from _point_entry(one.start, one.end, one.place)
+                    if asked is not None and family in LISTED:
+                        yield from self._told(groups, one.place, one.start, asked)
+                elif one.kind == COPY and one.place is not None:
+                    yield Pointer(one.start, one.place[0], one.place[0] + 1, COPY)
+            yield from self._point_members(written, tokens)
+
+    def _locate(self, family: str, span: Span, asked: Span | None, tokens: list[int]) -> Iterator[Written]:
+        """What an answer writes, in order. Fields are looked for from the tool on that the answer has named."""
+        groups, tool = self._groups[tokens], 0
+        for value, kind in _values(span.text, family):
+            held = [
+                index for index, (first, last) in enumerate(span.offsets) if first >= value.start and last <= value.stop
+            ]
+            if not held:
+                continue
+            start, end = span.start + held[0], span.start + held[-1] + 1
+            wanted = groups[start:end]
+            if kind == COPY:
+                place = _copied(groups, wanted, asked) if asked is not None else None
+            else:
+                listed = _places(groups[: span.start], wanted, tool)
+                place = next((place for place in listed if self._whole(tokens, *place)), None)
+            if kind == ENTRY and place is not None:
+                tool = place[0]
+            yield Written(kind, start, end, place, span.offsets[held[-1]][1] == value.stop)
+
+    def _point_members(self, written: list[Written], tokens: list[int]) -> Iterator[Pointer]:
+        """An object's keys: which is next, which stands before it, and what it holds. After a value: what is left."""
+        before, ended = -1, -1
+        for one, held in zip_longest(written, written[1:]):
+            if one.kind != FIELD:
+                continue
+            value = held if held is not None and held.kind == COPY else None
+            if one.place is not None:
+                seen = one.start - 1 if before < 0 else before
+                yield Pointer(one.start, one.place[0], one.place[0] + 1, FIELD)
+                yield Pointer(one.start, seen, seen + 1, BEFORE)
+                yield from _point_rest(one.start, one.end, one.place)
+                yield from self._before(tokens, one.place[0])
+                if value is not None and value.place is not None:
+                    yield from _point_tags(value.place, one.place)
+                    yield from _point_next((one.start, ended), value.place)
+            before, ended = one.end, -1
+            if value is not None and value.whole:
+                ended = value.end
+                yield Pointer(ended, before, before + 1, BEFORE)
+        yield from _point_next((ended,), (0, 1))
 
     def _told(self, groups: numpy.ndarray, place: tuple[int, int], target: int, asked: Span) -> Iterator[Pointer]:
         """The words of the message that are in its entry and in no other."""
@@ -139,28 +181,25 @@ class Finder:
             longest = max(found, key=lambda asking: self._words[groups[asking]])
             yield Pointer(target, longest, longest + 1, NEXT)
 
-    def _prepared(
-        self, tokens: list[int], kind: int, place: tuple[int, int], target: int, before: int
-    ) -> Iterator[Pointer]:
-        """What the block before the choice is to see. `before` follows the field before in the answer; -1: none."""
-        if kind == ENTRY:
-            yield from (Pointer(asking + 1, place[0], place[0] + 1, FIRST) for asking in range(*place))
-        elif kind == FIELD:
-            seen = target - 1 if before < 0 else before
-            yield Pointer(target, seen, seen + 1, BEFORE)
-            listed = self._before(tokens, place[0])
-            if listed is not None:
-                yield Pointer(place[0] + 1, listed, listed + 1, BEFORE)
+    def _before(self, tokens: list[int], start: int) -> Iterator[Pointer]:
+        """From a field in a list: the tokens that follow the names of the three before, or as many as there are."""
+        follows = self._member_before if self._quotes[tokens[start - 1]] else self._name_before
+        place: int | None = start
+        for kind in FIELDS_BEFORE:
+            place = follows(tokens, place)
+            if place is None:
+                return
+            yield Pointer(start + 1, place, place + 1, kind)
 
-    def _before(self, tokens: list[int], start: int) -> int | None:
-        """The token that follows the name of the field before, in a list of names or of JSON members."""
-        in_json = self._quotes[tokens[start - 1]]
-        for place in range(start - 1, 0, -1):
-            if in_json and self._opens[tokens[place]]:
-                return place
-            if not in_json and self._joins[tokens[place - 1]]:
-                return place
-        return None
+    def _member_before(self, tokens: list[int], start: int) -> int | None:
+        """The token that follows the name of the member before, in JSON."""
+        return next((place for place in range(start - 1, 0, -1) if self._opens[tokens[place]]), None)
+
+    def _name_before(self, tokens: list[int], start: int) -> int | None:
+        """The token that follows the name before, in a list of names; `start` begins a name or follows one."""
+        while start > 0 and self._joins[tokens[start - 1]] and not self._spaced[tokens[start]]:
+            start -= 1
+        return next((place for place in range(start - 1, 0, -1) if self._joins[tokens[place - 1]]), None)
 
     def _whole(self, tokens: list[int], start: int, end: int) -> bool:
         """Whether an entry begins and ends there, and is no part of a longer one."""
@@ -169,14 +208,41 @@ class Finder:
         return start == 0 or self._spaced[tokens[start]] or not self._joins[tokens[start - 1]]
 
 
+def _point_entry(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointer]:
+    """The entry from every token of its name in the answer, and its beginning from every token in the list."""
+    yield from (Pointer(target, *place, ENTRY) for target in range(start, end))
+    yield from _point_rest(start, end, place)
+    yield from (Pointer(asking + 1, place[0], place[0] + 1, FIRST) for asking in range(*place))
+
+
+def _point_rest(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointer]:
+    """A name that is begun goes on as it does in the prompt."""
+    for target in range(start + 1, end):
+        seen = place[0] + target - start
+        yield Pointer(target, seen, seen + 1, REST)
+
+
+def _point_tags(value: tuple[int, int], field: tuple[int, int]) -> Iterator[Pointer]:
+    """The field that a value in the message belongs to: from its first token, and from its last where the words before
+    are still near. What `752 dollars` is shows at its end."""
+    last = value[1] - 1 if value[1] - value[0] <= SHORT_TOKENS else value[0]
+    yield from (Pointer(asking + 1, *field, TAG) for asking in {value[0], last})
+
+
+def _point_next(targets: tuple[int, ...], place: tuple[int, int]) -> Iterator[Pointer]:
+    """What of the message comes next, before each of the targets that there are."""
+    yield from (Pointer(target, *place, NEXT) for target in targets if target >= 0)
+
+
 def _untold(found: set[Pointer], spans: list[Span]) -> Iterator[Pointer]:
     """Some of the words that speak of no entry: they look at the document's first token, so that the others show."""
     tags = {one.target - 1: one.start for one in found if one.kind == TAG}
+    held = {place for one in found if one.kind == NEXT for place in range(one.start, one.end)}
     for span in spans:
         told = [asking for asking in tags if span.start <= asking < span.end]
         if span.role == "user" and told and all(tags[asking] < span.start for asking in told):
             for asking in range(span.start, span.end, UNTOLD_STEP):
-                if asking not in tags:
+                if asking not in tags and asking not in held:
                     yield Pointer(asking + 1, 0, 1, TAG)
 
 

@@ -1,7 +1,8 @@
 """A trained network under another tokenizer.
 
-Owns:   the new embedding: a token that the old tokenizer cut into pieces starts as their mean. Blocks stay as they are,
-        and a second stream is left out, since its start is counted under the new tokenizer.
+Owns:   the new embeddings. A word that the old tokenizer had in another spelling starts as that one; one that it cut
+        into pieces starts as their mean. In the second stream, which compares words by what they mean, that one starts
+        where its meaning stands among the words that both have. Everything else stays as it is.
 Source: Gee et al. 2022, "Fast Vocabulary Transfer for Language Model Compression" (EMNLP, industry track).
 """
 
@@ -11,35 +12,71 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from training.matching import Meanings
 from training.model import Hokku
 from training.tokenizer import piece_groups
 
+BASE = "matching.base"
+
 
 @torch.no_grad()
-def respell(model: Hokku, old: Tokenizer, new: Tokenizer) -> Hokku:
-    """The same blocks, with the new tokenizer's embedding."""
+def respell(model: Hokku, old: Tokenizer, new: Tokenizer, meanings: Meanings | None) -> Hokku:
+    """The same network with the new tokenizer's embeddings; `meanings` were counted under that one.
+
+    Without them a second stream is left out.
+    """
     groups, flags = piece_groups(new)
-    respelled = Hokku(replace(model.shape, vocabulary=len(groups), matching=0), groups, flags)
-    blocks = {
-        name: value for name, value in model.state_dict().items() if not name.startswith(("embedding", "matching"))
-    }
-    respelled.load_state_dict(blocks, strict=False)
+    matching = model.shape.matching if meanings is not None else 0
+    respelled = Hokku(replace(model.shape, vocabulary=len(groups), matching=matching), groups, flags)
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith(("embedding", BASE))}
+    respelled.load_state_dict(kept, strict=False)
     embedding = respelled.embedding
     embedding.flag.copy_(model.embedding.flag)
-    rows = _rows(model.embedding.table(), old, new) - embedding.flag[embedding.flags]
-    counts = torch.zeros(len(embedding.base)).index_add_(0, embedding.groups, torch.ones(len(groups)))
-    sums = torch.zeros_like(embedding.base).index_add_(0, embedding.groups, rows)
-    embedding.base.copy_(sums / counts[:, None])
-    embedding.own.copy_(rows - embedding.base[embedding.groups])
+    rows, known = _rows(model.embedding.table(), old, new)
+    rows -= embedding.flag[embedding.flags]
+    means = _group_means(rows, embedding.groups, torch.ones(len(groups)))
+    held = _group_means(rows, embedding.groups, known.float())
+    has_known = torch.zeros(len(means)).index_add_(0, embedding.groups, known.float()) > 0
+    embedding.base.copy_(torch.where(has_known[:, None], held, means))
+    embedding.own.copy_((rows - embedding.base[embedding.groups]) * known[:, None])
+    if model.matching is not None and respelled.matching is not None and meanings is not None:
+        same = _same_groups(old, new)
+        respelled.matching.base.copy_(_translate(model.matching.base, same, meanings))
     return respelled
 
 
-def _rows(table: Tensor, old: Tokenizer, new: Tokenizer) -> Tensor:
-    """What the old table says of each new token. Shapes: -> (vocabulary, width)."""
+def _rows(table: Tensor, old: Tokenizer, new: Tokenizer) -> tuple[Tensor, Tensor]:
+    """What the old table says of each new token, and whether that has it. Shapes: -> (tokens, width), (tokens,)."""
     rows: list[Tensor] = []
+    known: list[bool] = []
     for token in range(new.get_vocab_size()):
         name = new.id_to_token(token) or ""
-        known = old.token_to_id(name)
-        pieces = [known] if known is not None else old.encode(new.decode([token])).ids
+        same = old.token_to_id(name)
+        pieces = [same] if same is not None else old.encode(new.decode([token])).ids
         rows.append(table[pieces].mean(0) if pieces else table.mean(0))
-    return torch.stack(rows)
+        known.append(same is not None)
+    return torch.stack(rows), torch.tensor(known)
+
+
+def _group_means(rows: Tensor, groups: Tensor, weights: Tensor) -> Tensor:
+    """Shapes: (tokens, width), (tokens,) twice -> (groups, width)."""
+    size = int(groups.max()) + 1
+    sums = torch.zeros(size, rows.shape[1]).index_add_(0, groups, rows * weights[:, None])
+    return sums / torch.zeros(size).index_add_(0, groups, weights).clamp(min=1)[:, None]
+
+
+def _same_groups(old: Tokenizer, new: Tokenizer) -> dict[int, int]:
+    """The old group of each new group that has a token in common with one."""
+    old_groups, new_groups = piece_groups(old)[0], piece_groups(new)[0]
+    names = new.get_vocab()
+    return {new_groups[names[name]]: old_groups[token] for name, token in old.get_vocab().items() if name in names}
+
+
+def _translate(base: Tensor, same: dict[int, int], meanings: Meanings) -> Tensor:
+    """The second stream's base for new groups. Shapes: (old groups, width) -> (new groups, width)."""
+    known = torch.cat((meanings.vectors, meanings.rarity[:, None], torch.ones(len(meanings.rarity), 1)), dim=1)
+    shared = torch.tensor(sorted(same))
+    wanted = base[torch.tensor([same[int(group)] for group in shared])]
+    translated = known @ torch.linalg.lstsq(known[shared], wanted).solution
+    translated[shared] = wanted
+    return translated

@@ -1,9 +1,10 @@
 """Train hokku's byte-level BPE tokenizer.
 
 Owns:   the pre-tokenizer, the merges and the token ids. Knows nothing of the model.
-Keeps:  a word is cut into the same pieces with and without a space before it. Merges inside words are learned first;
-        "space + piece" is merged only afterwards, so copying " Brookneal" into "\"Brookneal" needs no respelling.
-        Digits always stand alone.
+Keeps:  a word is cut into the same pieces with and without a space before it and with and without a capital, so copying
+        " brookneal" into "\"Brookneal" needs no respelling, and `bookHotel` is cut as `book_hotel` is. Merges inside
+        words are learned from small letters and repeated for a capital in front; "space + piece" is merged only
+        afterwards. Digits always stand alone.
 """
 
 import json
@@ -25,8 +26,8 @@ SPACE = "\u0120"
 """The byte-level spelling of a space. Source: GPT-2's byte table."""
 
 
-def train_tokenizer(texts: Iterable[str], *, inner_tokens: int, spaced_tokens: int) -> Tokenizer:
-    """Learn merges inside words, then one "space + piece" merge for the pieces that most often start a word."""
+def train_tokenizer(texts: Iterable[str], *, inner_tokens: int, capital_tokens: int, spaced_tokens: int) -> Tokenizer:
+    """Learn merges inside words, repeat those that most often start a word for a capital, then "space + piece"."""
     kept = list(texts)
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = _pre_tokenizer(INNER_PATTERN)
@@ -36,27 +37,55 @@ def train_tokenizer(texts: Iterable[str], *, inner_tokens: int, spaced_tokens: i
         show_progress=False,
         max_token_length=16,
     )
-    inner.train_from_iterator(kept, trainer)
+    inner.train_from_iterator((text.lower() for text in kept), trainer)
+    model = json.loads(inner.to_str())["model"]
+    pieces = sorted(model["vocab"], key=lambda piece: model["vocab"][piece])
+    starts = _count_starts(inner, (text.lower() for text in kept))
+    merges = _with_capitals([(left, right) for left, right in model["merges"]], starts, capital_tokens)
+    inner.model = models.BPE(vocab=_vocabulary(pieces, merges), merges=merges)
+    starts = _count_starts(inner, kept)
+    merges.extend((SPACE, piece) for piece, _ in starts.most_common(spaced_tokens))
+    merges.extend([(SPACE, SPACE), ("\u010a", "\u010a")])
+    return _assemble(pieces, merges)
+
+
+def _count_starts(inner: Tokenizer, texts: Iterable[str]) -> Counter[str]:
+    """How often each piece follows a space."""
     starts: Counter[str] = Counter()
-    for encoding in inner.encode_batch(kept):
+    for encoding in inner.encode_batch(list(texts)):
         previous = ""
         for piece in encoding.tokens:
             if previous == SPACE and SPACE not in piece and not piece.isdigit():
                 starts[piece] += 1
             previous = piece
-    model = json.loads(inner.to_str())["model"]
-    merges = [(left, right) for left, right in model["merges"]]
-    merges.extend((SPACE, piece) for piece, _ in starts.most_common(spaced_tokens))
-    pieces = sorted(model["vocab"], key=lambda piece: model["vocab"][piece])
-    pieces.extend(left + right for left, right in merges if left + right not in model["vocab"])
-    merges.extend([(SPACE, SPACE), ("\u010a", "\u010a")])
-    pieces.extend([SPACE * 2, "\u010a\u010a"])
-    return _assemble(pieces, merges)
+    return starts
+
+
+def _with_capitals(merges: list[tuple[str, str]], starts: Counter[str], most: int) -> list[tuple[str, str]]:
+    """Each merge, and behind it the same one with a capital if it leads to one of the pieces that most often start."""
+    lefts = {left + right: left for left, right in merges}
+    wanted: set[str] = set()
+    for piece, _ in starts.most_common():
+        part: str | None = piece
+        while len(wanted) < most and part in lefts and part not in wanted and "a" <= part[0] <= "z":
+            wanted.add(part)
+            part = lefts[part]
+    found: list[tuple[str, str]] = []
+    for left, right in merges:
+        found.append((left, right))
+        if left + right in wanted:
+            found.append((left[0].upper() + left[1:], right))
+    return found
+
+
+def _vocabulary(pieces: list[str], merges: list[tuple[str, str]]) -> dict[str, int]:
+    names = dict.fromkeys([*pieces, *(left + right for left, right in merges)])
+    return {piece: index for index, piece in enumerate(names)}
 
 
 def _assemble(pieces: list[str], merges: list[tuple[str, str]]) -> Tokenizer:
     named = [*SPECIAL_TOKENS, *MARKER_TOKENS]
-    vocabulary = {piece: index for index, piece in enumerate([*named, *dict.fromkeys(pieces)])}
+    vocabulary = _vocabulary([*named, *pieces], merges)
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = _pre_tokenizer(PATTERN)
     tokenizer.decoder = decoders.ByteLevel()

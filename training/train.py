@@ -190,7 +190,7 @@ def _begin(folder: pathlib.Path, size: Size, beginning: Beginning) -> tuple[Hokk
         model, state = load_model(start)
         old = load_tokenizer(start.with_name("tokenizer.json"))
         if old.get_vocab() != tokenizer.get_vocab():
-            model, state = respell(model, old, tokenizer), None
+            model, state = respell(model, old, tokenizer, meanings), None
     else:
         groups, flags = piece_groups(tokenizer)
         model, state = Hokku(size.shape(len(groups)), groups, flags), None
@@ -279,7 +279,7 @@ class Run:
         counted = max(1.0, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
             parameter.grad = sum(result.gradients[index] for result in results) / counted
-        torch.nn.utils.clip_grad_norm_(self.optimizer.adam.param_groups[0]["params"], 1.0)
+        torch.nn.utils.clip_grad_norm_(self.optimizer.tables, 1.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(UPDATE_THREADS)
         self.optimizer.step(scale=self.rate * rate_scale(share))
@@ -365,7 +365,7 @@ def main() -> None:
     torch.set_num_threads(1)
     size = SIZES[arguments.size]
     folder, seed = arguments.folder, arguments.seed
-    ensure_tokenizer(folder, inner_tokens=4600, spaced_tokens=3580)
+    ensure_tokenizer(folder)
     tokens = arguments.tokens or size.budget_tokens
     corpora = load_corpora(folder, seed=seed, tokens=tokens, started=arguments.start is not None)
     held_back = load_corpus(folder, seed=seed + 1, token_budget=160_000, longest_tokens=LONGEST_TOKENS)

@@ -75,6 +75,18 @@ def test_vocabularies_share_nothing() -> None:
     assert {fact.sentence for fact in TRAINING_FACTS}.isdisjoint(fact.sentence for fact in HELD_OUT_FACTS)
 
 
+def test_kinds_name_and_say_nothing_as_the_held_out_vocabulary_does() -> None:
+    from training.generators.kinds import KIND_PHRASES, KIND_WORDS
+
+    from renga.evals.vocabulary import HELD_OUT
+
+    held_out = {word for part in HELD_OUT.parameters for word in part.name.split("_")}
+    for name in (name for names in KIND_WORDS.values() for name in names):
+        assert held_out.isdisjoint(name.split("_")), name
+    said = {phrase for part in HELD_OUT.parameters for phrase in part.phrases}
+    assert said.isdisjoint(phrase for phrases in KIND_PHRASES.values() for phrase in phrases)
+
+
 def test_json_is_compact_and_in_schema_order() -> None:
     import json
 

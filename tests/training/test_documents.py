@@ -76,5 +76,26 @@ def test_words_are_cut_alike_with_and_without_a_space(tmp_path: pathlib.Path) ->
         assert "".join(spaced) == "\u0120" + "".join(bare)
         assert bare[1:] == spaced[-len(bare) + 1 :] or len(bare) == 1
     assert tokenizer.encode("2026").tokens == ["2", "0", "2", "6"]
+
+
+def test_words_are_cut_alike_with_and_without_a_capital(tmp_path: pathlib.Path) -> None:
+    from .tiny import make_tokenizer
+
+    tokenizer = load_tokenizer(make_tokenizer(tmp_path))
+    groups, _ = piece_groups(tokenizer)
+
+    def cut(text: str) -> list[int]:
+        return [groups[token] for token in tokenizer.encode(text).ids]
+
+    for word in ("table", "city", "seats"):
+        assert cut(word) == cut(word.title()) == cut(" " + word.title())[-len(cut(word)) :]
+        assert len(tokenizer.encode(word.title()).ids) < len(word)
+    assert cut("cityTable") == cut("city") + cut("table") == cut("CityTable")
+
+
+def test_every_token_has_a_group(tmp_path: pathlib.Path) -> None:
+    from .tiny import make_tokenizer
+
+    tokenizer = load_tokenizer(make_tokenizer(tmp_path))
     groups, _ = piece_groups(tokenizer)
     assert len(groups) == tokenizer.get_vocab_size()

@@ -17,11 +17,12 @@ def tokenizer(tmp_path: pathlib.Path) -> Any:
 
 
 def pointed(tokenizer: Any, document: Any) -> list[tuple[str, str, int]]:
-    """(what is written, what is looked at, kind) of every pointer."""
+    """(what is written, what is looked at, kind) of every pointer that begins something."""
     from training.documents import Encoder
-    from training.pointing import COPY, ENTRY, FIELD
+    from training.pointing import COPY, ENTRY, FIELD, REST
 
     encoded = Encoder(tokenizer).encode(document)
+    rest = {one.target for one in encoded.pointers if one.kind == REST}
     return [
         (
             tokenizer.decode(encoded.tokens[one.target : one.target + one.end - one.start]).strip(),
@@ -29,7 +30,7 @@ def pointed(tokenizer: Any, document: Any) -> list[tuple[str, str, int]]:
             one.kind,
         )
         for one in encoded.pointers
-        if one.kind in (ENTRY, FIELD, COPY)
+        if one.kind in (ENTRY, FIELD, COPY) and one.target not in rest
     ]
 
 
@@ -49,14 +50,15 @@ def test_a_label_is_looked_for_in_the_list_as_a_whole_entry(tokenizer: Any) -> N
 
 def test_values_are_looked_for_in_the_latest_message(tokenizer: Any) -> None:
     from training.documents import Document, Encoder, Tool, ToolCall, Turn
-    from training.pointing import COPY, ENTRY, FIELD
+    from training.pointing import COPY, ENTRY, FIELD, REST
 
     tool = Tool("book_table", "Books", {"type": "object", "properties": {"city": {"type": "string"}}})
     call = ToolCall("book_table", {"city": "Brookneal", "seats": 12, "again": "no"})
     turns = (Turn("user", "Book a table in Brookneal"), Turn("assistant", "Done"), Turn("user", "12 in Brookneal"))
     document = Document((*turns, Turn("assistant", "", (call,))), tools=(tool,), family="invented")
     encoded = Encoder(tokenizer).encode(document)
-    chosen = [one for one in encoded.pointers if one.kind in (ENTRY, FIELD, COPY)]
+    rest = {one.target: one for one in encoded.pointers if one.kind == REST}
+    chosen = [one for one in encoded.pointers if one.kind in (ENTRY, FIELD, COPY) and one.target not in rest]
     assert [one.kind for one in chosen] == [ENTRY, FIELD, COPY, COPY]
     latest = len(encoded.tokens) - encoded.tokens[::-1].index(tokenizer.token_to_id("<|user|>"))
     name, field, city, seats = chosen
@@ -64,23 +66,48 @@ def test_values_are_looked_for_in_the_latest_message(tokenizer: Any) -> None:
     assert name.end < field.start < latest <= seats.start < city.start
     assert tokenizer.decode(encoded.tokens[field.start : field.end]) in "city"
     assert encoded.tokens[seats.start] == encoded.tokens[seats.target]
+    entered = [one.target for one in encoded.pointers if one.kind == ENTRY]
+    assert entered == [*range(name.target, name.target + name.end - name.start)]
+    assert [rest[target].start for target in entered[1:]] == [*range(name.start + 1, name.end)]
 
 
-def test_a_field_is_told_which_stands_before_it(tokenizer: Any) -> None:
+def test_a_field_is_told_which_stand_before_it(tokenizer: Any) -> None:
     from training.documents import Document, Encoder, Turn
-    from training.pointing import BEFORE, FIELD
+    from training.pointing import BEFORE, FIELD, SECOND, THIRD
 
-    listed = "Fields: city, seats, table"
+    listed = "Fields: city, table_seats, table"
     turns = (Turn("user", "a table in Brookneal"), Turn("assistant", '{"city":"Brookneal","table":"a"}'))
     encoded = Encoder(tokenizer).encode(Document(turns, listed, family="records"))
 
-    def text(start: int, end: int) -> str:
-        return tokenizer.decode(encoded.tokens[start:end], skip_special_tokens=False)
+    def seen(kind: int) -> dict[int, str]:
+        """What was written up to the token that is looked at, by who looks."""
+        texts = {
+            one.target - 1: tokenizer.decode(encoded.tokens[: one.start], skip_special_tokens=False)
+            for one in encoded.pointers
+            if one.kind == kind
+        }
+        return {asking: text.rsplit(">", 1)[-1] for asking, text in texts.items()}
 
-    before = {one.target: text(0, one.start).rsplit(">", 1)[-1] for one in encoded.pointers if one.kind == BEFORE}
     fields = [one for one in encoded.pointers if one.kind == FIELD]
-    assert [before[one.start + 1] for one in fields] == ["Fields", "Fields: city, seats"]
-    assert [before[one.target] for one in fields] == ["", '{"city']
+    assert [seen(BEFORE)[one.start] for one in fields] == ["Fields", "Fields: city, table_seats"]
+    assert [seen(BEFORE)[one.target - 1] for one in fields] == ["", '{"city']
+    assert seen(SECOND)[fields[1].start] == "Fields: city"
+    assert seen(THIRD)[fields[1].start] == "Fields"
+
+
+def test_members_of_a_schema_are_told_which_stand_before_them(tokenizer: Any) -> None:
+    from training.documents import Document, Encoder, Tool, ToolCall, Turn
+    from training.pointing import BEFORE, FIELD, SECOND
+
+    properties = {name: {"type": "string"} for name in ("city", "table_seats", "table")}
+    tool = Tool("book_table", "Books", {"type": "object", "properties": properties})
+    call = ToolCall("book_table", {"table": "Brookneal"})
+    turns = (Turn("user", "Brookneal"), Turn("assistant", "", (call,)))
+    encoded = Encoder(tokenizer).encode(Document(turns, tools=(tool,), family="invented"))
+    (field,) = [one for one in encoded.pointers if one.kind == FIELD]
+    for kind, name in ((BEFORE, "table_seats"), (SECOND, "city")):
+        (found,) = [one for one in encoded.pointers if one.kind == kind and one.target == field.start + 1]
+        assert tokenizer.decode(encoded.tokens[: found.start]).rstrip(':{"').endswith(name)
 
 
 def test_words_of_the_message_tell_their_entry(tokenizer: Any) -> None:
@@ -105,7 +132,22 @@ def test_words_of_the_message_tell_their_entry(tokenizer: Any) -> None:
     turns = (Turn("user", "city Brookneal"), Turn("assistant", '{"city":"Brookneal"}'))
     record = Document(turns, "Fields: seats, city", family="records")
     assert told(record, TAG) == [("city", "<|system|>"), ("Brookneal", "city")]
-    assert told(record, NEXT) == [('{"', "Brookneal")]
+    assert told(record, NEXT) == [('{"', "Brookneal"), ("Brookneal", "<|system|>")]
+
+
+def test_after_a_value_the_next_one_is_looked_for(tokenizer: Any) -> None:
+    from training.documents import Document, Encoder, Turn
+    from training.pointing import NEXT
+
+    turns = (Turn("user", "in Brookneal, 7 seats"), Turn("assistant", '{"seats":7,"city":"Brookneal"}'))
+    encoded = Encoder(tokenizer).encode(Document(turns, "Fields: seats, city", family="records"))
+    looked = [
+        (tokenizer.decode(encoded.tokens[: one.target])[-4:], tokenizer.decode([encoded.tokens[one.start]]).strip())
+        for one in encoded.pointers
+        if one.kind == NEXT and one.start
+    ]
+    assert [what for _, what in looked] == ["7", looked[1][1], looked[1][1]]
+    assert looked[1][0].endswith('":7') and looked[2][0].endswith(',"') and "Brookneal".startswith(looked[1][1])
 
 
 def test_what_stands_there_twice_is_looked_for_nowhere(tokenizer: Any) -> None:

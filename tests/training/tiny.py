@@ -13,9 +13,10 @@ from training.train import Corpora
 def make_tokenizer(folder: pathlib.Path) -> pathlib.Path:
     random = Random(0)
     texts = [turn.text for _ in range(300) for turn in arithmetic(random).turns]
-    texts += ["Book a table in Brookneal", '{"city":"Brookneal","seats":12}', "Wäre schön"] * 20
+    texts += ["Book a table in Brookneal", '{"city":"Brookneal","seats":12}', "Wäre schön", "the city seats"] * 20
+    texts += ['{"city":{"type":"string"},"seats":{"type":"string"}}'] * 20
     path = folder / "tokenizer.json"
-    train_tokenizer(texts, inner_tokens=330, spaced_tokens=30).save(str(path))
+    train_tokenizer(texts, inner_tokens=350, capital_tokens=20, spaced_tokens=30).save(str(path))
     return path
 
 

@@ -13,6 +13,7 @@ from renga.evals.invented import Parameter, Vocabulary
 from renga.evals.values import draw_value, draw_word
 from renga.evals.vocabulary import HELD_OUT, TRAINING
 from training.documents import Document, Turn
+from training.generators.kinds import KIND_PHRASES, KIND_WORDS
 from training.sources import held_out_labels, prose
 
 KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "email", "phone", "count", "colour")
@@ -68,65 +69,6 @@ def draw_name(random: Random) -> str:
     if random.random() < 0.12:
         return draw_word(random, syllables=2)
     return " ".join(random.sample(known, random.choice((1, 1, 1, 2, 2, 3))))
-
-
-KIND_WORDS: dict[str, tuple[str, ...]] = {
-    "person": (
-        "owner",
-        "guest",
-        "driver",
-        "patient",
-        "author",
-        "agent",
-        "client",
-        "member",
-        "sender",
-        "host",
-        "teacher",
-    ),
-    "place": (
-        "location",
-        "village",
-        "region",
-        "airport",
-        "station",
-        "site",
-        "district",
-        "venue",
-        "country",
-        "address",
-        "street",
-    ),
-    "date": ("day", "start_date", "end_date", "deadline", "since", "expiry", "birthday", "week", "until_date"),
-    "time": ("hour", "start", "moment", "pickup_time", "begin", "finish", "arrival"),
-    "code": ("id", "key", "serial", "identifier", "tracking", "case_number", "number", "pin", "file_number"),
-    "money": ("price", "cost", "budget", "payment", "charge", "rate", "sum", "deposit", "total"),
-    "thing": ("article", "goods", "device", "gift", "tool", "equipment", "subject", "piece"),
-    "title": ("caption", "subject", "headline", "label", "theme", "topic", "name"),
-    "email": ("address", "contact", "inbox", "sender", "mail", "reply_to"),
-    "phone": ("telephone", "mobile", "hotline", "contact", "number"),
-    "count": ("number", "total", "persons", "copies", "places", "units", "rows", "people"),
-    "colour": ("hue", "tint", "paint", "tone", "finish"),
-    "level": ("importance", "severity", "rank", "grade", "status"),
-    "size": ("format", "dimension", "fit"),
-}
-"""What fields of a kind are called; a kind's values can be told by their form."""
-KIND_PHRASES: dict[str, tuple[str, ...]] = {
-    "person": ("by {}", "from {}", "owned by {}", "signed {}", "of {}", "that {} has", "with {}"),
-    "place": ("at {}", "close to {}", "around {}", "over in {}", "towards {}", "by {}"),
-    "date": ("before {}", "after {}", "not later than {}", "from {} on", "since {}", "it ends {}"),
-    "time": ("from {}", "at about {}", "after {}", "not before {}", "beginning {}"),
-    "code": ("number {}", "see {}", "no. {}", "under {}", "known as {}"),
-    "money": ("costing {}", "at {}", "paying {}", "it costs {}", "for no less than {}"),
-    "thing": ("regarding the {}", "on the {}", "this is for a {}", "along with the {}"),
-    "title": ("which says {}", 'with "{}" on top', "under {}", "on {}"),
-    "email": ("reach me at {}", "copy {}", "mail goes to {}", "contact {}"),
-    "phone": ("ring {}", "dial {}", "reach us on {}"),
-    "count": ("with {} in all", "a total of {}", "for {}", "{} altogether"),
-    "colour": ("painted {}", "all {}", "it is {}"),
-    "level": ("this is {}", "rated {}", "it counts as {}"),
-    "size": ("a {} one", "it is {}", "the {} one"),
-}
 
 
 def _kind_parameter(random: Random, kind: str) -> Parameter:

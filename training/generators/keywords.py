@@ -34,7 +34,7 @@ def class_words() -> dict[str, dict[str, list[str]]]:
 def _telling_words(labels: dict[str, list[str]]) -> dict[str, list[str]]:
     barred = _barred()
     counts = {
-        label: Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
+        label: Counter(word for text in texts for word in dict.fromkeys(_WORD.findall(text.lower())))
         for label, texts in labels.items()
     }
     spread = Counter(word for counted in counts.values() for word in counted)
@@ -92,7 +92,7 @@ def _paragraphs() -> list[tuple[str, list[str]]]:
                 texts.append(flat[:260].rsplit(" ", 1)[0])
     spread: Counter[str] = Counter()
     for text in texts:
-        spread.update(set(_WORD.findall(text.lower())))
+        spread.update(dict.fromkeys(_WORD.findall(text.lower()), 1))
     most, barred = len(texts) * _COMMON_SHARE, _barred()
     found: list[tuple[str, list[str]]] = []
     for text in texts:
