@@ -59,6 +59,7 @@ def _configs(model: Hokku, ids: dict[str, int], template: str) -> dict[str, dict
     return {
         "config.json": {
             "model_type": "hokku",
+            "dtype": "float32",
             "vocab_size": shape.vocabulary,
             "hidden_size": shape.width,
             "intermediate_size": shape.hidden,

@@ -171,3 +171,56 @@ def test_config_without_a_shape_leaves_the_cache_to_the_engine(model: Model, tmp
     (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 128}))
     bare = load_model(str(tmp_path), cache_folder=tmp_path / "cache")
     assert (bare.launch().cache_blocks, bare.launch().context_tokens) == (0, 128)
+
+
+def test_a_config_that_says_float32_is_computed_so(model: Model, tmp_path: Path) -> None:
+    for file in model.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    for said in ({}, {"dtype": "float32"}, {"torch_dtype": "float32"}, {"dtype": "bfloat16"}):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **said}))
+        exact = load_model(str(tmp_path), cache_folder=tmp_path / "cache").launch().precision
+        assert exact == ("f32" if "float32" in said.values() else "")
+
+
+async def test_hokku_copies_from_behind_a_long_prompt_as_the_bare_graph_does(tmp_path: Path) -> None:
+    hokku = load_model("hokku", cache_folder=tmp_path)
+    tools = "".join(
+        f'{{"name":"{verb}_{noun}","description":"{verb} a {noun}","parameters":{{"type":"object","properties":'
+        f'{{"town":{{"type":"string","description":"Town"}},"{noun}_code":{{"type":"string"}}}}}}}}\n'
+        for verb in ("book", "cancel", "find")
+        for noun in ("flight", "table", "hotel")
+    )
+    text = (
+        f"<|system|>\n<tools>\n{tools}</tools><|end|><|user|>Find a table, town Nairobi.<|end|><|assistant|><tool_call>"
+    )
+    prompt = hokku.vocabulary.encode(text, parse_special=True)
+    assert len(prompt) > 400
+    client = EngineClient(hokku.launch(cache_bytes=1 << 26))
+    await client.start()
+    try:
+        answer = await collect(client, Generation(prompt, 24, temperature=0))
+    finally:
+        await client.stop()
+    assert hokku.vocabulary.decode(answer.token_ids).startswith('{"name":"find_table","arguments":{"town":"Nairobi"}}')
+    assert answer.token_ids == continue_exactly(hokku.folder, prompt, len(answer.token_ids))
+
+
+def continue_exactly(folder: Path, prompt: list[int], count: int) -> list[int]:
+    """The likeliest tokens by OpenVINO alone, in 32 bits."""
+    import numpy
+    import openvino
+
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+    request = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", exact).create_infer_request()
+    tokens, read = list(prompt), 0
+    for _ in range(count):
+        inputs = {
+            "input_ids": numpy.array([tokens[read:]]),
+            "attention_mask": numpy.ones((1, len(tokens)), numpy.int64),
+            "position_ids": numpy.arange(read, len(tokens))[None],
+            "beam_idx": numpy.zeros(1, numpy.int32),
+        }
+        read = len(tokens)
+        tokens.append(int(request.infer(inputs)["logits"][0, -1].argmax()))
+    return tokens[len(prompt) :]

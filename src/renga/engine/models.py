@@ -80,6 +80,8 @@ class Model(msgspec.Struct, frozen=True):
     kv_bytes_per_token: int
     """Key-value cache of one token, at most; 0 if the model does not say."""
     sampling: Sampling = Sampling()
+    precision: str = ""
+    """`f32` for a model whose config.json says so (`dtype`): bfloat16 is not exact enough for it."""
 
     def launch(self, *, cache_bytes: int = 1 << 30, threads: int = 0) -> Launch:
         """How its engine process is started; `msgspec.structs.replace` what else should differ."""
@@ -100,6 +102,7 @@ class Model(msgspec.Struct, frozen=True):
             piece_tokens=max(KV_BLOCK_TOKENS, step_tokens // _PIECES_A_STEP),
             cache_blocks=cache_blocks,
             threads=threads,
+            precision=self.precision,
         )
 
 
@@ -254,6 +257,7 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
         vocabulary_size=max(vocabulary.size, config.get("vocab_size", 0)),
         kv_bytes_per_token=_measure_kv(config),
         sampling=_read_sampling(generation),
+        precision="f32" if config.get("dtype", config.get("torch_dtype")) == "float32" else "",
     )
 
 

@@ -149,6 +149,8 @@ def load_batching(launch: Launch) -> ContinuousBatchingPipeline:
     properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if launch.device == "CPU" else {}
     if launch.threads:
         properties["INFERENCE_NUM_THREADS"] = launch.threads
+    if launch.precision:
+        properties["INFERENCE_PRECISION_HINT"] = launch.precision
     tokenizer = genai.Tokenizer(_find_vocabulary(launch))
     return genai.ContinuousBatchingPipeline(launch.model_folder, tokenizer, scheduler, launch.device, **properties)
 

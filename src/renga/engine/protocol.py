@@ -49,6 +49,9 @@ class Launch(msgspec.Struct, frozen=True):
     """An OpenVINO device name."""
     threads: int = 0
     """Inference threads; 0 leaves it to OpenVINO."""
+    precision: str = ""
+    """What the arithmetic is done in, as OpenVINO says it (`f32`); empty leaves it to OpenVINO, which takes bfloat16
+    where the processor has it."""
 
 
 class Generation(msgspec.Struct, frozen=True):
