@@ -179,7 +179,7 @@ class Finder:
                 yield Pointer(asking + 1, *place, TAG)
         if found:
             longest = max(found, key=lambda asking: self._words[groups[asking]])
-            yield Pointer(target, longest, longest + 1, NEXT)
+            yield from _point_next((target,), (longest, longest + 1))
 
     def _before(self, tokens: list[int], start: int) -> Iterator[Pointer]:
         """From a field in a list: the tokens that follow the names of the three before, or as many as there are."""

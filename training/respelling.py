@@ -34,10 +34,8 @@ def respell(model: Hokku, old: Tokenizer, new: Tokenizer, meanings: Meanings | N
     embedding.flag.copy_(model.embedding.flag)
     rows, known = _rows(model.embedding.table(), old, new)
     rows -= embedding.flag[embedding.flags]
-    means = _group_means(rows, embedding.groups, torch.ones(len(groups)))
-    held = _group_means(rows, embedding.groups, known.float())
-    has_known = torch.zeros(len(means)).index_add_(0, embedding.groups, known.float()) > 0
-    embedding.base.copy_(torch.where(has_known[:, None], held, means))
+    unknown_groups = ~torch.isin(embedding.groups, embedding.groups[known])
+    embedding.base.copy_(_group_means(rows, embedding.groups, known | unknown_groups))
     embedding.own.copy_((rows - embedding.base[embedding.groups]) * known[:, None])
     if model.matching is not None and respelled.matching is not None and meanings is not None:
         same = _same_groups(old, new)
@@ -58,11 +56,11 @@ def _rows(table: Tensor, old: Tokenizer, new: Tokenizer) -> tuple[Tensor, Tensor
     return torch.stack(rows), torch.tensor(known)
 
 
-def _group_means(rows: Tensor, groups: Tensor, weights: Tensor) -> Tensor:
-    """Shapes: (tokens, width), (tokens,) twice -> (groups, width)."""
+def _group_means(rows: Tensor, groups: Tensor, counted: Tensor) -> Tensor:
+    """The mean of each group's counted rows. Shapes: (tokens, width), (tokens,), (tokens,) bool -> (groups, width)."""
     size = int(groups.max()) + 1
-    sums = torch.zeros(size, rows.shape[1]).index_add_(0, groups, rows * weights[:, None])
-    return sums / torch.zeros(size).index_add_(0, groups, weights).clamp(min=1)[:, None]
+    sums = torch.zeros(size, rows.shape[1]).index_add_(0, groups[counted], rows[counted])
+    return sums / torch.bincount(groups[counted], minlength=size)[:, None]
 
 
 def _same_groups(old: Tokenizer, new: Tokenizer) -> dict[int, int]:

@@ -29,6 +29,7 @@ SPACE = "\u0120"
 def train_tokenizer(texts: Iterable[str], *, inner_tokens: int, capital_tokens: int, spaced_tokens: int) -> Tokenizer:
     """Learn merges inside words, repeat those that most often start a word for a capital, then "space + piece"."""
     kept = list(texts)
+    small = [text.lower() for text in kept]
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = _pre_tokenizer(INNER_PATTERN)
     trainer = trainers.BpeTrainer(
@@ -37,10 +38,10 @@ def train_tokenizer(texts: Iterable[str], *, inner_tokens: int, capital_tokens: 
         show_progress=False,
         max_token_length=16,
     )
-    inner.train_from_iterator((text.lower() for text in kept), trainer)
+    inner.train_from_iterator(small, trainer)
     model = json.loads(inner.to_str())["model"]
     pieces = sorted(model["vocab"], key=lambda piece: model["vocab"][piece])
-    starts = _count_starts(inner, (text.lower() for text in kept))
+    starts = _count_starts(inner, small)
     merges = _with_capitals([(left, right) for left, right in model["merges"]], starts, capital_tokens)
     inner.model = models.BPE(vocab=_vocabulary(pieces, merges), merges=merges)
     starts = _count_starts(inner, kept)
@@ -49,10 +50,10 @@ def train_tokenizer(texts: Iterable[str], *, inner_tokens: int, capital_tokens: 
     return _assemble(pieces, merges)
 
 
-def _count_starts(inner: Tokenizer, texts: Iterable[str]) -> Counter[str]:
+def _count_starts(inner: Tokenizer, texts: list[str]) -> Counter[str]:
     """How often each piece follows a space."""
     starts: Counter[str] = Counter()
-    for encoding in inner.encode_batch(list(texts)):
+    for encoding in inner.encode_batch(texts):
         previous = ""
         for piece in encoding.tokens:
             if previous == SPACE and SPACE not in piece and not piece.isdigit():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import huggingface_hub
 import pytest
 from tests.engine.conftest import TAGS, Running, collect, make_tokenizer_json
 
-from renga.engine.client import EngineClient
 from renga.engine.families import detect_family
 from renga.engine.gguf import build_tokenizer_json, read_metadata
 from renga.engine.models import HOKKU_PACKAGE, Model, load_model
@@ -137,19 +137,14 @@ def test_a_family_is_known_by_its_template(template: str, family: str) -> None:
 async def test_hokku_answers(tmp_path: Path) -> None:
     hokku = load_model("hokku", cache_folder=tmp_path)
     assert hokku.family.name == "hokku"
-    client = EngineClient(hokku.launch(cache_bytes=1 << 26))
-    await client.start()
-    try:
-        prompt = hokku.vocabulary.encode("<|user|>Hello!<|end|><|assistant|>", parse_special=True)
+    prompt = hokku.vocabulary.encode("<|user|>Hello!<|end|><|assistant|>", parse_special=True)
+    async with Running(hokku) as client:
         answer = await collect(client, Generation(prompt, 20, temperature=0))
-        assert hokku.vocabulary.decode(answer.token_ids)
-    finally:
-        await client.stop()
+    assert hokku.vocabulary.decode(answer.token_ids)
 
 
 async def test_logits_without_a_token_are_never_chosen_by_a_grammar(model: Model, tmp_path: Path) -> None:
-    for file in model.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(model.folder, tmp_path, dirs_exist_ok=True)
     definition = json.loads((tmp_path / "tokenizer.json").read_text())
     definition["added_tokens"] = [token for token in definition["added_tokens"] if token["special"]]
     for tag in TAGS:
@@ -166,16 +161,14 @@ async def test_logits_without_a_token_are_never_chosen_by_a_grammar(model: Model
 
 
 def test_config_without_a_shape_leaves_the_cache_to_the_engine(model: Model, tmp_path: Path) -> None:
-    for file in model.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(model.folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 128}))
     bare = load_model(str(tmp_path), cache_folder=tmp_path / "cache")
     assert (bare.launch().cache_blocks, bare.launch().context_tokens) == (0, 128)
 
 
 def test_a_config_that_says_float32_is_computed_so(model: Model, tmp_path: Path) -> None:
-    for file in model.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(model.folder, tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     for said in ({}, {"dtype": "float32"}, {"torch_dtype": "float32"}, {"dtype": "bfloat16"}):
         (tmp_path / "config.json").write_text(json.dumps({**config, **said}))
@@ -196,12 +189,8 @@ async def test_hokku_copies_from_behind_a_long_prompt_as_the_bare_graph_does(tmp
     )
     prompt = hokku.vocabulary.encode(text, parse_special=True)
     assert len(prompt) > 400
-    client = EngineClient(hokku.launch(cache_bytes=1 << 26))
-    await client.start()
-    try:
+    async with Running(hokku) as client:
         answer = await collect(client, Generation(prompt, 24, temperature=0))
-    finally:
-        await client.stop()
     assert hokku.vocabulary.decode(answer.token_ids).startswith('{"name":"find_table","arguments":{"town":"Nairobi"}}')
     assert answer.token_ids == continue_exactly(hokku.folder, prompt, len(answer.token_ids))
 
