@@ -41,7 +41,7 @@ FOCUS_SHARE = 0.35
 """Where the third mixture takes over."""
 FINAL_SHARE = 0.7
 """Where the fourth takes over."""
-STARTED_SKILLS_SHARE, STARTED_FOCUS_SHARE = 0.35, 0.5
+STARTED_SKILLS_SHARE, STARTED_FOCUS_SHARE = 0.25, 0.5
 """A run that starts from another's weights: every third batch is `skills` at first; where `final` takes over."""
 POINTING = 1.0
 """How much it counts that attention looks where it is told, beside a learned token."""

@@ -103,3 +103,19 @@ def test_json_is_compact_and_in_schema_order() -> None:
                 assert list(call.arguments) == [key for key in order if key in call.arguments]
                 assert json.loads(render_json(call.arguments)) == call.arguments
     assert render_json({"a": ["ü", 1]}) == '{"a":["ü",1]}'
+
+
+def test_sentences_about_other_things_still_say_what_is_extracted() -> None:
+    import json
+
+    from training.generators.extraction import slots, slots_by_intent
+
+    known = {text for rows in slots_by_intent().values() for text, _ in rows}
+    random, new = Random(5), 0
+    for _ in range(300):
+        document = slots(random)
+        for asked, answered in zip(document.turns[::2], document.turns[1::2], strict=True):
+            values = [value for value in json.loads(answered.text).values() if value is not None]
+            assert all(value in asked.text for value in values), (asked.text, values)
+            new += asked.text not in known
+    assert new > 100

@@ -51,6 +51,10 @@ def _key(slot: str, random: Random, *, rename: bool) -> str:
 
 PLAIN_SHARE = 0.55
 """Share of the SNIPS documents with every slot of the intent, in order and under its own name."""
+SWAPPED_SHARE = 0.5
+"""Share of the sentences that are about other things than the set's: each value may be another of the same slot."""
+MANY_SLOTS = {"BookRestaurant": 5, "GetWeather": 3, "PlayMusic": 3, "AddToPlaylist": 3}
+"""How often intents with many slots are drawn; the others once."""
 
 
 def slots(random: Random) -> Document:
@@ -58,7 +62,7 @@ def slots(random: Random) -> Document:
     name, intent, text, found = _draw_row(random)
     known = slot_names().get((name, intent), list(found))
     if name == "snips" and random.random() < PLAIN_SHARE:
-        items = [(text, found), *random.choices(slots_by_intent()[name, intent], k=random.choice((0, 1, 3, 5, 7)))]
+        items = [(text, found), *_draw_more(random, name, intent, random.choice((0, 1, 3, 5, 7)))]
         head = _instruction(sorted(known), random, nulls=False)
         return _document(
             head,
@@ -75,9 +79,7 @@ def slots(random: Random) -> Document:
     fields = list({keys[slot]: slot for slot in fields}.values())
     random.shuffle(fields)
     nulls = random.random() < 0.15
-    items = [(text, found)]
-    for _ in range(random.choice((0, 1, 2, 3, 4))):
-        items.append(random.choice(slots_by_intent()[name, intent]))
+    items = [(text, found), *_draw_more(random, name, intent, random.choice((0, 1, 2, 3, 4)))]
     head = _instruction([keys[slot] for slot in fields], random, nulls=nulls)
     objects = [_object({keys[slot]: found.get(slot) for slot in fields}, nulls=nulls) for _, found in items]
     return _document(head, [text for text, _ in items], objects, random, "slots")
@@ -92,12 +94,46 @@ def slots_by_intent() -> dict[tuple[str, str], list[tuple[str, dict[str, str]]]]
     return found
 
 
+@functools.cache
+def _slot_values() -> dict[tuple[str, str], list[str]]:
+    """(set, slot) -> every value of it, once."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for name, _, _, slots in slot_rows():
+        for slot, value in slots.items():
+            found.setdefault((name, slot), {})[value] = None
+    return {key: list(values) for key, values in found.items()}
+
+
+@functools.cache
+def _other_rows() -> list[tuple[str, str, str, dict[str, str]]]:
+    return [row for row in slot_rows() if row[0] != "snips"]
+
+
 def _draw_row(random: Random) -> tuple[str, str, str, dict[str, str]]:
-    rows = slot_rows()
-    row = random.choice(rows)
-    while row[0] != "snips" and random.random() < 0.85:
-        row = random.choice(rows)
-    return row
+    if random.random() < 0.15:
+        return random.choice(_other_rows())
+    intents = [intent for name, intent in slots_by_intent() if name == "snips"]
+    intent = random.choices(intents, weights=[MANY_SLOTS.get(intent, 1) for intent in intents])[0]
+    return "snips", intent, *_draw_more(random, "snips", intent, 1)[0]
+
+
+def _draw_more(random: Random, name: str, intent: str, count: int) -> list[tuple[str, dict[str, str]]]:
+    """Sentences of one intent with their slots."""
+    return [_swapped(random, name, *pair) for pair in random.choices(slots_by_intent()[name, intent], k=count)]
+
+
+def _swapped(random: Random, name: str, text: str, found: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The same sentence, now and then about other things: what the set's other sentences have in the same slots."""
+    if random.random() >= SWAPPED_SHARE:
+        return text, found
+    swapped = dict(found)
+    for slot, value in found.items():
+        whole = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
+        within = any(value in other for key, other in swapped.items() if key != slot)
+        if random.random() < 0.6 and not within and len(whole.findall(text)) == 1:
+            swapped[slot] = random.choice(_slot_values()[name, slot])
+            text = whole.sub(swapped[slot].replace("\\", r"\\"), text)
+    return text, swapped
 
 
 def _object(values: dict[str, Any], *, nulls: bool) -> str:

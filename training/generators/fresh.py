@@ -24,6 +24,13 @@ PHRASES = (
     "the {name} is {{}}",
     "having {name} {{}}",
     "of {name} {{}}",
+    "{{}} {name}",
+    "with {{}} {name}",
+    "in the {name} {{}}",
+    "a {name} of {{}}",
+    "{{}} as {name}",
+    "{name} being {{}}",
+    "({name} {{}})",
 )
 FRAMES = (
     "now {act} {details}",
@@ -45,7 +52,23 @@ DESCRIBED = (
     "Whenever some {noun} has to be {verb}ed",
 )
 """What tools are for, in words that TRAINING does not use."""
-DESCRIPTIONS = ("{name}", "{name}", "{name} of it", "{name} to use")
+DESCRIPTIONS = (
+    "{name}",
+    "{name}",
+    "{name} of it",
+    "{name} to use",
+    "{name} of the {other}",
+    "{name} for the {other}",
+    "{other} {name}",
+    "last {other} {name}",
+    "{name} to {other}",
+    "{name} that {other}s it",
+    "{other} of the {name}",
+    "{name}, the {kind} of the {other}",
+    "{kind} of the {name}",
+    "{kind} that {name}s it",
+)
+"""{other} is any word, {kind} one that fits the kind of value."""
 
 
 @functools.cache
@@ -75,30 +98,35 @@ def _kind_parameter(random: Random, kind: str) -> Parameter:
     """A field named after its kind, which phrases need not name."""
     word = random.choice(KIND_WORDS[kind])
     other = random.choice(words())
-    name = random.choice((word, word, f"{word}_of_{other}", f"{other}_{word}"))
-    spoken = name.replace("_", " ")
-    description = random.choice(("{name}", "the {word} of the {other}", "{word}", "{word} to use")).format(
-        name=spoken, word=word.replace("_", " "), other=other
-    )
+    name = random.choice((word, word, word, f"{word}_of_{other}", f"{other}_{word}"))
     phrases = (
-        *random.sample(KIND_PHRASES[kind], min(3, len(KIND_PHRASES[kind]))),
-        *(phrase.format(name=random.choice((spoken, word.replace("_", " ")))) for phrase in random.sample(PHRASES, 2)),
+        *random.sample(KIND_PHRASES[kind], 3),
+        *_naming(random, random.choice((name, word)).replace("_", " "), 2),
     )
-    return Parameter(name, kind, description, phrases)
+    return Parameter(name, kind, _describe(random, word.replace("_", " "), kind), phrases)
+
+
+def _fresh_parameter(random: Random, kind: str) -> Parameter:
+    """A field with any name, which phrases say; its description may tell the kind of its values."""
+    name = draw_name(random)
+    return Parameter(name.replace(" ", "_"), kind, _describe(random, name, kind), _naming(random, name, 3))
+
+
+def _naming(random: Random, name: str, count: int) -> tuple[str, ...]:
+    return tuple(phrase.format(name=name) for phrase in random.sample(PHRASES, count))
+
+
+def _describe(random: Random, name: str, kind: str) -> str:
+    word = random.choice(KIND_WORDS[kind]).replace("_", " ")
+    return random.choice(DESCRIPTIONS).format(name=name, kind=word, other=random.choice(words()))
 
 
 def draw_vocabulary(random: Random) -> Vocabulary:
     """Verbs, nouns and parameters of fresh names, and one field of a kind: two could not be told apart."""
     known = words()
-    parameters: list[Parameter] = []
-    for kind in random.sample(list(KIND_WORDS), 10):
-        if random.random() < 0.5:
-            parameters.append(_kind_parameter(random, kind))
-            continue
-        name = draw_name(random)
-        phrases = tuple(phrase.format(name=name) for phrase in random.sample(PHRASES, 3))
-        description = random.choice(DESCRIPTIONS).format(name=name)
-        parameters.append(Parameter(name.replace(" ", "_"), kind, description, phrases))
+    kinds = random.sample(list(KIND_WORDS), 10)
+    draws = (_kind_parameter, _kind_parameter, _fresh_parameter)
+    parameters = [random.choice(draws)(random, kind) for kind in kinds]
     unique = {part.name: part for part in parameters}
     verbs = (*random.sample(known, 4), *random.sample(TRAINING.verbs, 4))
     nouns = (*random.sample(known, 6), *random.sample(TRAINING.nouns, 2))

@@ -12,7 +12,7 @@ from collections import Counter
 from random import Random
 
 from training.documents import Document
-from training.generators.labels import lay_out
+from training.generators.labels import draw_message, lay_out
 from training.sources import held_out_labels, label_sets, prose
 
 _WORD = re.compile(r"[a-z]{3,}")
@@ -71,7 +71,8 @@ def keyword_classes(random: Random) -> Document:
         return keyword_classes(random)
     turns = random.choice((2, 4, 6, 8, 10))
     items = [
-        (random.choice(sets[name][label]), spelled[name, label]) for name, label in random.choices(chosen, k=turns)
+        (draw_message(sets[name][label], random), spelled[name, label])
+        for name, label in random.choices(chosen, k=turns)
     ]
     return lay_out(items, list(spelled.values()), random, "keywords")
 

@@ -35,6 +35,8 @@ FRESH_SHARE = 0.35
 """Share of the documents whose labels have to be read, because no two documents spell them alike."""
 LONG_SHARE = 0.05
 """Share of the documents with the longest lists: all 77 labels of Banking77, or 40 of another set."""
+JOINED_SHARE = 0.12
+"""Share of the messages that are several of one label: what is asked for has to be found in a longer text."""
 MODERATION_NAMES = (
     ("hate", "offensive", "neither"),
     ("hate_speech", "offensive_language", "neither"),
@@ -57,7 +59,7 @@ def classify(random: Random) -> Document:
     chosen = random.sample(sorted(labels), count)
     spelled = decorate(chosen, random) if random.random() < FRESH_SHARE and not long else _spell(chosen, random)
     turns = random.randint(10, 14) if long else min(2 + int(random.expovariate(0.25)), 12)
-    items = [(random.choice(labels[label]), spelled[label]) for label in random.choices(chosen, k=turns)]
+    items = [(draw_message(labels[label], random), spelled[label]) for label in random.choices(chosen, k=turns)]
     options = list(spelled.values())
     if random.random() < 0.1:
         none = random.choice(NONE_NAMES)
@@ -67,6 +69,14 @@ def classify(random: Random) -> Document:
         # Nothing fits and no option says so: a random answer is the target, which teaches low confidence.
         items = [(_stranger(labels, chosen, random), random.choice(options))]
     return lay_out(items, options, random, "classify")
+
+
+def draw_message(texts: list[str], random: Random) -> str:
+    """One of a label's messages, now and then several in one."""
+    if random.random() >= JOINED_SHARE:
+        return random.choice(texts)
+    picked = random.choices(texts, k=random.randint(2, 5))
+    return " ".join(text if text.endswith((".", "?", "!")) else f"{text}." for text in picked)
 
 
 def _stranger(labels: dict[str, list[str]], chosen: list[str], random: Random) -> str:
@@ -80,7 +90,7 @@ def _stranger(labels: dict[str, list[str]], chosen: list[str], random: Random) -
 def _spell(chosen: list[str], random: Random) -> dict[str, str]:
     words = {label: re.sub(r"([a-z])([A-Z])", r"\1 \2", label.replace("_", " ").rstrip("?")) for label in chosen}
     style = random.random()
-    if style < 0.6:
+    if style < 0.55:
         return {label: label for label in chosen}
     if style < 0.65:
         return {label: text.title() for label, text in words.items()}
