@@ -110,8 +110,3 @@ def install_all() -> None:
     with ThreadPoolExecutor(len(ALL)) as pool:
         for _ in pool.map(install, ALL):
             pass
-
-
-def missing() -> list[str]:
-    """Names of environments that are not there."""
-    return [environment.name for environment in LINES if not environment.is_whole()]

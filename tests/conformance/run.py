@@ -1,6 +1,6 @@
 """Run the official SDKs against a running Renga: the suite of one, a streamed tool loop with each.
 
-    python tests/conformance/run.py [--fast] [--installed-only]
+    python tests/conformance/run.py [--fast]
 
 The suite is `tests/api_resources` for messages, count_tokens, models, files, batches, keys and workspaces and their
 beta twins, from the SDK's own source package. What fails must stand in expected_failures.txt with its reason, and what
@@ -27,7 +27,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from environments import FOLDER, LINES, SUITE, Environment, install_all, missing
+from environments import FOLDER, LINES, SUITE, Environment, install_all
 
 from renga.store.rows import SCOPES, KeyChange, KeyTerms
 from renga.testing.served import Served, ServedSettings, served
@@ -209,15 +209,9 @@ def run_loops(server: Served) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description="run the official SDKs against a running Renga")
     parser.add_argument("--fast", action="store_true", help="only the tool loops")
-    parser.add_argument(
-        "--installed-only", action="store_true", help="install nothing; fail where something is missing"
-    )
     parser.add_argument("--model", default="hokku", help="what the server runs: hokku, or a .gguf file")
     options = parser.parse_args()
     began = time.monotonic()
-    if options.installed_only and missing():
-        print(f"not installed in {FOLDER.name}: {', '.join(missing())}; run scripts/conformance")
-        return 2
     install_all()
     print(f"environments ready after {time.monotonic() - began:.0f} s", flush=True)
     with served(ServedSettings(config=render_config(options.model), secret=SECRET)) as server:
