@@ -27,7 +27,7 @@ settings.register_profile(
 settings.load_profile("renga")
 
 HERE = Path(__file__).parent
-LONGEST_FIRST = ("conformance", "soak", "serving", "engine", "cli", "providers", "training", "evals", "meter", "store")
+LONGEST_FIRST = ("soak", "serving", "engine", "cli", "providers", "training", "evals", "meter", "store")
 """Folders that start programs. What is long and begins last would be waited for with the other cores idle."""
 
 

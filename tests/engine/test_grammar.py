@@ -14,7 +14,7 @@ from tests.engine.conftest import collect
 
 from renga.engine.client import EngineClient
 from renga.engine.families import FAMILIES
-from renga.engine.grammar import AnswerRules, ToolRule, build_answer_grammar, build_schema_grammar
+from renga.engine.grammar import AnswerRules, ToolRule, build_answer_grammar
 from renga.engine.models import Model
 from renga.engine.parse import AnswerShape, Parser, Piece, Text, ToolArguments, ToolStart
 from renga.engine.protocol import Generation
@@ -98,7 +98,7 @@ async def test_whatever_the_model_says_fits_the_schema(
     if "$ref" in str(schema) and "$defs" not in schema:
         return  # a reference moved away from its definition
     try:
-        grammar = build_schema_grammar(schema)
+        grammar = hold_to(schema)
     except InvalidRequest as error:
         assert error.path and error.path.startswith("schema")
         return
@@ -132,7 +132,7 @@ MERGED = {
 
 @pytest.mark.parametrize("schema", [TREE, TAGGED, MERGED, {"type": "string", "minLength": 90, "maxLength": 130}])
 async def test_schemas_that_refer_branch_and_merge(client: EngineClient, model: Model, schema: Schema) -> None:
-    grammar = build_schema_grammar(schema)
+    grammar = hold_to(schema)
     for seed in range(5):
         text = await write(client, model, Generation([9, 10], 3000, temperature=1.3, seed=seed, grammar=grammar))
         jsonschema.validate(json.loads(text), schema)
@@ -165,7 +165,7 @@ async def test_schemas_that_refer_branch_and_merge(client: EngineClient, model: 
 )
 def test_what_cannot_be_held_is_refused_by_its_path(schema: Schema, path: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        build_schema_grammar(schema, path="s")
+        hold_to(schema, path="s")
     assert caught.value.path == path
 
 
@@ -207,3 +207,8 @@ async def parse(client: EngineClient, model: Model, rules: AnswerRules, generati
     names = frozenset(tool.name for tool in rules.tools)
     parser = Parser(AnswerShape(rules.family, tool_names=names, thinking_open=rules.thinking_open))
     return parser.push(text) + parser.finish()
+
+
+def hold_to(schema: Schema, *, path: str = "schema") -> str | None:
+    """The grammar of an answer that must be JSON of a schema."""
+    return build_answer_grammar(AnswerRules(FAMILIES["plain"], schema=schema, schema_path=path))

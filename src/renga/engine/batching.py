@@ -118,7 +118,7 @@ class Engine:
         try:
             self._pipeline.step()
         except RuntimeError as error:
-            return reports + self._survive(error) + self._measure(started_ns)
+            return reports + self._survive(error) + self._measure()
         self._must_flush = False
         for request_id in list(self._running):
             reports += self._collect(request_id)
@@ -127,7 +127,7 @@ class Engine:
         if is_background and self._admission.is_live_about:
             ended_ns = self._clock_ns()
             self._rest_until_ns = ended_ns + round(REST_STEPS * (ended_ns - started_ns))
-        return reports + self._measure(started_ns)
+        return reports + self._measure()
 
     def handle(self, command: Command) -> list[Report]:
         """Take a command in; what it leads to comes out of later steps."""
@@ -291,7 +291,7 @@ class Engine:
         del self._running[request_id]
         self._admission.end(request_id)
 
-    def _measure(self, started_ns: int) -> list[Report]:
+    def _measure(self) -> list[Report]:
         """Report the load if the numbers of requests changed."""
         running, waiting = len(self._running) + (self._reading is not None), self._admission.waiting
         if (running, waiting) == (self._told.running, self._told.waiting):
@@ -302,7 +302,6 @@ class Engine:
             waiting=waiting,
             cache_usage_ratio=cache.ratio,
             cache_bytes=cache.size_bytes,
-            step_ms=(self._clock_ns() - started_ns) / 1e6,
         )
         return [Metrics(self._told)]
 

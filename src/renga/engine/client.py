@@ -32,7 +32,6 @@ from renga.engine.protocol import (
     Generation,
     Launch,
     Metrics,
-    ModelInfo,
     Ready,
     Report,
     Submit,
@@ -185,7 +184,6 @@ class EngineClient:
         self._changed = asyncio.Event()
         """Set at every change of state, and made anew."""
         self._unusable: str | None = None
-        self._info: ModelInfo | None = None
         self._stats = EngineStats()
         self._deaths = 0
         self._service_s = 1.0
@@ -195,11 +193,6 @@ class EngineClient:
     def ready(self) -> bool:
         """Whether requests would run now."""
         return self._child is not None and self._child.was_ready
-
-    @property
-    def info(self) -> ModelInfo | None:
-        """What the process said of its model; None before it was ever ready."""
-        return self._info
 
     @property
     def process_id(self) -> int | None:
@@ -225,7 +218,7 @@ class EngineClient:
         if self._supervisor is None:
             self._supervisor = asyncio.create_task(self._supervise(), name="engine supervisor")
 
-    async def wait_ready(self) -> ModelInfo:
+    async def wait_ready(self) -> None:
         """Wait until the model is loaded.
 
         Raises: ConfigError if it cannot be loaded.
@@ -234,8 +227,6 @@ class EngineClient:
             if self._unusable is not None:
                 raise ConfigError(f"the engine cannot load the model: {self._unusable}")
             await self._changed.wait()
-        assert self._info is not None
-        return self._info
 
     async def stop(self) -> None:
         """End the process. Requests in flight end in `EngineDied`."""
@@ -308,8 +299,7 @@ class EngineClient:
                     inbox.fail(InvalidRequest(message) if reason == "invalid" else ApiError(message))
             case Metrics(stats):
                 self._stats = stats
-            case Ready(info):
-                self._info = info
+            case Ready():
                 child.was_ready = True
                 self._announce()
             case Unusable(message):

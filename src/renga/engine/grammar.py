@@ -55,16 +55,6 @@ class AnswerRules(msgspec.Struct, frozen=True):
     """The model may open a thinking block itself."""
 
 
-def build_schema_grammar(schema: Any, *, path: str = "schema") -> str:
-    """Write the grammar of compact JSON that a schema accepts; the root rule is `root`.
-
-    Raises: InvalidRequest naming the JSON path of what is wrong or cannot be held.
-    Cost:   1 ms for a schema of ten properties.
-    """
-    rules = Rules()
-    return rules.text(SchemaWriter(rules).write(schema, path))
-
-
 def build_answer_grammar(answer: AnswerRules) -> str | None:
     """Write the grammar of a whole answer, or None if the answer is free.
 

@@ -23,7 +23,6 @@ from renga.engine.protocol import (
     Command,
     Frames,
     Launch,
-    ModelInfo,
     Ready,
     Report,
     Tokens,
@@ -103,7 +102,6 @@ def _is_urgent(report: Report) -> bool:
 
 def main() -> None:
     """Run as `python -m renga.engine.process FD LAUNCH`, with LAUNCH as JSON."""
-    started_ns = time.monotonic_ns()
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the parent decides when this ends, by closing the socket
         signal.signal(ignored, signal.SIG_IGN)
     connection = Connection(socket.socket(fileno=int(sys.argv[1])))
@@ -113,9 +111,7 @@ def main() -> None:
     except (RuntimeError, ImportError, OSError) as error:
         connection.send([Unusable(str(error))])
         return
-    load_ms = (time.monotonic_ns() - started_ns) / 1e6
-    info = ModelInfo(launch.vocabulary_size, launch.context_tokens, launch.stop_token_ids, load_ms)
-    if connection.send([Ready(info)]):
+    if connection.send([Ready()]):
         run(connection, engine, flush_interval_ms=launch.flush_interval_ms)
 
 

@@ -93,16 +93,6 @@ class TokenBatch(msgspec.Struct, frozen=True):
     """On the first batch: prompt tokens found in the prefix cache, where the engine can tell."""
 
 
-class ModelInfo(msgspec.Struct, frozen=True):
-    """What the engine process knows about the model it runs."""
-
-    vocabulary_size: int
-    context_tokens: int
-    stop_token_ids: tuple[int, ...]
-    load_ms: float
-    """From the start of the process to ready."""
-
-
 class EngineStats(msgspec.Struct, frozen=True):
     """The engine's load, as of its last report."""
 
@@ -111,8 +101,6 @@ class EngineStats(msgspec.Struct, frozen=True):
     cache_usage_ratio: float = 0.0
     """Share of the key-value cache that running requests hold, 0 to 1."""
     cache_bytes: int = 0
-    step_ms: float = 0.0
-    """Length of the last step."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -130,8 +118,6 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The model is loaded."""
-
-    info: ModelInfo
 
 
 class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
