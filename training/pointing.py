@@ -3,11 +3,11 @@
 Owns:   finding it. An answer's label is an entry of a list and a call's name a tool's; a key in an object is one of the
         fields in the prompt; a value in an object, or a short answer, is copied from the message. The loss of
         training/train.py asks the second stream to look at the entry, from the answer and from the words of the message
-        that speak of it, and heads of the last attending block at the field, at the word of the message whose turn it
-        is (at the document's first token, where none is left) and at the token that is copied. Heads of the block
-        before prepare that: one sees an entry's first token from its others, three see the fields before a field in
-        the list, one of them also in the answer, so that what follows there, near or far, can follow here. At inference
-        nothing of this is left.
+        that speak of it, and heads of the last attending block at the beginning of the field or entry that is written,
+        at the word of the message whose turn it is (at the document's first token, where none is left) and at the
+        token that is copied. Heads of the block before prepare that: one sees an entry's first token from its others,
+        three see the fields before a field in the list, one of them also in the answer, so that what follows there,
+        near or far, can follow here. At inference nothing of this is left.
 Why:    the choice is a word or two of a long document, and through the words alone the network had not found out where
         to look after twenty million tokens (training/log.md).
 Source: Mi et al. 2016, "Supervised Attentions for Neural Machine Translation"; Liu et al. 2016 (COLING).
@@ -27,9 +27,9 @@ from training.tokenizer import piece_groups
 
 ENTRY, TAG, COPY, REST, NEXT, FIELD, BEFORE, SECOND, THIRD, FIRST = range(10)
 """Kinds of what attention is told to look at. The second stream: an entry of a list, from the answer; the entry that a
-word of the message speaks of, from that word. The last attending block: a value or a field to copy, the rest of a name
-that is begun, and the word of the message that comes next. The block before it: the field before, the second and the
-third before, and the beginning of an entry."""
+word of the message speaks of, from that word. The last attending block: a value to copy, the beginning of the field or
+entry that is written, the rest of a name that is begun, and the word of the message that comes next. The block before
+it: the field before, the second and the third before, and the beginning of an entry."""
 FIELDS_BEFORE = (BEFORE, SECOND, THIRD)
 LISTED = frozenset({"classify", "keywords", "keyword_passages", "topic", "mention"})
 """Families whose answers are entries."""
@@ -209,8 +209,10 @@ class Finder:
 
 
 def _point_entry(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointer]:
-    """The entry from every token of its name in the answer, and its beginning from every token in the list."""
+    """The entry from every token of its name in the answer; its beginning where the answer begins it, and from every
+    token in the list."""
     yield from (Pointer(target, *place, ENTRY) for target in range(start, end))
+    yield Pointer(start, place[0], place[0] + 1, FIELD)
     yield from _point_rest(start, end, place)
     yield from (Pointer(asking + 1, place[0], place[0] + 1, FIRST) for asking in range(*place))
 

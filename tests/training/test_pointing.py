@@ -36,14 +36,16 @@ def pointed(tokenizer: Any, document: Any) -> list[tuple[str, str, int]]:
 
 def test_a_label_is_looked_for_in_the_list_as_a_whole_entry(tokenizer: Any) -> None:
     from training.documents import Document, Turn
-    from training.pointing import ENTRY
+    from training.pointing import ENTRY, FIELD
 
     system = "Pick one.\n- card_lost_again\n- card\n- lost card\n- card_lost"
     for label in ("card", "card_lost", "lost card"):
         document = Document((Turn("user", "my card_lost card"), Turn("assistant", label)), system, family="classify")
-        assert pointed(tokenizer, document) == [(label, label, ENTRY)]
+        whole, begun = sorted(pointed(tokenizer, document), key=lambda one: one[2])
+        assert whole == (label, label, ENTRY)
+        assert begun[0] == begun[1] and label.startswith(begun[0]) and begun[2] == FIELD
     as_object = Document((Turn("user", "hi"), Turn("assistant", '{"label":"card"}')), system, family="classify")
-    assert pointed(tokenizer, as_object) == [("card", "card", ENTRY)]
+    assert ("card", "card", ENTRY) in pointed(tokenizer, as_object)
     unlisted = Document((Turn("user", "hi"), Turn("assistant", "3")), system, family="classify")
     assert pointed(tokenizer, unlisted) == []
 
@@ -58,11 +60,13 @@ def test_values_are_looked_for_in_the_latest_message(tokenizer: Any) -> None:
     document = Document((*turns, Turn("assistant", "", (call,))), tools=(tool,), family="invented")
     encoded = Encoder(tokenizer).encode(document)
     rest = {one.target: one for one in encoded.pointers if one.kind == REST}
-    chosen = [one for one in encoded.pointers if one.kind in (ENTRY, FIELD, COPY) and one.target not in rest]
-    assert [one.kind for one in chosen] == [ENTRY, FIELD, COPY, COPY]
+    found = [one for one in encoded.pointers if one.kind in (ENTRY, FIELD, COPY) and one.target not in rest]
+    chosen = sorted(found, key=lambda one: (one.target, one.kind))
+    assert [one.kind for one in chosen] == [ENTRY, FIELD, FIELD, COPY, COPY]
     latest = len(encoded.tokens) - encoded.tokens[::-1].index(tokenizer.token_to_id("<|user|>"))
-    name, field, city, seats = chosen
+    name, begun, field, city, seats = chosen
     assert tokenizer.decode(encoded.tokens[name.start : name.end]) == "book_table"
+    assert (begun.target, begun.start, begun.end) == (name.target, name.start, name.start + 1)
     assert name.end < field.start < latest <= seats.start < city.start
     assert tokenizer.decode(encoded.tokens[field.start : field.end]) in "city"
     assert encoded.tokens[seats.start] == encoded.tokens[seats.target]
@@ -104,7 +108,7 @@ def test_members_of_a_schema_are_told_which_stand_before_them(tokenizer: Any) ->
     call = ToolCall("book_table", {"table": "Brookneal"})
     turns = (Turn("user", "Brookneal"), Turn("assistant", "", (call,)))
     encoded = Encoder(tokenizer).encode(Document(turns, tools=(tool,), family="invented"))
-    (field,) = [one for one in encoded.pointers if one.kind == FIELD]
+    _, field = [one for one in encoded.pointers if one.kind == FIELD]
     for kind, name in ((BEFORE, "table_seats"), (SECOND, "city")):
         (found,) = [one for one in encoded.pointers if one.kind == kind and one.target == field.start + 1]
         assert tokenizer.decode(encoded.tokens[: found.start]).rstrip(':{"').endswith(name)
