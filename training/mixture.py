@@ -59,13 +59,13 @@ SKILLS: tuple[tuple[Generator, float], ...] = (
 )
 """The second mixture, for the start of the run: finding what comes again and copying it, and nothing else."""
 FOCUS: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 19.0),
+    (labels.classify, 18.0),
     (keywords.keyword_classes, 9.0),
     (keywords.keyword_passages, 3.0),
     (labels.topic, 2.5),
     (fresh.mention, 5.0),
     (labels.moderate, 11.0),
-    (extraction.slots, 20.0),
+    (extraction.slots, 24.0),
     (extraction.records, 11.0),
     (tools.invented, 14.0),
     (tools.from_slots, 1.0),
@@ -76,18 +76,18 @@ FOCUS: tuple[tuple[Generator, float], ...] = (
     (support.arithmetic, 0.2),
     (support.recall, 0.4),
     (copying.copying, 0.5),
-    (grounded.desk_passage, 4.5),
+    (grounded.desk_passage, 9.0),
     (grounded.prose_passage, 0.5),
-    (fresh.facts, 3.0),
+    (fresh.facts, 5.0),
 )
 """The third mixture: less of what only prepares, more of what a desk is asked."""
 FINAL: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 21.0),
+    (labels.classify, 18.0),
     (keywords.keyword_classes, 9.0),
-    (keywords.keyword_passages, 2.0),
+    (keywords.keyword_passages, 1.0),
     (fresh.mention, 4.5),
     (labels.moderate, 12.0),
-    (extraction.slots, 22.0),
+    (extraction.slots, 24.0),
     (extraction.records, 11.0),
     (tools.invented, 14.0),
     (support.desk, 2.6),
@@ -97,8 +97,8 @@ FINAL: tuple[tuple[Generator, float], ...] = (
     (support.arithmetic, 0.2),
     (support.recall, 0.4),
     (copying.copying, 0.4),
-    (grounded.desk_passage, 5.0),
-    (fresh.facts, 3.0),
+    (grounded.desk_passage, 9.0),
+    (fresh.facts, 5.0),
 )
 """The fourth mixture, while the learning rate falls to zero."""
 WEIGHTS = {"moderate": 4, "toxicity": 2, "classify": 2, "keywords": 2, "mention": 2, "topic": 2, "keyword_passages": 2}
