@@ -39,13 +39,13 @@ def test_a_label_is_looked_for_in_the_list_as_a_whole_entry(tokenizer: Any) -> N
     from training.pointing import ENTRY, FIELD
 
     system = "Pick one.\n- card_lost_again\n- card\n- lost card\n- card_lost"
-    for label in ("card", "card_lost", "lost card"):
-        document = Document((Turn("user", "my card_lost card"), Turn("assistant", label)), system, family="classify")
-        whole, begun = sorted(pointed(tokenizer, document), key=lambda one: one[2])
-        assert whole == (label, label, ENTRY)
-        assert begun[0] == begun[1] and label.startswith(begun[0]) and begun[2] == FIELD
-    as_object = Document((Turn("user", "hi"), Turn("assistant", '{"label":"card"}')), system, family="classify")
-    assert ("card", "card", ENTRY) in pointed(tokenizer, as_object)
+    labels = ("card", "card_lost", "lost card")
+    answers = {**{label: label for label in labels}, '{"label":"card"}': "card"}
+    for answer, label in answers.items():
+        document = Document((Turn("user", "my card_lost card"), Turn("assistant", answer)), system, family="classify")
+        first = tokenizer.decode(tokenizer.encode(label).ids[:1])
+        found = sorted(pointed(tokenizer, document), key=lambda one: one[2])
+        assert found == [(label, label, ENTRY), (first, first, FIELD)]
     unlisted = Document((Turn("user", "hi"), Turn("assistant", "3")), system, family="classify")
     assert pointed(tokenizer, unlisted) == []
 
