@@ -7,6 +7,7 @@ Knows:  nothing of where a document came from.
 """
 
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -16,6 +17,9 @@ from training.pointing import Finder, Pointer, Span
 
 ROLES = {f"<|{role}|>": role for role in ("system", "user", "assistant", "tool")}
 """The pieces of the template that begin a turn."""
+PARTED_SHARE = 0.01
+"""Of the values of objects. A model that takes a value for a number writes no quote; a grammar that wants a string then
+forces one, and a model that has never seen that finds no end (training/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +102,21 @@ def _turn_segments(turn: Turn) -> list[tuple[str, bool, bool]]:
     return parts
 
 
+def _joined_quotes(tokenizer: Tokenizer) -> dict[int, tuple[int, int]]:
+    """Tokens that end a name and begin its value, and the two tokens that spell the same."""
+    vocabulary = tokenizer.get_vocab()
+    names = {token: name for name, token in vocabulary.items() if name.endswith(':"') and name[:-1] in vocabulary}
+    return {token: (vocabulary[name[:-1]], vocabulary['"']) for token, name in names.items()}
+
+
 class Encoder:
     """Turns documents into tokens; template pieces are looked up once."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, random: Random | None = None) -> None:
+        """With `random`, some values of objects begin with a quote of their own, as a grammar may force them to."""
         self._tokenizer = tokenizer
+        self._random = random
+        self._joined = _joined_quotes(tokenizer)
         self._finder = Finder(tokenizer)
         self._pieces: dict[str, list[int]] = {}
 
@@ -116,12 +130,27 @@ class Encoder:
             else:
                 encoding = self._tokenizer.encode(text)
                 ids, offsets = encoding.ids, encoding.offsets if learned else []
+                if self._random is not None and learned:
+                    ids, offsets = self._part_quotes(ids, offsets, self._random)
             encoded.tokens += ids
             encoded.learned += [learned] * len(ids)
             if not is_template:
                 spans.append(Span(text, start, len(encoded.tokens), role, learned, tuple(offsets)))
         encoded.pointers += self._finder.find(document.family, spans, encoded.tokens)
         return encoded
+
+    def _part_quotes(
+        self, ids: list[int], offsets: list[tuple[int, int]], random: Random
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Where a value begins, a token of name's end, colon and quote becomes two now and then."""
+        parted: list[tuple[int, tuple[int, int]]] = []
+        for token, (first, last) in zip(ids, offsets, strict=True):
+            if token in self._joined and random.random() < PARTED_SHARE:
+                colon, quote = self._joined[token]
+                parted += [(colon, (first, last - 1)), (quote, (last - 1, last))]
+            else:
+                parted.append((token, (first, last)))
+        return [token for token, _ in parted], [offset for _, offset in parted]
 
     def _template(self, text: str) -> list[int]:
         if text not in self._pieces:

@@ -1,61 +1,49 @@
 """What words have to do with each other, counted before anything is learned: the start of the embeddings.
 
-Owns:   counting which pieces stand near each other in prose and in training messages, and the vectors that follow.
+Owns:   counting which pieces stand near each other in prose, and the vectors that follow.
         A list's word and a message's word that mean the same then look alike from the first step, which is what picking
         an option needs; a run of ten million tokens is too short to find it out (training/log.md).
 Source: Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization": positive pointwise mutual
         information, smoothed by 0.75, then a truncated singular value decomposition.
 """
 
-import itertools
 import pathlib
-import re
-from collections.abc import Iterable
 
 import numpy
 import scipy.sparse.linalg
 import torch
 
 from training.matching import Meanings
-from training.sources import label_sets, prose
-from training.tokenizer import SPACE, load_tokenizer, piece_groups
+from training.sources import prose
+from training.tokenizer import load_tokenizer, piece_groups, worded_groups
 
-WINDOW = 6
-"""Pieces to either side that count as near."""
+DISTANCES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)
+"""How far pieces may stand from each other that count as near; near ones count more."""
+PAGES = 2000
+"""So many at a time."""
 DIMENSIONS = 96
 RARELY = 20
 """A base that was counted less often has no meaning."""
 ROLES = {"<|user|>": 1.0, "<|tool|>": 1.0, "<|system|>": -1.0, "<|assistant|>": 0.0}
 
 
-def _texts() -> Iterable[tuple[str, int]]:
-    """(text, how often it counts): messages under their labels, and prose."""
-    for labels in label_sets().values():
-        for label, texts in labels.items():
-            words = re.sub(r"([a-z])([A-Z])", r"\1 \2", label).replace("_", " ").lower()
-            for text in texts:
-                yield f" {words} {text.lower()}", 4
-    for _, text in prose()[::2]:
-        yield text[:4000], 1
-
-
 def count_neighbours(tokenizer_path: pathlib.Path) -> numpy.ndarray:
     """How often two bases of words stand near each other. Shapes: -> (bases, bases) float32."""
     tokenizer = load_tokenizer(tokenizer_path)
     groups = numpy.array(piece_groups(tokenizer)[0])
-    bases = int(groups.max()) + 1
-    worded = numpy.zeros(bases, bool)
-    for token, group in enumerate(groups):
-        name = (tokenizer.id_to_token(token) or "").lstrip(SPACE)
-        worded[group] |= name.isalpha() and name.isascii()
+    worded = worded_groups(tokenizer)
+    bases = len(worded)
     counts = numpy.zeros(bases * bases, numpy.float32)
-    texts = iter(_texts())
-    while batch := list(itertools.islice(texts, 2000)):
-        for encoding, (_, weight) in zip(tokenizer.encode_batch_fast([text for text, _ in batch]), batch, strict=True):
-            kept = groups[encoding.ids] if encoding.ids else groups[:0]
-            kept = kept[worded[kept]]
-            for distance in range(1, WINDOW + 1):
-                numpy.add.at(counts, kept[:-distance] * bases + kept[distance:], numpy.float32(weight / distance**0.5))
+    pages = prose()
+    for first in range(0, len(pages), PAGES):
+        encodings = tokenizer.encode_batch_fast([text for _, text in pages[first : first + PAGES]])
+        rows = [groups[numpy.array(encoding.ids, int)] for encoding in encodings]
+        kept = numpy.concatenate([row[worded[row]] for row in rows])
+        page = numpy.repeat(numpy.arange(len(rows)), [worded[row].sum() for row in rows])
+        for distance in DISTANCES:
+            same = page[:-distance] == page[distance:]
+            pairs = (kept[:-distance] * bases + kept[distance:])[same]
+            counts += numpy.bincount(pairs, minlength=len(counts)) / distance**0.5
     square = counts.reshape(bases, bases)
     return square + square.T
 

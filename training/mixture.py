@@ -59,54 +59,33 @@ SKILLS: tuple[tuple[Generator, float], ...] = (
 )
 """The second mixture, for the start of the run: finding what comes again and copying it, and nothing else."""
 FOCUS: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 18.0),
-    (keywords.keyword_classes, 9.0),
-    (keywords.keyword_passages, 3.0),
-    (labels.topic, 2.5),
-    (fresh.mention, 5.0),
+    (labels.classify, 16.0),
+    (keywords.keyword_classes, 8.0),
+    (keywords.keyword_passages, 1.5),
+    (labels.topic, 1.5),
+    (fresh.mention, 4.0),
     (labels.moderate, 11.0),
-    (extraction.slots, 24.0),
-    (extraction.records, 11.0),
-    (tools.invented, 14.0),
-    (tools.from_slots, 1.0),
-    (support.desk, 2.6),
-    (support.hand_over, 0.7),
-    (support.refusal, 0.2),
-    (support.small_talk, 0.4),
-    (support.arithmetic, 0.2),
-    (support.recall, 0.4),
-    (copying.copying, 0.5),
-    (grounded.desk_passage, 9.0),
-    (grounded.prose_passage, 0.5),
-    (fresh.facts, 5.0),
-)
-"""The third mixture: less of what only prepares, more of what a desk is asked."""
-FINAL: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 18.0),
-    (keywords.keyword_classes, 9.0),
-    (keywords.keyword_passages, 1.0),
-    (fresh.mention, 4.5),
-    (labels.moderate, 12.0),
-    (extraction.slots, 24.0),
-    (extraction.records, 11.0),
-    (tools.invented, 14.0),
-    (support.desk, 2.6),
+    (extraction.slots, 21.0),
+    (extraction.records, 13.0),
+    (tools.invented, 21.0),
+    (tools.from_slots, 0.5),
+    (support.desk, 2.4),
     (support.hand_over, 0.7),
     (support.refusal, 0.2),
     (support.small_talk, 0.4),
     (support.arithmetic, 0.2),
     (support.recall, 0.4),
     (copying.copying, 0.4),
-    (grounded.desk_passage, 9.0),
-    (fresh.facts, 5.0),
+    (grounded.desk_passage, 8.0),
+    (fresh.facts, 4.5),
 )
-"""The fourth mixture, while the learning rate falls to zero."""
+"""The third mixture: less of what only prepares, more of what a desk is asked and of what is not met yet."""
 WEIGHTS = {"moderate": 4, "toxicity": 2, "classify": 2, "keywords": 2, "mention": 2, "topic": 2, "keyword_passages": 2}
 """How much a learned token of a family counts. A label is a decision in one or two tokens, an object is many that are
 easy: unweighted, moderation made 1.5 % of the loss at 8 % of the tokens."""
 LONGEST_TOKENS = 800
 """Longer documents are left out; five tools with their schemas and a few calls stay below."""
-MIXTURES = {"main": MIXTURE, "skills": SKILLS, "focus": FOCUS, "final": FINAL}
+MIXTURES = {"main": MIXTURE, "skills": SKILLS, "focus": FOCUS}
 
 
 @dataclass(slots=True)
@@ -122,6 +101,10 @@ class Corpus:
     pointers: numpy.ndarray
     "Shapes: (P, 4) int64: target, start and end, counted over the whole corpus, and kind; targets ascend."
 
+    def first_documents(self, count: int) -> list[numpy.ndarray]:
+        """The tokens of the first documents, or of as many as there are."""
+        return numpy.split(self.tokens, self.ends[:count])[:-1]
+
 
 def draw_document(random: Random, mixture: str = "main") -> Document:
     """Draw a generator by weight, then a document."""
@@ -131,8 +114,8 @@ def draw_document(random: Random, mixture: str = "main") -> Document:
 
 def _encode_part(task: tuple[str, str, int, int, int]) -> tuple[Corpus, Counter[str]]:
     tokenizer_path, mixture, seed, token_budget, longest_tokens = task
-    encoder = Encoder(load_tokenizer(pathlib.Path(tokenizer_path)))
     random = Random(seed)
+    encoder = Encoder(load_tokenizer(pathlib.Path(tokenizer_path)), random)
     documents: list[tuple[Encoded, int]] = []
     families: Counter[str] = Counter()
     while families.total() < token_budget:
@@ -196,7 +179,8 @@ def load_corpus(
     """Read the cached corpus, or build it; the cache's name holds everything that it depends on."""
     tokenizer_path = folder / "tokenizer.json"
     here = pathlib.Path(__file__)
-    sources = [*sorted(here.parent.glob("generators/*.py")), here, here.with_name("pointing.py"), tokenizer_path]
+    sources = [*sorted(here.parent.glob("generators/*.py")), here, tokenizer_path]
+    sources += [here.with_name(name) for name in ("documents.py", "pointing.py")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
     path = folder / f"{mixture}-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
     if not path.exists():

@@ -137,7 +137,9 @@ class Finder:
                 place = _copied(groups, wanted, asked) if asked is not None else None
             else:
                 listed = _places(groups[: span.start], wanted, tool)
-                place = next((place for place in listed if self._whole(tokens, *place)), None)
+                whole = [place for place in listed if self._whole(tokens, *place)]
+                members = (place for place in whole if kind == FIELD and self._opens[tokens[place[1]]])
+                place = next(members, whole[0] if whole else None)
             if kind == ENTRY and place is not None:
                 tool = place[0]
             yield Written(kind, start, end, place, span.offsets[held[-1]][1] == value.stop)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from random import Random
 
 from training.documents import Document, Encoder, Tool, ToolCall, Turn, segments
 from training.tokenizer import load_tokenizer, piece_groups
@@ -67,15 +68,23 @@ def test_only_the_assistant_is_learned(tmp_path: pathlib.Path) -> None:
     assert tokenizer.decode(learned, skip_special_tokens=False) == "12<|end|>"
 
 
-def test_words_are_cut_alike_with_and_without_a_space(tmp_path: pathlib.Path) -> None:
+def test_some_values_begin_with_a_quote_of_their_own(tmp_path: pathlib.Path) -> None:
+    """The text is the same, and so is every token but those of the quotes; prompts stay as the engine cuts them."""
     from .tiny import make_tokenizer
 
     tokenizer = load_tokenizer(make_tokenizer(tmp_path))
-    for word in ("Brookneal", "table", "schön"):
-        bare, spaced = tokenizer.encode(word).tokens, tokenizer.encode(" " + word).tokens
-        assert "".join(spaced) == "\u0120" + "".join(bare)
-        assert bare[1:] == spaced[-len(bare) + 1 :] or len(bare) == 1
-    assert tokenizer.encode("2026").tokens == ["2", "0", "2", "6"]
+    text = '{"city":"Brookneal","seats":"12"}'
+    document = Document((Turn("user", text), Turn("assistant", text)))
+    whole, joined = Encoder(tokenizer).encode(document), tokenizer.token_to_id(':"') or tokenizer.token_to_id('":"')
+    encoder, found = Encoder(tokenizer, Random(0)), 0
+    for _ in range(300):
+        parted = encoder.encode(document)
+        found += len(parted.tokens) - len(whole.tokens)
+        assert len(parted.learned) == len(parted.tokens)
+        spoken = [token for token, is_learned in zip(parted.tokens, parted.learned, strict=True) if is_learned]
+        assert tokenizer.decode(spoken, skip_special_tokens=False) == text + "<|end|>"
+        assert parted.tokens.count(joined) >= 2
+    assert 1 <= found <= 20, "one value in a hundred"
 
 
 def test_words_are_cut_alike_with_and_without_a_capital(tmp_path: pathlib.Path) -> None:

@@ -50,6 +50,23 @@ def test_a_label_is_looked_for_in_the_list_as_a_whole_entry(tokenizer: Any) -> N
     assert pointed(tokenizer, unlisted) == []
 
 
+def test_a_field_is_looked_for_among_the_names_of_members(tokenizer: Any) -> None:
+    """Not where its name is a type, and stands first."""
+    from training.documents import Document, Encoder, Tool, ToolCall, Turn
+    from training.pointing import FIELD
+
+    properties = {"seats": {"type": "string"}, "string": {"type": "string"}}
+    tool = Tool("book", "Books", {"type": "object", "properties": properties})
+    turns = (Turn("user", "a string"), Turn("assistant", "", (ToolCall("book", {"string": "a"}),)))
+    encoded = Encoder(tokenizer).encode(Document(turns, tools=(tool,), family="invented"))
+    before = [
+        tokenizer.decode(encoded.tokens[: one.start], skip_special_tokens=False)
+        for one in encoded.pointers
+        if one.kind == FIELD and tokenizer.decode(encoded.tokens[one.target :]).startswith("string")
+    ]
+    assert [text.endswith('{"seats":{"type":"string"},"') for text in before] == [True]
+
+
 def test_values_are_looked_for_in_the_latest_message(tokenizer: Any) -> None:
     from training.documents import Document, Encoder, Tool, ToolCall, Turn
     from training.pointing import COPY, ENTRY, FIELD, REST

@@ -27,4 +27,4 @@ def make_corpora(tokenizer_path: pathlib.Path) -> Corpora:
     documents.append(Document((Turn("user", "hi"), Turn("assistant", "hello")), "Be brief."))
     documents += [recall(random) for _ in range(100)]
     corpus = pack_documents([(encoder.encode(document), 1) for document in documents])
-    return dict.fromkeys(("main", "skills", "focus", "final", "prose"), corpus)
+    return dict.fromkeys(("main", "skills", "focus", "prose"), corpus)

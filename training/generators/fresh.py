@@ -13,7 +13,7 @@ from renga.evals.invented import Parameter, Vocabulary
 from renga.evals.values import draw_value, draw_word
 from renga.evals.vocabulary import HELD_OUT, TRAINING
 from training.documents import Document, Turn
-from training.generators.kinds import KIND_PHRASES, KIND_WORDS
+from training.generators.kinds import KIND_PHRASES, KIND_WORDS, SCHEMA_WORDS
 from training.sources import held_out_labels, prose
 
 KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "email", "phone", "count", "colour")
@@ -91,6 +91,8 @@ def draw_name(random: Random) -> str:
     known = words()
     if random.random() < 0.12:
         return draw_word(random, syllables=2)
+    if random.random() < 0.03:
+        return random.choice(SCHEMA_WORDS)
     return " ".join(random.sample(known, random.choice((1, 1, 1, 2, 2, 3))))
 
 

@@ -166,3 +166,10 @@ KIND_PHRASES = _phrases(
     """
 )
 """How a person says such a value without naming the field."""
+SCHEMA_WORDS = _names(
+    """
+    schema: type string integer number boolean array items properties required description title format default
+    name arguments parameters function tool system user value key label text input output json
+    """
+)["schema"]
+"""What stands in every schema: a field of such a name has to be told from that."""
