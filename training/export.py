@@ -37,7 +37,7 @@ def gather_weights(model: Hokku) -> Weights:
     weights = {name: value.detach().float().numpy() for name, value in model.named_parameters()}
     weights["table"] = model.embedding.table().detach().float().numpy()
     if model.matching is not None:
-        weights["matching.table"] = model.matching.table()[model.embedding.groups].detach().float().numpy()
+        weights["matching.table"] = model.matching.base[model.embedding.groups].detach().float().numpy()
     return weights
 
 

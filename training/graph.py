@@ -59,7 +59,7 @@ class _Builder:
             node.set_friendly_name(name)
             node.output(0).set_names({name})
         table = self._matrix("table")
-        hidden = opset13.multiply(_rows(table, inputs), _const(self.shape.width**0.5))
+        hidden = self._embed(table, self.shape.width, inputs)
         angles = self._angles(self.shape, inputs["position_ids"])
         mask = _causal_mask(inputs["input_ids"], inputs["attention_mask"])
         for block in range(self.shape.blocks):
@@ -94,14 +94,18 @@ class _Builder:
         root = opset13.sqrt(opset13.add(mean, _const(1e-6)))
         return opset13.multiply(gain, opset13.multiply(values, opset13.divide(_const(1.0), root)))
 
+    def _embed(self, table: Node, width: int, inputs: dict[str, Node]) -> Node:
+        hidden = opset13.gather(table, inputs["input_ids"], _const(0, numpy.int64))
+        return opset13.multiply(hidden, _const(width**0.5))
+
     def _match(self, hidden: Node, mask: Node, inputs: dict[str, Node]) -> Node:
         """The second stream, and what the first reads where it says."""
         shape = self.shape.second()
         angles = self._angles(shape, inputs["position_ids"])
-        second = _rows(self._matrix("matching.table"), inputs)
-        for index, (name, form) in enumerate((("look", self.shape.looking()), ("gather", shape))):
+        second = self._embed(self._matrix("matching.table"), shape.width, inputs)
+        for index, name in enumerate(("look", "gather")):
             normal = self._normalize(second, f"matching.norms.{index}")
-            part = _Attention(f"matching.{name}", form, self.shape.blocks + index, angles)
+            part = _Attention(f"matching.{name}", shape, self.shape.blocks + index, angles)
             second = opset13.add(second, self._attend(part, normal, normal, mask, inputs))
         normal, read = self._normalize(second, "matching.norms.2"), self._normalize(hidden, "matching.norms.3")
         part = _Attention("matching.choose", shape, self.shape.blocks + 2, angles)
@@ -165,11 +169,6 @@ class _Builder:
         gate = opset13.swish(self._product(inner, f"{name}.gate.weight"))
         inner = opset13.multiply(gate, self._product(inner, f"{name}.up.weight"))
         return opset13.add(hidden, self._product(inner, f"{name}.down.weight"))
-
-
-def _rows(table: Node, inputs: dict[str, Node]) -> Node:
-    """What a table says of the tokens."""
-    return opset13.gather(table, inputs["input_ids"], _const(0, numpy.int64))
 
 
 def _const(value: float, kind: type[numpy.generic] = numpy.float32) -> Node:

@@ -101,7 +101,7 @@ def teach_matching(matching: Matching, meanings: Meanings) -> None:
 
 
 @dataclass(slots=True)
-class Head:
+class _Head:
     """One head's rows, written into the attention's matrices at the end."""
 
     attention: Attention
@@ -111,18 +111,9 @@ class Head:
     favoured: int = 0
 
     @classmethod
-    def of(cls, attention: Attention, index: int) -> "Head":
+    def of(cls, attention: Attention, index: int) -> "_Head":
         rows = attention.shape.head_width, attention.shape.width
         return cls(attention, index, torch.zeros(rows), torch.zeros(rows))
-
-    @classmethod
-    def emptied(cls, attention: Attention, index: int, *, written: bool = True) -> "Head":
-        """A head that has forgotten where it looked and, if `written`, what it read there."""
-        head = cls.of(attention, index)
-        if written:
-            attention.value.weight[head.rows] = 0.0
-            attention.output.weight[:, head.rows] = 0.0
-        return head
 
     def look(self, where: Places, shares: dict[int, float], distance: float, *, weight: float = 1.0) -> None:
         """Prefer a distance: constant queries and keys, turned against each other."""
@@ -142,11 +133,6 @@ class Head:
         self.key[row, coordinate] += weight / abs(weight) ** 0.5 / size
         self.favoured += 1
 
-    def steady(self, where: Places, *, weight: float) -> None:
-        """Give all keys something in common that no query asks for, so that none is long by its normalization."""
-        self.key[self.attention.shape.head_width - 1 - self.favoured, where.constant] += weight / COMMON
-        self.favoured += 1
-
     def compare(self, asked: Tensor, held: Tensor, *, weight: float = 1.0) -> None:
         """Prefer where `held` reads what `asked` reads here. Shapes: both (rows, width)."""
         rows = still_rows(self.attention.shape)[: len(asked)]
@@ -155,19 +141,17 @@ class Head:
 
     def keep(self) -> None:
         """Store where the head looks."""
-        rows = self.rows
+        rows = self._rows()
         self.attention.query.weight[rows], self.attention.key.weight[rows] = self.query, self.key
 
     def write(self, value: Tensor, output: Tensor, gain: float) -> None:
         """Store the head. Shapes: value (rows, width) what it reads; output (width, rows) where that goes."""
         self.keep()
-        rows = self.rows
+        rows = self._rows()
         self.attention.value.weight[rows.start : rows.start + len(value)] = value
         self.attention.output.weight[:, rows.start : rows.start + len(value)] = gain * output
 
-    @property
-    def rows(self) -> slice:
-        """Of the attention's matrices."""
+    def _rows(self) -> slice:
         width = self.attention.shape.head_width
         return slice(self.index * width, (self.index + 1) * width)
 
@@ -179,7 +163,7 @@ def still_rows(shape: Shape) -> list[int]:
     return [*range(first, half), *range(half + first, shape.head_width)]
 
 
-def read_part(width: int, part: slice, matrix: Tensor | None = None) -> Tensor:
+def _reads(width: int, part: slice, matrix: Tensor | None = None) -> Tensor:
     """A matrix that reads one part of the stream. Shapes: -> (rows, width)."""
     rows = torch.eye(part.stop - part.start) if matrix is None else matrix
     whole = torch.zeros(len(rows), width)
@@ -192,15 +176,15 @@ def _look(attention: Attention, where: Places, weighed: Tensor) -> None:
     width = attention.shape.width
     attention.query_norm.fill_(LOOK_GAIN)
     attention.key_norm.fill_(LOOK_GAIN)
-    head = Head.of(attention, 0)
+    head = _Head.of(attention, 0)
     head.look(where, FEW, 1.5, weight=0.9)
     head.favour(where, where.rarity, weight=FEW_RARE)
-    head.write(read_part(width, where.content, weighed), read_part(width, where.few).T, CARRY)
-    head = Head.of(attention, 1)
+    head.write(_reads(width, where.content, weighed), _reads(width, where.few).T, CARRY)
+    head = _Head.of(attention, 1)
     head.look(where, LATEST, 0, weight=0.5)
     head.favour(where, where.marked, weight=1.0)
     role, section = (slice(place, place + 1) for place in (where.role, where.section))
-    head.write(read_part(width, role), read_part(width, section).T, ROLE)
+    head.write(_reads(width, role), _reads(width, section).T, ROLE)
 
 
 def _gather(attention: Attention, where: Places, weighed: Tensor) -> None:
@@ -209,11 +193,11 @@ def _gather(attention: Attention, where: Places, weighed: Tensor) -> None:
     attention.query_norm.fill_(GATHER_GAIN)
     attention.key_norm.fill_(GATHER_GAIN)
     for index, (shares, distance) in enumerate(((MANY, 9), (LATEST, 20))):
-        head = Head.of(attention, index)
+        head = _Head.of(attention, index)
         head.look(where, shares, distance, weight=0.75)
         head.favour(where, where.rarity, weight=MANY_RARE)
         head.favour(where, where.section, weight=MANY_SAME)
-        head.write(read_part(width, where.content, weighed), read_part(width, where.many).T, CARRY)
+        head.write(_reads(width, where.content, weighed), _reads(width, where.many).T, CARRY)
 
 
 def _choose(attention: Attention, where: Places, weighed: Tensor) -> None:
@@ -221,9 +205,9 @@ def _choose(attention: Attention, where: Places, weighed: Tensor) -> None:
     width = attention.shape.width
     attention.query_norm.fill_(CHOICE_GAIN)
     attention.key_norm.fill_(CHOICE_GAIN)
-    many, few = read_part(width, where.many), read_part(width, where.few)
-    for index, (asked, held) in enumerate(((many, few), (few, read_part(width, where.content, weighed)))):
-        head = Head.of(attention, index)
+    many, few = _reads(width, where.many), _reads(width, where.few)
+    for index, (asked, held) in enumerate(((many, few), (few, _reads(width, where.content, weighed)))):
+        head = _Head.of(attention, index)
         head.compare(asked, held)
         head.favour(where, where.section, weight=-APART)
         head.keep()

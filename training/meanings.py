@@ -15,7 +15,7 @@ import torch
 
 from training.matching import Meanings
 from training.sources import prose
-from training.tokenizer import load_tokenizer, piece_groups, worded_groups
+from training.tokenizer import SPACE, load_tokenizer, piece_groups
 
 DISTANCES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)
 """How far pieces may stand from each other that count as near; near ones count more."""
@@ -31,8 +31,11 @@ def count_neighbours(tokenizer_path: pathlib.Path) -> numpy.ndarray:
     """How often two bases of words stand near each other. Shapes: -> (bases, bases) float32."""
     tokenizer = load_tokenizer(tokenizer_path)
     groups = numpy.array(piece_groups(tokenizer)[0])
-    worded = worded_groups(tokenizer)
-    bases = len(worded)
+    bases = int(groups.max()) + 1
+    worded = numpy.zeros(bases, bool)
+    for token, group in enumerate(groups):
+        name = (tokenizer.id_to_token(token) or "").lstrip(SPACE)
+        worded[group] |= name.isalpha() and name.isascii()
     counts = numpy.zeros(bases * bases, numpy.float32)
     pages = prose()
     for first in range(0, len(pages), PAGES):

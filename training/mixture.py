@@ -101,10 +101,6 @@ class Corpus:
     pointers: numpy.ndarray
     "Shapes: (P, 4) int64: target, start and end, counted over the whole corpus, and kind; targets ascend."
 
-    def first_documents(self, count: int) -> list[numpy.ndarray]:
-        """The tokens of the first documents, or of as many as there are."""
-        return numpy.split(self.tokens, self.ends[:count])[:-1]
-
 
 def draw_document(random: Random, mixture: str = "main") -> Document:
     """Draw a generator by weight, then a document."""

@@ -6,7 +6,7 @@ Knows:  nothing of text, files or optimizers.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -40,8 +40,6 @@ class Shape:
     "Source: Llama 3 uses 500,000 for 128 k tokens; short training lengths want faster turns."
     matching: int = 0
     "Width of the second stream, which only chooses where to look; zero for none."
-    likeness: int = 0
-    "How much wider it is by what training/likeness.py has learned; zero for nothing."
     matched_block: int = 3
     "The block before which the first stream reads what the second has chosen."
     turning: int = 0
@@ -58,13 +56,7 @@ class Shape:
 
     def second(self) -> "Shape":
         """The second stream's attention: two heads, of which most does not turn, so that words can be compared."""
-        width = self.matching + self.likeness
-        return Shape(self.vocabulary, width, heads=2, value_heads=2, head_width=64, turning=16)
-
-    def looking(self) -> "Shape":
-        """The second stream's first attention."""
-        heads = 3 if self.likeness else 2
-        return replace(self.second(), heads=heads, value_heads=heads)
+        return Shape(self.vocabulary, self.matching, heads=2, value_heads=2, head_width=64, turning=16)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -217,21 +209,15 @@ class Matching(nn.Module):
         super().__init__()
         second = shape.second()
         self.shape = second
-        self.base = nn.Parameter(torch.randn(bases, shape.matching) * 0.02)
-        self.likeness: Tensor
-        self.register_buffer("likeness", torch.zeros(bases, shape.likeness), persistent=shape.likeness > 0)
+        self.base = nn.Parameter(torch.randn(bases, second.width) * 0.02)
         self.norms = nn.ParameterList(nn.Parameter(torch.ones(width)) for width in (*[second.width] * 3, shape.width))
-        self.look, self.gather = Attention(shape.looking()), Attention(second)
+        self.look, self.gather = Attention(second), Attention(second)
         self.choose = Attention(second, carried=shape.width)
-
-    def table(self) -> Tensor:
-        """What is known of every base. Shapes: (bases, width)."""
-        return torch.cat((self.base * self.base.shape[1] ** 0.5, self.likeness), dim=1)
 
     def forward(self, bases: Tensor, positions: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Shapes: bases, positions (B, T) -> what words are like (B, T, width), normalized, and the rotary angles."""
         cos, sin = rotary_angles(positions, self.shape)
-        hidden = functional.embedding(bases, self.table())
+        hidden = functional.embedding(bases, self.base) * self.shape.width**0.5
         hidden = hidden + self.look(normalize(hidden, self.norms[0]), cos, sin, mask)
         hidden = hidden + self.gather(normalize(hidden, self.norms[1]), cos, sin, mask)
         return normalize(hidden, self.norms[2]), cos, sin

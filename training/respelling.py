@@ -16,8 +16,7 @@ from training.matching import Meanings
 from training.model import Hokku
 from training.tokenizer import piece_groups
 
-TABLES = ("base", "likeness")
-"""What the second stream knows of each base."""
+BASE = "matching.base"
 
 
 @torch.no_grad()
@@ -29,8 +28,7 @@ def respell(model: Hokku, old: Tokenizer, new: Tokenizer, meanings: Meanings | N
     groups, flags = piece_groups(new)
     matching = model.shape.matching if meanings is not None else 0
     respelled = Hokku(replace(model.shape, vocabulary=len(groups), matching=matching), groups, flags)
-    anew = ("embedding", *(f"matching.{name}" for name in TABLES))
-    kept = {name: value for name, value in model.state_dict().items() if not name.startswith(anew)}
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith(("embedding", BASE))}
     respelled.load_state_dict(kept, strict=False)
     embedding = respelled.embedding
     embedding.flag.copy_(model.embedding.flag)
@@ -41,8 +39,7 @@ def respell(model: Hokku, old: Tokenizer, new: Tokenizer, meanings: Meanings | N
     embedding.own.copy_((rows - embedding.base[embedding.groups]) * known[:, None])
     if model.matching is not None and respelled.matching is not None and meanings is not None:
         same = _same_groups(old, new)
-        for name in TABLES:
-            getattr(respelled.matching, name).copy_(_translate(getattr(model.matching, name), same, meanings))
+        respelled.matching.base.copy_(_translate(model.matching.base, same, meanings))
     return respelled
 
 
@@ -73,11 +70,11 @@ def _same_groups(old: Tokenizer, new: Tokenizer) -> dict[int, int]:
     return {new_groups[names[name]]: old_groups[token] for name, token in old.get_vocab().items() if name in names}
 
 
-def _translate(table: Tensor, same: dict[int, int], meanings: Meanings) -> Tensor:
-    """A table of the second stream for new groups. Shapes: (old groups, width) -> (new groups, width)."""
+def _translate(base: Tensor, same: dict[int, int], meanings: Meanings) -> Tensor:
+    """The second stream's base for new groups. Shapes: (old groups, width) -> (new groups, width)."""
     known = torch.cat((meanings.vectors, meanings.rarity[:, None], torch.ones(len(meanings.rarity), 1)), dim=1)
     shared = torch.tensor(sorted(same))
-    wanted = table[torch.tensor([same[int(group)] for group in shared])]
+    wanted = base[torch.tensor([same[int(group)] for group in shared])]
     translated = known @ torch.linalg.lstsq(known[shared], wanted).solution
     translated[shared] = wanted
     return translated

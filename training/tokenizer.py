@@ -12,7 +12,6 @@ import pathlib
 from collections import Counter
 from collections.abc import Iterable
 
-import numpy
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
@@ -131,13 +130,3 @@ def piece_groups(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
         groups.append(first.setdefault(key, len(first)))
         flags.append((0 if plain else spaced) + capital)
     return groups, flags
-
-
-def worded_groups(tokenizer: Tokenizer) -> numpy.ndarray:
-    """Which groups are words, or parts of one. Shapes: -> (groups,) bool."""
-    groups = piece_groups(tokenizer)[0]
-    worded = numpy.zeros(max(groups) + 1, bool)
-    for token, group in enumerate(groups):
-        name = (tokenizer.id_to_token(token) or "").lstrip(SPACE)
-        worded[group] |= name.isalpha() and name.isascii()
-    return worded

@@ -23,7 +23,6 @@ from training.batches import Batch, Batches
 from training.corpus import ensure_tokenizer
 from training.helper import Gradients, Helper, Job, compute_parts
 from training.induction import teach_copying
-from training.likeness import Likeness, load_likeness
 from training.matching import Meanings, grow
 from training.meanings import load_meanings
 from training.mixture import LONGEST_TOKENS, Corpus, load_corpus, load_prose
@@ -33,7 +32,6 @@ from training.plot import plot_history
 from training.respelling import respell
 from training.sizes import SIZES, Size
 from training.tokenizer import load_tokenizer, piece_groups
-from training.widening import hold, widen
 
 PHASE_1_SHARE = 0.04
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
@@ -45,8 +43,6 @@ STARTED_SKILLS_SHARE = 0.25
 """A run that starts from another's weights: every third batch is `skills` at first."""
 POINTING = 1.0
 """How much it counts that attention looks where it is told, beside a learned token."""
-WIDENING_DOCUMENTS = 100
-"""How many tell what the second stream used to write (training/widening.py)."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
 UPDATE_THREADS = min(2, os.cpu_count() or 1)
@@ -180,15 +176,11 @@ class Beginning:
     "Another run's; without it the weights are new."
     meanings: Meanings | None = None
     "Without them there is no second stream."
-    likeness: Likeness | None = None
-    "Without it that stream is no wider."
 
 
-def _begin(
-    folder: pathlib.Path, size: Size, beginning: Beginning, corpora: Corpora
-) -> tuple[Hokku, dict[str, Any] | None]:
+def _begin(folder: pathlib.Path, size: Size, beginning: Beginning) -> tuple[Hokku, dict[str, Any] | None]:
     """The folder's checkpoint, or another run's weights, or new ones; with a second stream if there are meanings."""
-    start, meanings, likeness = beginning.checkpoint, beginning.meanings, beginning.likeness
+    start, meanings = beginning.checkpoint, beginning.meanings
     if (folder / "checkpoint.pt").exists():
         return load_model(folder / "checkpoint.pt")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
@@ -201,13 +193,9 @@ def _begin(
         groups, flags = piece_groups(tokenizer)
         model, state = Hokku(size.shape(len(groups)), groups, flags), None
         teach_copying(model)
-    if meanings is not None and model.matching is None:
-        model, state = grow(model, meanings), None
-    if meanings is not None and likeness is not None and not model.shape.likeness:
-        drawn = corpora["focus"].first_documents(WIDENING_DOCUMENTS)
-        documents = [torch.from_numpy(tokens.astype(numpy.int64)) for tokens in drawn]
-        model, state = widen(model, likeness, meanings.marks, documents), None
-    return model, state
+    if meanings is None or model.matching is not None:
+        return model, state
+    return grow(model, meanings), None
 
 
 class Run:
@@ -237,7 +225,7 @@ class Run:
         self.rate = 1.0
         beginning = beginning or Beginning()
         self.started = beginning.checkpoint is not None
-        self.model, state = _begin(folder, size, beginning, corpora)
+        self.model, state = _begin(folder, size, beginning)
         self.model.to(self.machine.device)
         self.optimizer = Optimizer(
             self.model,
@@ -287,8 +275,6 @@ class Run:
         counted = max(1.0, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
             parameter.grad = sum(result.gradients[index] for result in results) / counted
-        if self.model.matching is not None and self.model.shape.likeness:
-            hold(self.model.matching)
         torch.nn.utils.clip_grad_norm_(self.optimizer.tables, 1.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(UPDATE_THREADS)
@@ -383,7 +369,7 @@ def main() -> None:
     machine = Machine(
         arguments.device, dtype, helper=on_cpu and not arguments.no_helper, compiled=arguments.compile or not on_cpu
     )
-    beginning = Beginning(arguments.start, load_meanings(folder), load_likeness(folder))
+    beginning = Beginning(arguments.start, load_meanings(folder))
     run = Run(folder, size, corpora, seed=seed, machine=machine, beginning=beginning)
     run.rate = arguments.rate
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())

@@ -8,23 +8,24 @@ WORDS = 400
 SYSTEM, USER, ASSISTANT, END, DASH = range(WORDS, WORDS + 5)
 
 
-def make_meanings(bases: int, words: int, roles: tuple[float, ...] = (-1.0, 1.0, 0.0)) -> Any:
-    """Random meanings for the first bases, none for the rest, which begin turns."""
+def make_meanings(bases: int, words: int) -> Any:
+    """Random meanings for the first bases, none for the rest."""
     import torch
     from training.matching import Meanings
 
     torch.manual_seed(0)
     vectors, rarity = torch.nn.functional.normalize(torch.randn(bases, 96), dim=1), torch.rand(bases)
     vectors[words:], rarity[words:] = 0.0, -2.0
-    return Meanings(vectors, rarity, {words + index: role for index, role in enumerate(roles)})
+    roles = {words + index: role for index, role in enumerate((-1.0, 1.0, 0.0))}
+    return Meanings(vectors, rarity, roles)
 
 
-def make_model(width: int = 192, *, spare: int = 0) -> Any:
+def make_model(width: int = 192) -> Any:
     from training.matching import grow
     from training.model import Hokku
     from training.sizes import SIZES
 
-    count = WORDS + 5 + spare
+    count = WORDS + 5
     plain = Hokku(SIZES["test"].shape(count), list(range(count)), [0] * count)
     return plain, grow(plain, make_meanings(count, WORDS), width=width)
 

@@ -7,13 +7,11 @@ from typing import Any
 
 def test_tokens_that_both_know_keep_their_embedding_and_others_are_means(tmp_path: pathlib.Path) -> None:
     import torch
-    from training.likeness import DIMENSIONS, Likeness
     from training.matching import grow
     from training.model import Hokku
     from training.respelling import respell
     from training.sizes import SIZES
     from training.tokenizer import load_tokenizer, piece_groups, train_tokenizer
-    from training.widening import widen
 
     texts = ["Book a table in Brookneal", "a list of tables", "brook books"] * 20
     tokenizers = []
@@ -25,10 +23,6 @@ def test_tokens_that_both_know_keep_their_embedding_and_others_are_means(tmp_pat
     groups, flags = piece_groups(old)
     torch.manual_seed(0)
     model = grow(Hokku(SIZES["test"].shape(len(groups)), groups, flags), _meanings(old))
-    bases = max(groups) + 1
-    likeness = Likeness(torch.randn(bases, DIMENSIONS), torch.randn(bases))
-    marks = {groups[token]: role for token, role in enumerate((1.0, 1.0, -1.0, 0.0))}
-    model = widen(model, likeness, marks, [torch.arange(40)])
     torch.nn.init.normal_(model.embedding.own, std=0.02)
     respelled = respell(model, old, new, _meanings(new))
     before, after = model.embedding.table(), respelled.embedding.table()
@@ -56,8 +50,8 @@ def test_tokens_that_both_know_keep_their_embedding_and_others_are_means(tmp_pat
     assert respelled.matching is not None and model.matching is not None
     assert torch.equal(respelled.matching.choose.query.weight, model.matching.choose.query.weight)
     for token, held in known:
-        assert torch.equal(respelled.matching.table()[new_groups[token]], model.matching.table()[groups[held]])
-    assert respelled.matching.table()[new_groups[new.encode("table").ids[-1]]].isfinite().all()
+        assert torch.equal(respelled.matching.base[new_groups[token]], model.matching.base[groups[held]])
+    assert respelled.matching.base[new_groups[new.encode("table").ids[-1]]].isfinite().all()
     assert respell(model, old, new, None).matching is None
 
 
