@@ -68,6 +68,17 @@ def test_only_the_assistant_is_learned(tmp_path: pathlib.Path) -> None:
     assert tokenizer.decode(learned, skip_special_tokens=False) == "12<|end|>"
 
 
+def test_words_are_cut_alike_with_and_without_a_space(tmp_path: pathlib.Path) -> None:
+    from .tiny import make_tokenizer
+
+    tokenizer = load_tokenizer(make_tokenizer(tmp_path))
+    for word in ("Brookneal", "table", "schön"):
+        bare, spaced = tokenizer.encode(word).tokens, tokenizer.encode(" " + word).tokens
+        assert "".join(spaced) == "\u0120" + "".join(bare)
+        assert bare[1:] == spaced[-len(bare) + 1 :] or len(bare) == 1
+    assert tokenizer.encode("2026").tokens == ["2", "0", "2", "6"]
+
+
 def test_some_values_begin_with_a_quote_of_their_own(tmp_path: pathlib.Path) -> None:
     """The text is the same, and so is every token but those of the quotes; prompts stay as the engine cuts them."""
     from .tiny import make_tokenizer
