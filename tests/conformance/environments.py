@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tarfile
+import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / ".venv-conformance"
+PIP_ATTEMPTS, PIP_PAUSE_S = 3, 5
 SUITE_VERSION = "2.11.0"
 SUITE_TOOLS = (
     "pytest==9.2.0",
@@ -86,19 +89,30 @@ def install(environment: Environment) -> None:
     if environment.is_whole():
         return
     venv.create(environment.folder, with_pip=True, clear=True)
-    pip = [environment.python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", *environment.requirements], check=True)
+    run_pip(environment, "install", *environment.requirements)
     if environment.sdist is not None:
-        download(environment, pip)
+        download(environment, environment.sdist)
     (environment.folder / "installed").write_text(environment.stamp)
 
 
-def download(environment: Environment, pip: list[str | Path]) -> None:
+def run_pip(environment: Environment, *arguments: str) -> None:
+    """Run an environment's pip. An index can fail for a moment in a way that pip itself does not try again.
+
+    Raises: CalledProcessError from the last attempt; every attempt that fails is said on standard error.
+    """
+    command = [environment.python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    for attempt in range(1, PIP_ATTEMPTS + 1):
+        status = subprocess.run(command, check=attempt == PIP_ATTEMPTS).returncode
+        if status == 0:
+            return
+        print(f"{environment.name}: pip {arguments[0]} ended with {status}, so once more", file=sys.stderr)
+        time.sleep(PIP_PAUSE_S)
+
+
+def download(environment: Environment, sdist: str) -> None:
     """Fetch and unpack the source package. Its own `src` goes: the installed package is what is tested."""
-    assert environment.sdist is not None
     target = environment.folder / "sdist"
-    only_source = ["--no-deps", "--no-binary", environment.sdist.partition("==")[0], "--dest", target]
-    subprocess.run([*pip, "download", *only_source, environment.sdist], check=True)
+    run_pip(environment, "download", "--no-deps", "--no-binary", sdist.partition("==")[0], "--dest", str(target), sdist)
     archive = next(target.glob("*.tar.gz"))
     with tarfile.open(archive) as opened:
         opened.extractall(target, filter="data")
