@@ -59,15 +59,15 @@ SKILLS: tuple[tuple[Generator, float], ...] = (
 )
 """The second mixture, for the start of the run: finding what comes again and copying it, and nothing else."""
 FOCUS: tuple[tuple[Generator, float], ...] = (
-    (labels.classify, 16.0),
-    (keywords.keyword_classes, 8.0),
-    (keywords.keyword_passages, 1.5),
-    (labels.topic, 1.5),
-    (fresh.mention, 4.0),
-    (labels.moderate, 11.0),
-    (extraction.slots, 21.0),
-    (extraction.records, 13.0),
-    (tools.invented, 21.0),
+    (labels.classify, 9.0),
+    (keywords.keyword_classes, 11.0),
+    (keywords.keyword_passages, 5.0),
+    (labels.topic, 4.0),
+    (fresh.mention, 3.0),
+    (labels.moderate, 10.0),
+    (extraction.slots, 19.0),
+    (extraction.records, 14.0),
+    (tools.invented, 24.0),
     (tools.from_slots, 0.5),
     (support.desk, 2.4),
     (support.hand_over, 0.7),
@@ -75,7 +75,7 @@ FOCUS: tuple[tuple[Generator, float], ...] = (
     (support.small_talk, 0.4),
     (support.arithmetic, 0.2),
     (support.recall, 0.4),
-    (copying.copying, 0.4),
+    (copying.copying, 0.8),
     (grounded.desk_passage, 8.0),
     (fresh.facts, 4.5),
 )

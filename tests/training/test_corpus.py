@@ -119,3 +119,36 @@ def test_sentences_about_other_things_still_say_what_is_extracted() -> None:
             assert all(value in asked.text for value in values), (asked.text, values)
             new += asked.text not in known
     assert new > 100
+
+
+def test_rivals_of_a_kind_stand_in_other_tools() -> None:
+    from training.generators.tools import draw_apart
+
+    from renga.evals.vocabulary import TRAINING
+
+    random, rivals = Random(6), 0
+    for _ in range(200):
+        vocabulary, call = draw_apart(random, 4)
+        if vocabulary is TRAINING:
+            continue
+        kinds = [{part.name: part.kind for part in tool.parameters} for tool in call.tools]
+        assert all(len(set(fields.values())) == len(fields) for fields in kinds)
+        fields = {name: kind for tool in kinds for name, kind in tool.items()}
+        rivals += len(set(fields.values())) < len(fields)
+    assert 40 < rivals < 120
+
+
+def test_odd_names_are_copied_whole_through_json() -> None:
+    import json
+
+    from training.compact import render_json
+    from training.generators.copying import odd_name
+
+    random = Random(7)
+    names = [odd_name(random) for _ in range(300)]
+    assert [json.loads(render_json(name)) for name in names] == names
+    assert all(name == name.strip() and len(name) > 1 for name in names)
+    words = [re.split(r"[ -]", name.lower()) for name in names]
+    assert any(parts[0] == parts[1] for parts in words if len(parts) > 1)
+    assert any(not name.isascii() for name in names)
+    assert any(re.fullmatch(r"(\w\. ?)+", name) for name in names)

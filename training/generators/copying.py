@@ -17,6 +17,7 @@ KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "
 REPEAT = ("Repeat this.", "Say it again, word for word.", "Copy the text.", "Write the same once more.", "Echo.")
 REVERSE = ("List them from last to first.", "Give the list backwards.")
 QUOTE = ("Put each line in quotes.", "Make a JSON list of the lines.")
+RARE_LETTERS = "äöüßşçğıñéèêøåæłżćčšžőúíáâã"
 
 
 @functools.cache
@@ -28,6 +29,21 @@ def _sentences() -> list[str]:
             if 20 < len(flat) < 160:
                 found.append(flat)
     return found
+
+
+def odd_name(random: Random) -> str:
+    """A name in whose copy one can get lost: a word said twice, initials, or letters that hardly any text has."""
+    style, word = random.random(), draw_word(random, syllables=random.choice((1, 2, 2, 3)))
+    if style < 0.4:
+        words = [word] * random.choice((2, 2, 2, 3)) + [draw_word(random, syllables=2)] * random.choice((0, 0, 1))
+        name = random.choice((" ", " ", "-")).join(random.choice((words, words[::-1])))
+    elif style < 0.7:
+        letters = random.choices("abcdefghijklmnopqrstuvwxyz", k=random.randint(2, 5))
+        name = random.choice((".", ". ")).join(letters) + random.choice((".", ".", f". {word}"))
+    else:
+        places = set(random.sample(range(len(word)), min(len(word), random.choice((1, 2, 3)))))
+        name = "".join(random.choice(RARE_LETTERS) if place in places else letter for place, letter in enumerate(word))
+    return name.title() if random.random() < 0.6 else name
 
 
 def copying(random: Random) -> Document:
@@ -55,6 +71,8 @@ def _line(random: Random) -> str:
     style = random.random()
     if style < 0.3:
         return random.choice(_sentences())
+    if style < 0.4:
+        return " ".join(odd_name(random) for _ in range(random.choice((1, 2, 3))))
     if style < 0.6:
         return " ".join(draw_word(random, syllables=random.choice((1, 2))) for _ in range(random.randint(2, 6)))
     return " ".join(draw_value(random, random.choice(KINDS)).text for _ in range(random.choice((1, 2, 3))))

@@ -9,6 +9,7 @@ from renga.evals.invented import draw_record, fill_record
 from renga.evals.vocabulary import TRAINING
 from training.compact import render_json
 from training.documents import Document, Turn
+from training.generators.copying import odd_name
 from training.generators.fresh import draw_vocabulary
 from training.sources import slot_names, slot_rows
 
@@ -53,6 +54,9 @@ PLAIN_SHARE = 0.55
 """Share of the SNIPS documents with every slot of the intent, in order and under its own name."""
 SWAPPED_SHARE = 0.5
 """Share of the sentences that are about other things than the set's: each value may be another of the same slot."""
+ODD_SHARE = 0.06
+"""Share of those other values that no set has, where a slot holds names: a copy once begun has to find its end."""
+NAMED = re.compile("album|artist|track|playlist|city|poi|geographic_poi|(entity|object|movie|restaurant)_name")
 MANY_SLOTS = {"BookRestaurant": 5, "GetWeather": 3, "PlayMusic": 3, "AddToPlaylist": 3}
 """How often intents with many slots are drawn; the others once."""
 
@@ -131,7 +135,8 @@ def _swapped(random: Random, name: str, text: str, found: dict[str, str]) -> tup
         whole = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
         within = any(value in other for key, other in swapped.items() if key != slot)
         if random.random() < 0.6 and not within and len(whole.findall(text)) == 1:
-            swapped[slot] = random.choice(_slot_values()[name, slot])
+            odd = NAMED.fullmatch(slot) is not None and random.random() < ODD_SHARE
+            swapped[slot] = odd_name(random) if odd else random.choice(_slot_values()[name, slot])
             text = whole.sub(swapped[slot].replace("\\", r"\\"), text)
     return text, swapped
 

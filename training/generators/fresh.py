@@ -123,10 +123,12 @@ def _describe(random: Random, name: str, kind: str) -> str:
     return random.choice(DESCRIPTIONS).format(name=name, kind=word, other=random.choice(words()))
 
 
-def draw_vocabulary(random: Random) -> Vocabulary:
-    """Verbs, nouns and parameters of fresh names, and one field of a kind: two could not be told apart."""
+def draw_vocabulary(random: Random, *, rivals: int = 0) -> Vocabulary:
+    """Verbs, nouns and parameters of fresh names; one field of a kind, as two could not be told apart, and so many
+    more, which may stand in other tools."""
     known = words()
     kinds = random.sample(list(KIND_WORDS), 10)
+    kinds += random.sample(kinds, rivals)
     draws = (_kind_parameter, _kind_parameter, _fresh_parameter)
     parameters = [random.choice(draws)(random, kind) for kind in kinds]
     unique = {part.name: part for part in parameters}

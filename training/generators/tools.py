@@ -5,7 +5,7 @@ import re
 from random import Random
 from typing import Any
 
-from renga.evals.invented import draw_call, draw_request
+from renga.evals.invented import InventedCall, Vocabulary, draw_call, draw_request
 from renga.evals.vocabulary import TRAINING
 from training.compact import render_json
 from training.documents import Document, Tool, ToolCall, Turn
@@ -23,6 +23,9 @@ SYSTEMS = (
 )
 FRESH_SHARE = 0.75
 """Share of the documents whose tools and parameters have names of their own."""
+RIVALS_SHARE = 0.6
+"""Share of those documents in which other tools have other fields of the same kinds: only the tool that is called tells
+where a value belongs."""
 NO_TOOL = (
     "None of my tools can do that. Shall I pass you on to a specialist?",
     "I have no tool for that, so this needs a specialist.",
@@ -32,8 +35,7 @@ DONE = ("Done. {facts}", "That worked: {facts}", "It is done. {facts}", "Here is
 
 def invented(random: Random) -> Document:
     """One to five invented tools and up to five requests; the right tool may be missing, a result may come back."""
-    vocabulary = draw_vocabulary(random) if random.random() < FRESH_SHARE else TRAINING
-    call = draw_call(random, vocabulary, tool_count=random.choice((1, 2, 3, 3, 4, 4, 5)))
+    vocabulary, call = draw_apart(random, random.choice((1, 2, 3, 3, 4, 4, 5)))
     shape = random.choice(("full", "full", "bare", "open"))
     tools = [Tool(tool.name, tool.description, _shape(tool.schema(), shape)) for tool in call.tools]
     turns = [Turn("user", call.message)]
@@ -48,6 +50,17 @@ def invented(random: Random) -> Document:
             call = draw_request(random, vocabulary, call.tools)
             turns += [Turn("user", call.message), Turn("assistant", "", (ToolCall(call.name, call.arguments),))]
     return Document(tuple(turns), random.choice(SYSTEMS), tuple(tools), "invented")
+
+
+def draw_apart(random: Random, tool_count: int) -> tuple[Vocabulary, InventedCall]:
+    """Tools and a first request. No tool has two fresh fields of a kind."""
+    if random.random() >= FRESH_SHARE:
+        return TRAINING, draw_call(random, TRAINING, tool_count=tool_count)
+    vocabulary = draw_vocabulary(random, rivals=6 if random.random() < RIVALS_SHARE else 0)
+    while True:
+        call = draw_call(random, vocabulary, tool_count=tool_count)
+        if all(len({part.kind for part in tool.parameters}) == len(tool.parameters) for tool in call.tools):
+            return vocabulary, call
 
 
 def _shape(schema: dict[str, Any], shape: str) -> dict[str, Any]:
