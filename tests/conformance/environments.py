@@ -98,7 +98,7 @@ def install(environment: Environment) -> None:
 def run_pip(environment: Environment, *arguments: str) -> None:
     """Run an environment's pip. An index can fail for a moment in a way that pip itself does not try again.
 
-    Raises: CalledProcessError from the last attempt; every attempt that fails is said on standard error.
+    Raises: CalledProcessError from the last attempt; those before it are said on standard error.
     """
     command = [environment.python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     for attempt in range(1, PIP_ATTEMPTS + 1):
