@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from renga.testing.batches import wavering_config, wavering_upstream
-from renga.testing.http_client import Connection
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.batch_audit import wavering_config, wavering_upstream
+from renga.testing.http_client import RawHttpConnection
+from renga.testing.servers.served import Served, ServedSettings, served
 
 BATCHES = "/v1/messages/batches"
 WORDS = ("river", "stone", "lantern", "market", "winter", "bridge", "paper", "garden", "signal", "copper", "window")
@@ -80,7 +80,7 @@ async def ask_live(server: Served, chance: random.Random) -> float:
     }
     began = time.perf_counter()
     first = 0.0
-    async with await Connection.open("127.0.0.1", server.port) as connection:
+    async with await RawHttpConnection.open("127.0.0.1", server.port) as connection:
         headers = {"x-api-key": server.secret, "content-type": "application/json"}
         await connection.send("POST", "/v1/messages", headers, json.dumps(body).encode())
         head = await connection.read_head()

@@ -35,8 +35,8 @@ from typing import Any
 import msgspec
 from cache_trace import Request, Scale, block_text, ideal_share, keep_conversations, read_trace
 
-from renga.testing.http_client import Connection
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.http_client import RawHttpConnection
+from renga.testing.servers.served import Served, ServedSettings, served
 
 FIVE = {"type": "ephemeral"}
 LOCAL = Scale(block_words=22, speed=1.0, requests=0, blocks_max=180)
@@ -93,7 +93,7 @@ def make_body(blocks: tuple[int, ...], words: int, *, marks: bool, salt: str = "
     return msgspec.json.encode(body)
 
 
-async def ask(server: Served, connection: Connection, body: bytes) -> Asked:
+async def ask(server: Served, connection: RawHttpConnection, body: bytes) -> Asked:
     """One streamed request: time to its first bytes, and its usage."""
     headers = {"x-api-key": server.secret, "content-type": "application/json"}
     began_s = time.perf_counter()
@@ -118,7 +118,7 @@ async def measure_local(requests: list[Request]) -> list[Cell]:
     cached: list[Asked] = []
     fresh: list[Asked] = []
     with served(ServedSettings("[cache]\nminimum_tokens = 32\n")) as server:
-        async with await Connection.open("127.0.0.1", server.port) as connection:
+        async with await RawHttpConnection.open("127.0.0.1", server.port) as connection:
             for number, request in enumerate(requests):
                 salted = make_body(request.blocks, LOCAL.block_words, marks=True, salt=f"number {number}")
                 plain = make_body(request.blocks, LOCAL.block_words, marks=True)
@@ -154,11 +154,11 @@ async def measure_fleet(name: str, requests: list[Request], urls: list[str], *, 
     """Replay arrivals against a provider with these replicas."""
     config = FLEET.format(url=urls[0], replicas=json.dumps(urls[1:]), affinity=str(affinity).lower())
     with served(ServedSettings(config)) as server:
-        idle: list[Connection] = []
+        idle: list[RawHttpConnection] = []
 
         async def replay(request: Request, start_s: float) -> Asked:
             await asyncio.sleep(max(0.0, start_s + request.at_s - time.perf_counter()))
-            connection = idle.pop() if idle else await Connection.open("127.0.0.1", server.port)
+            connection = idle.pop() if idle else await RawHttpConnection.open("127.0.0.1", server.port)
             asked = await ask(server, connection, make_body(request.blocks, REMOTE.block_words, marks=False))
             idle.append(connection)
             return asked

@@ -28,8 +28,8 @@ import msgspec
 import platformdirs
 import random_model
 
-from renga.engine.chat import Chat, ChatMessage
-from renga.engine.models import Model, load_model
+from renga.models.engine.loading.model_loader import Model, load_model
+from renga.models.engine.text.chat_template import Chat, TemplateMessage
 
 TOKENIZER = Path("../shared/models/smollm2-tokenizer/tokenizer.json")
 PREFIX_TOKENS = 4096
@@ -176,7 +176,7 @@ def write_text(model: Model, tokens: int, chance: random.Random) -> str:
 
 def render(model: Model, text: str) -> list[int]:
     """The prompt as the API writes it."""
-    return model.template.render(Chat((ChatMessage("user", text),))).token_ids
+    return model.template.render(Chat((TemplateMessage("user", text),))).token_ids
 
 
 def measure_cell(server: Server, bare: Bare, model: Model, plan: Plan, cell: Cell) -> dict[str, Any]:

@@ -16,11 +16,11 @@ import numpy as np
 import openvino
 import openvino_genai as genai
 
-from renga.engine.pipeline import load_batching
-from renga.engine.protocol import Launch
+from renga.models.engine.ipc import EngineConfig
+from renga.models.engine.pipeline import load_batching
 
 
-def measure(pipeline: genai.ContinuousBatchingPipeline, launch: Launch, asked: dict[str, Any]) -> dict[str, Any]:
+def measure(pipeline: genai.ContinuousBatchingPipeline, launch: EngineConfig, asked: dict[str, Any]) -> dict[str, Any]:
     """Run one round: when each request got its first token, how many it got, and when all were done."""
     config = genai.GenerationConfig(max_new_tokens=asked["max_tokens"], logprobs=1)
     config.stop_token_ids = set(launch.stop_token_ids)
@@ -43,7 +43,7 @@ def measure(pipeline: genai.ContinuousBatchingPipeline, launch: Launch, asked: d
 
 
 def main() -> None:
-    launch = msgspec.json.decode(sys.argv[1], type=Launch)
+    launch = msgspec.json.decode(sys.argv[1], type=EngineConfig)
     pipeline = load_batching(launch)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from faults_load import Client, Findings, audit, read_ledger
 
 from renga.store.database import open_database
-from renga.testing.batches import wavering_upstream
-from renga.testing.postgresql import PostgresqlServer
-from renga.testing.served import Served, ServedSettings, respawned, served
-from renga.testing.valkey import ValkeyServer
+from renga.testing.batch_audit import wavering_upstream
+from renga.testing.servers.postgresql import PostgresqlServer
+from renga.testing.servers.served import Served, ServedSettings, respawned, served
+from renga.testing.servers.valkey import ValkeyServer
 
 LIMIT_S = 90.0
 DOWN_S = 1.5
@@ -162,19 +162,19 @@ def gauge(server: Served, name: str) -> float | None:
 def count_rows(database) -> int:
     from sqlalchemy import func, select
 
-    from renga.store import tables
+    from renga.store.tables import definitions
 
     with database.reading() as connection:
-        return connection.execute(select(func.count()).select_from(tables.ledger)).scalar_one()
+        return connection.execute(select(func.count()).select_from(definitions.ledger)).scalar_one()
 
 
 def last_row_us(database) -> int:
     from sqlalchemy import func, select
 
-    from renga.store import tables
+    from renga.store.tables import definitions
 
     with database.reading() as connection:
-        return connection.execute(select(func.max(tables.ledger.c.time_us))).scalar_one() or 0
+        return connection.execute(select(func.max(definitions.ledger.c.time_us))).scalar_one() or 0
 
 
 def wait_for(what: str, is_there: Callable[[], bool]) -> None:

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
-from renga.store import tables
-from renga.testing.batches import audit_batch, make_requests, wavering_config, wavering_upstream
-from renga.testing.postgresql import PostgresqlServer
-from renga.testing.served import Served, ServedSettings, respawned, served
+from renga.store.tables import definitions
+from renga.testing.batch_audit import audit_batch, make_requests, wavering_config, wavering_upstream
+from renga.testing.servers.postgresql import PostgresqlServer
+from renga.testing.servers.served import Served, ServedSettings, respawned, served
 
 END_LIMIT_S = 180.0
 
@@ -80,7 +80,9 @@ def wait_ended(server: Served) -> list[dict[str, object]]:
 def count_outcomes(server: Served) -> int:
     with server.open_database() as database, database.reading() as connection:
         query = (
-            select(func.count()).select_from(tables.batch_requests).where(tables.batch_requests.c.outcome.is_not(None))
+            select(func.count())
+            .select_from(definitions.batch_requests)
+            .where(definitions.batch_requests.c.outcome.is_not(None))
         )
         return connection.execute(query).scalar_one()
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from renga.domain.ledger import LedgerRow
 from renga.store.database import Database
-from renga.store.rows import LedgerRow
-from renga.testing.served import Served
-from renga.testing.valkey import ValkeyServer
+from renga.testing.servers.served import Served
+from renga.testing.servers.valkey import ValkeyServer
 
 _PAUSE_S = 0.005
 _RETRY_S = 0.02

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from renga.testing.batches import wavering_config, wavering_upstream
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.batch_audit import wavering_config, wavering_upstream
+from renga.testing.servers.served import Served, ServedSettings, served
 
 _PIECE = bytes(range(256)) * 256
 _BOUNDARY = "benchmark"

@@ -27,7 +27,7 @@ import uvloop
 
 from renga.app import App, build
 from renga.config import load_config
-from renga.testing.served import write_known_key
+from renga.testing.servers.served import write_known_key
 
 SECRET = "sk-renga-inside-benchmark"
 REQUESTS = 150
@@ -103,7 +103,7 @@ def start_child(checkout: Path, url: str, folder: Path) -> subprocess.Popen[str]
 def compare(checkouts: Mapping[str, Path], rounds: int) -> dict[str, list[float]]:
     """Microseconds a request in each round, by checkout."""
     times: dict[str, list[float]] = {name: [] for name in checkouts}
-    upstream_command = [sys.executable, "-m", "renga.testing.upstream", "--port", "0"]
+    upstream_command = [sys.executable, "-m", "renga.testing.servers.scripted_upstream", "--port", "0"]
     upstream = subprocess.Popen(upstream_command, stdout=subprocess.PIPE, text=True)
     assert upstream.stdout is not None
     url = upstream.stdout.readline().strip()

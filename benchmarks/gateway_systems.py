@@ -24,7 +24,7 @@ from pathlib import Path
 from gateway_load import answered
 from gateway_upstream import MODEL, PACE_EACH
 
-from renga.testing.served import write_known_key
+from renga.testing.servers.served import write_known_key
 
 LITELLM = "litellm[proxy]==1.104.0"
 VLLM_ROUTER = "vllm-router==0.1.17"

@@ -1,4 +1,5 @@
-"""The zero-delay upstream of gateway.py: `renga.testing.echo` with a core and an event loop of its own, and two paces.
+"""The zero-delay upstream of gateway.py: `renga.testing.servers.echo_upstream` with a core and an event loop of its
+own, and two paces.
 
 Events leave eight to a write; a request whose text holds `PACE_EACH` gets one write per event and per turn of the event
 loop instead, which is the most a gateway can be asked to do. `python benchmarks/gateway_upstream.py` prints its port.
@@ -13,7 +14,7 @@ import os
 import msgspec
 import uvloop
 
-from renga.testing.echo import EchoAnswers, EchoConnection, EchoSettings, build_answers
+from renga.testing.servers.echo_upstream import EchoAnswers, EchoConnection, EchoSettings, build_answers
 
 PACE_EACH = b"pace-each-event"
 """In the body of a request: write the events one by one."""

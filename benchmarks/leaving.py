@@ -20,9 +20,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 import uvloop
 
-from renga.testing.http_client import Connection
-from renga.testing.served import Served, ServedSettings, served
-from renga.testing.upstream import Reply, ScriptedUpstream, Send, Stall, json_reply
+from renga.testing.http_client import RawHttpConnection
+from renga.testing.servers.scripted_upstream import Reply, ScriptedUpstream, Send, Stall, json_reply
+from renga.testing.servers.served import Served, ServedSettings, served
 
 LIMIT_S = 0.2
 LATEST_S = 0.3
@@ -75,7 +75,7 @@ async def leave(server: Served, held: ScriptedUpstream, after_s: float) -> float
     """Seconds from leaving until the upstream noticed."""
     held.left_while_answering.clear()
     before = len(held.requests)
-    connection = await Connection.open("127.0.0.1", server.port)
+    connection = await RawHttpConnection.open("127.0.0.1", server.port)
     await connection.send("POST", "/v1/messages", {"x-api-key": server.secret}, BODY)
     await held.received(before + 1)
     await asyncio.sleep(after_s)

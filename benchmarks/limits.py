@@ -27,19 +27,19 @@ import uvloop
 from limits_load import Record, load, probe
 from msgspec.structs import replace
 
+from renga.accounting.keys.key_ring import digest_secret
+from renga.accounting.ledger.lease import RequestTerms
+from renga.accounting.limits.quotas import Quotas
+from renga.accounting.pricing.price_book import PriceBook
 from renga.clock import SystemClock
 from renga.config import LimitSettings, PriceSettings
-from renga.http.limits import render_limits
-from renga.meter.keys import digest_secret
-from renga.meter.lease import Terms
-from renga.meter.metrics import Metrics
-from renga.meter.prices import PriceBook
-from renga.meter.quotas import Quotas
+from renga.domain.keys import KeyLimits, KeyRow
+from renga.http.messages.limit_headers import render_limits
+from renga.metrics.request_metrics import RequestMetrics
 from renga.store.database import open_database
-from renga.store.rows import KeyLimits, KeyRow
-from renga.testing.store_suite import make_row
-from renga.testing.upstream import echo_config, echo_upstream
-from renga.testing.valkey import ValkeyServer
+from renga.testing.servers.scripted_upstream import echo_config, echo_upstream
+from renga.testing.servers.valkey import ValkeyServer
+from renga.testing.suites.store_suite import make_row
 
 USD = 1_000_000_000
 INPUT_TOKENS, OUTPUT_TOKENS = 12, 100
@@ -193,9 +193,9 @@ def measure_process(rounds: int) -> list[Row]:
     }
     rows: list[Row] = []
     row = replace(make_row("req_1"), workspace_id=None)
-    terms = Terms("req_1", "key_a", "messages", "haiku", 100, False, 400)
+    terms = RequestTerms("req_1", "key_a", "messages", "haiku", 100, False, 400)
     for name, (limits, bar) in cases.items():
-        quotas = Quotas(LimitSettings(**limits), prices, Metrics(), SystemClock())
+        quotas = Quotas(LimitSettings(**limits), prices, RequestMetrics(), SystemClock())
         taken: list[float] = []
         for _ in range(rounds):
             began = time.process_time()

@@ -29,8 +29,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from renga.testing.http_client import Connection
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.http_client import RawHttpConnection
+from renga.testing.servers.served import Served, ServedSettings, served
 
 SHARED = Path(os.environ.get("RENGA_SHARED", Path(__file__).parents[2] / "shared"))
 TRACE = "data/traces/azure2023/data/AzureLLMInferenceTrace_{}.csv.gz"
@@ -108,7 +108,7 @@ async def ask(server: Served, arrival: Arrival) -> Answer:
     """One streamed request on a connection of its own."""
     began = time.monotonic()
     headers = {"x-api-key": server.secret, "content-type": "application/json"}
-    async with await Connection.open("127.0.0.1", server.port) as connection:
+    async with await RawHttpConnection.open("127.0.0.1", server.port) as connection:
         await connection.send("POST", "/v1/messages", headers, render_body(arrival))
         head = await connection.read_head()
         if head.status != 200:

@@ -32,9 +32,9 @@ from routing_metrics import Metrics, bootstrap, measure, share_for_quality
 from routing_report import TWO, render
 from routing_stream import HAIKU, OPUS, SIBLING_PRICES, build_stream, price_all, run_stream
 
-from renga.route.head import Head
-from renga.route.score import Scorer, load_prior
-from renga.wire.messages import MessageRequest, Turn
+from renga.protocols.messages.decode import MessageRequest, Turn
+from renga.routing.triage.learned_head import LearnedHead
+from renga.routing.triage.scorer import Scorer, load_prior
 
 Floats = NDArray[np.float64]
 Report = dict[str, Any]
@@ -78,7 +78,7 @@ def run(effort: Effort) -> Report:
     }
 
 
-def prompt_rows(pair: Pair, prior: Head, transfer: Head, effort: Effort) -> Report:
+def prompt_rows(pair: Pair, prior: LearnedHead, transfer: LearnedHead, effort: Effort) -> Report:
     """Routers that see the prompt only, on one set, with the baselines."""
     features = pair.features
     length = np.asarray([found.dense[0] for found in features])
@@ -211,7 +211,7 @@ def stream_rows(pairs: list[Pair], effort: Effort) -> list[Report]:
     return rows
 
 
-def time_decisions(prior: Head, pair: Pair, decisions: int, counter: TokenCounter) -> Report:
+def time_decisions(prior: LearnedHead, pair: Pair, decisions: int, counter: TokenCounter) -> Report:
     """How long triage takes for a request of 500 tokens, by the core's time and by the wall's. 200 texts take turns."""
     scorer, requests, random = Scorer(prior), [], np.random.default_rng(0)
     for _ in range(200):
@@ -246,7 +246,7 @@ def _verify_row(pair: Pair, difficulty: Floats, agrees: float | None, effort: Ef
     return _intervals(difficulty, pair.losses, effort) | {"agrees": agrees, "calls_at_99": calls}
 
 
-def _learning_row(pair: Pair, prior: Head, labels: int, draws: int) -> Report:
+def _learning_row(pair: Pair, prior: LearnedHead, labels: int, draws: int) -> Report:
     """The mean over draws of the labels, with the range of the draws."""
     found: list[Metrics] = []
     for seed in range(draws):

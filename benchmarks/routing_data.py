@@ -1,6 +1,6 @@
 """The public outcomes that the router is measured on, as columns.
 
-Nothing here is trained on: `routing.py` says what is, and tests/route/test_disjoint.py proves that no evaluated prompt
+Nothing here is trained on: `routing.py` says what is, and tests/routing/triage/test_disjoint.py proves that no evaluated prompt
 is in it.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from renga.route.agreement import Kind, agree
-from renga.route.features import Features, read_text
+from renga.routing.checks.agreement import AnswerKind, agree
+from renga.routing.triage.features import Features, read_text
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -92,7 +92,8 @@ class Pair:
         return int(first), int(second)
 
     def asked(self) -> Asked:
-        """Second answers of the two, the next only where the first disagrees, as `route/verify.py` asks."""
+        """Second answers of the two, the next only where the first disagrees, as `routing/checks/answer_checks.py`
+        asks."""
         first, second = self.consensus()
         agrees, late = self.votes[:, first], self.votes[:, second]
         return Asked(np.where(agrees == 1.0, 1.0, late / 2.0), 2.0 - agrees)
@@ -270,7 +271,7 @@ def _lengths(rows: list[Row], model: str) -> Floats:
 
 def _votes(answers: list[str], seconds: list[Row], siblings: tuple[str, ...]) -> Floats:
     votes = [
-        [agree(answer, str(second.get(name, "")), Kind.NUMBER).share for name in siblings]
+        [agree(answer, str(second.get(name, "")), AnswerKind.NUMBER).share for name in siblings]
         for answer, second in zip(answers, seconds, strict=True)
     ]
     return np.asarray(votes)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from renga.route.bounds import Method
-from renga.route.floor import Question, Sample, search
+from renga.routing.certificates.certificate import CertificateQuestion, Sample, search
+from renga.routing.certificates.loss_bounds import Method
 
 Floats = NDArray[np.float64]
 METHODS: tuple[Method | None, ...] = ("exact", "student", "betting", "hoeffding_bentkus", None)
@@ -96,7 +96,7 @@ def _keep(truth: Truth, draw: NDArray[np.int64], floor_points: float, method: Me
     if method is None:
         threshold = _best_looking(sample, floor_points / 100.0)
     else:
-        passed = search(sample, Question("small", "top", floor_points), method)
+        passed = search(sample, CertificateQuestion("small", "top", floor_points), method)
         threshold = passed[-1].threshold if passed else np.inf
     return truth.evidence >= threshold
 

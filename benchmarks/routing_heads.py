@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from routing_data import GEMINI_PRO, Pair, normalize_prompt, read_rows
 
-from renga.route.features import Features, read_text
-from renga.route.head import Head, Labels, fit_head
+from renga.routing.triage.features import Features, read_text
+from renga.routing.triage.learned_head import LabelledFeatures, LearnedHead, fit_head
 
 Floats = NDArray[np.float64]
 FOLDS = 5
@@ -16,12 +16,12 @@ TIE_BREAK = 1e-3
 """What the prior may add to a difficulty that is agreement: it orders the rows that tie and no others."""
 
 
-def score_all(head: Head, features: list[Features]) -> Floats:
+def score_all(head: LearnedHead, features: list[Features]) -> Floats:
     """A head's difficulty of every prompt."""
     return np.asarray([head.score(found) for found in features])
 
 
-def fit_transfer(prior: Head) -> Head:
+def fit_transfer(prior: LearnedHead) -> LearnedHead:
     """A head fitted on MMLU-Pro's labels alone, to be used on other sets."""
     rows = [
         row
@@ -29,7 +29,7 @@ def fit_transfer(prior: Head) -> Head:
         if row["correct"].get(GEMINI_PRO) is not None and row["correct"].get(TRANSFER_SMALL) is not None
     ]
     losses = np.asarray([row["correct"][GEMINI_PRO] - row["correct"][TRANSFER_SMALL] for row in rows], np.float64)
-    return fit_head(Labels([read_text(row["prompt"]) for row in rows], losses, "", ""), prior)
+    return fit_head(LabelledFeatures([read_text(row["prompt"]) for row in rows], losses, "", ""), prior)
 
 
 def fold_prompts(prompts: tuple[str, ...], folds: int = FOLDS) -> NDArray[np.int64]:
@@ -38,24 +38,24 @@ def fold_prompts(prompts: tuple[str, ...], folds: int = FOLDS) -> NDArray[np.int
     return np.random.default_rng(0).permutation(len(keys))[index] % folds
 
 
-def cross_fit(pair: Pair, features: list[Features], prior: Head) -> Floats:
+def cross_fit(pair: Pair, features: list[Features], prior: LearnedHead) -> Floats:
     """Each prompt's score by a head that was fitted on the other folds of its own set."""
     fold, scores = fold_prompts(pair.prompts), np.zeros(len(features))
     for held_out in range(FOLDS):
         fitted, scored = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-        head = fit_head(Labels([features[row] for row in fitted], pair.losses[fitted], "", ""), prior)
+        head = fit_head(LabelledFeatures([features[row] for row in fitted], pair.losses[fitted], "", ""), prior)
         scores[scored] = score_all(head, [features[row] for row in scored])
     return scores
 
 
-def few_labels(pair: Pair, prior: Head, labels: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
+def few_labels(pair: Pair, prior: LearnedHead, labels: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
     """The scores of a head with few labels, on the prompts that it has not seen, and which those are."""
     features = pair.features
     keys, index = np.unique([normalize_prompt(prompt) for prompt in pair.prompts], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(keys))
     fitted = np.flatnonzero(np.isin(index, order[:labels]))
     scored = np.flatnonzero(~np.isin(index, order[:labels]))
-    head = fit_head(Labels([features[row] for row in fitted], pair.losses[fitted], "", ""), prior)
+    head = fit_head(LabelledFeatures([features[row] for row in fitted], pair.losses[fitted], "", ""), prior)
     return score_all(head, [features[row] for row in scored]), scored
 
 

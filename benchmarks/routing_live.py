@@ -8,8 +8,9 @@
    it comes back. A second policy (`quick`) keeps answers unchecked, so that all three paths are there.
 4. What clients saw is held against the ledger and the report: every request has one row, and an answer or an error.
 
-The requests are Banking77's and CLINC150's test parts with ten labels to choose from (`renga.evals.labels`): nothing
-was trained or calibrated on those of step 3. The upstream answers what the data says, so it is always right.
+The requests are Banking77's and CLINC150's test parts with ten labels to choose from
+(`renga.services.evals.suites.labels`): nothing was trained or calibrated on those of step 3. The upstream answers
+what the data says, so it is always right.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from renga.evals.cases import Case
-from renga.evals.labels import draw_banking, draw_clinc
-from renga.store.rows import LedgerRow
-from renga.testing.replayed import ReplayedUpstream
-from renga.testing.served import Served, ServedSettings, respawned, served
-from renga.testing.upstream import Pace, Reply
+from renga.domain.ledger import LedgerRow
+from renga.services.evals.cases import EvalCase
+from renga.services.evals.suites.labels import draw_banking, draw_clinc
+from renga.testing.servers.replayed_upstream import ReplayedUpstream
+from renga.testing.servers.scripted_upstream import Pace, Reply
+from renga.testing.servers.served import Served, ServedSettings, respawned, served
 
 LATENCY_S = 0.15
 """Of the upstream, before it says anything."""
@@ -77,7 +78,7 @@ shadow_usd_per_day = 100.0
 class Seen:
     """What a client saw of one request."""
 
-    case: Case
+    case: EvalCase
     model: str
     status: int
     request_id: str
@@ -181,7 +182,7 @@ def run(label_count: int, request_count: int) -> dict[str, object]:
     }
 
 
-def draw_cases(count: int) -> list[Case]:
+def draw_cases(count: int) -> list[EvalCase]:
     """Distinct messages of both sets, in an order that says nothing."""
     random = Random(20261121)
     drawn = [*draw_banking(random, count, count=10), *draw_clinc(random, count)]
@@ -208,7 +209,7 @@ class Outage:
 
 
 @contextmanager
-def upstream_of(server: Served, cases: list[Case], port: int) -> Generator[Upstream]:
+def upstream_of(server: Served, cases: list[EvalCase], port: int) -> Generator[Upstream]:
     labels = server.folder / "labels.json"
     labels.write_text(json.dumps({case.text: case.expected for case in cases}))
     upstream = Upstream(port, labels)
@@ -219,10 +220,10 @@ def upstream_of(server: Served, cases: list[Case], port: int) -> Generator[Upstr
         upstream.kill()
 
 
-def send(server: Served, cases: list[Case], model_of: Callable[[int], str]) -> list[Seen]:
+def send(server: Served, cases: list[EvalCase], model_of: Callable[[int], str]) -> list[Seen]:
     """Every case once, some at a time; every other one as a stream."""
 
-    def one(pair: tuple[int, Case]) -> Seen:
+    def one(pair: tuple[int, EvalCase]) -> Seen:
         number, case = pair
         return ask(server, case, model_of(number), stream=number % 2 == 1)
 
@@ -230,7 +231,7 @@ def send(server: Served, cases: list[Case], model_of: Callable[[int], str]) -> l
         return list(pool.map(one, enumerate(cases)))
 
 
-def ask(server: Served, case: Case, model: str, *, stream: bool) -> Seen:
+def ask(server: Served, case: EvalCase, model: str, *, stream: bool) -> Seen:
     body = {
         "model": model,
         "max_tokens": case.max_tokens,

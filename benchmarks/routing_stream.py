@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from routing_data import Pair, normalize_prompt
 
-from renga.route.bounds import default_method
-from renga.route.calibration import fit_blend
-from renga.route.economy import Load, PriceRow, PriceStep, price_attempt
-from renga.route.features import Features
-from renga.route.floor import Question, Sample, search
-from renga.route.head import Labels, build_prior, fit_head
+from renga.routing.certificates.certificate import CertificateQuestion, Sample, search
+from renga.routing.certificates.loss_bounds import default_method
+from renga.routing.checks.calibration import fit_blend
+from renga.routing.costs.cost_model import PriceRow, PriceStep, StageLoad, price_attempt
+from renga.routing.triage.features import Features
+from renga.routing.triage.learned_head import LabelledFeatures, build_prior, fit_head
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -116,7 +116,7 @@ def run_stream(stream: Stream, seed: int) -> StreamResult:
     losses = stream.top - stream.small
     evidence = -expect_losses(stream, fit, seed) / (stream.top_cost - stream.kept_cost)
     sample = Sample(losses[proof], evidence[proof], stream.kept_cost[proof], stream.top_cost[proof])
-    passed = search(sample, Question("haiku", "opus", FLOOR_POINTS), default_method(sample.losses))
+    passed = search(sample, CertificateQuestion("haiku", "opus", FLOOR_POINTS), default_method(sample.losses))
     threshold = passed[-1].threshold if passed else np.inf
     kept = evidence[test] >= threshold
     quality = np.where(kept, stream.small[test], stream.top[test]).mean() / stream.top[test].mean()
@@ -150,7 +150,7 @@ def expect_losses(stream: Stream, fit: Mask, seed: int) -> Floats:
         rows = np.flatnonzero(stream.set_index == index)
         own = np.random.default_rng(seed).permutation(rows[fit[rows]])
         for_head, for_blend = own[: len(own) // 2], own[len(own) // 2 :]
-        head = fit_head(Labels([stream.features[row] for row in for_head], losses[for_head], "", ""), prior)
+        head = fit_head(LabelledFeatures([stream.features[row] for row in for_head], losses[for_head], "", ""), prior)
         scores = np.asarray([head.score(stream.features[row]) for row in rows])
         columns = np.column_stack([scores, stream.checks[rows]])
         place = np.searchsorted(rows, for_blend)
@@ -161,7 +161,7 @@ def expect_losses(stream: Stream, fit: Mask, seed: int) -> Floats:
 def price_all(row: PriceRow, prompt_tokens: Floats, output_tokens: Floats) -> Floats:
     """What each request costs at a target, in nano-dollars."""
     priced = [
-        price_attempt(row, Load(int(prompt), max(1, round(output))))
+        price_attempt(row, StageLoad(int(prompt), max(1, round(output))))
         for prompt, output in zip(prompt_tokens, output_tokens, strict=True)
     ]
     return np.asarray(priced, np.float64)

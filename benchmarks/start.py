@@ -17,7 +17,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from renga.testing.served import write_known_key
+from renga.testing.servers.served import write_known_key
 
 SECRET = "sk-renga-start-benchmark"
 BODY = json.dumps({"model": "haiku", "max_tokens": 3, "messages": [{"role": "user", "content": "Hi"}]}).encode()

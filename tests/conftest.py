@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from renga.testing.upstream import echo_upstream
+from renga.testing.servers.scripted_upstream import echo_upstream
 
 # The same examples in every run, so that a change is judged by what it changed: TEST_RANDOM=1 draws others, to look for
 # what nobody thought of. The first draw of a fresh checkout builds hypothesis' tables of Unicode, perhaps on a busy

@@ -5,12 +5,12 @@ import pathlib
 import time
 from random import Random
 
-from training.documents import segments
-from training.mixture import LONGEST_TOKENS, MIXTURE, load_corpus, tokenizer_texts
-from training.tokenizer import load_tokenizer, train_tokenizer
+from training.data.documents import segments
+from training.data.mixture import LONGEST_TOKENS, MIXTURE, load_corpus, tokenizer_texts
+from training.data.tokenizer import load_tokenizer, train_tokenizer
 
 INNER_TOKENS, CAPITAL_TOKENS, SPACED_TOKENS = 4600, 3600, 6400
-"""What the vocabulary is made of; training/tokenizer.py says of each what it is."""
+"""What the vocabulary is made of; training/data/tokenizer.py says of each what it is."""
 
 
 def ensure_tokenizer(folder: pathlib.Path) -> None:

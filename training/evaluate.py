@@ -1,4 +1,4 @@
-"""python -m training.evaluate: the suites of renga.evals, through a server or on a checkpoint in process.
+"""python -m training.evaluate: the suites of renga.services.evals, through a server or on a checkpoint in process.
 
 With `--url` the suites go through POST /v1/messages. Without it the package (or, with `--checkpoint`,
 a checkpoint exported on the way) answers in this process: the same pipeline, no server, no grammars.
@@ -11,14 +11,14 @@ import pathlib
 import tempfile
 from typing import Any
 
-from renga.engine.chat import Chat, ChatMessage, ChatTool
-from renga.engine.models import load_model
-from renga.engine.process import load_engine
-from renga.engine.protocol import Failed, Generation, Submit, Tokens
-from renga.evals.cases import Answer, Case
-from renga.evals.client import HttpAnswerer
-from renga.evals.report import DEFAULT_CASES, Calibration, Row, render_rows, run_suites
-from renga.evals.speed import measure_speed, render_speed
+from renga.models.engine.ipc import FailedReport, GenerationRequest, SubmitCommand, TokensReport
+from renga.models.engine.loading.model_loader import load_model
+from renga.models.engine.process import load_engine
+from renga.models.engine.text.chat_template import Chat, TemplateMessage, TemplateTool
+from renga.services.evals.cases import EvalAnswer, EvalCase
+from renga.services.evals.eval_report import DEFAULT_CASES, Calibration, SuiteRow, render_rows, run_suites
+from renga.services.evals.http_answerer import HttpAnswerer
+from renga.services.evals.speed import measure_speed, render_speed
 from training.export import PACKAGE, write_folder, write_package
 
 
@@ -29,20 +29,22 @@ class PipelineAnswerer:
         self._model = load_model(str(package), cache_folder=cache)
         self._engine = load_engine(self._model.launch())
 
-    def answer(self, cases: list[Case]) -> list[Answer]:
+    def answer(self, cases: list[EvalCase]) -> list[EvalAnswer]:
         """Answer all, in order."""
         tokens: dict[int, list[int]] = {index: [] for index in range(len(cases))}
         logprobs: dict[int, list[float]] = {index: [] for index in range(len(cases))}
         errors: dict[int, str] = {}
         for index, case in enumerate(cases):
             prompt = self._model.template.render(_chat(case)).token_ids
-            self._engine.handle(Submit(index, Generation(prompt, max_tokens=case.max_tokens, temperature=0.0)))
+            self._engine.handle(
+                SubmitCommand(index, GenerationRequest(prompt, max_tokens=case.max_tokens, temperature=0.0))
+            )
         while self._engine.busy:
             for report in self._engine.step():
-                if isinstance(report, Tokens):
+                if isinstance(report, TokensReport):
                     tokens[report.request_id] += report.batch.token_ids
                     logprobs[report.request_id] += report.batch.logprobs
-                elif isinstance(report, Failed):
+                elif isinstance(report, FailedReport):
                     errors[report.request_id] = report.message
         return [
             _read_answer(self._decode(tokens[index]), logprobs[index], errors.get(index, ""))
@@ -54,22 +56,22 @@ class PipelineAnswerer:
         return b"".join(vocabulary.token_bytes(token) for token in token_ids).decode("utf-8", errors="replace")
 
 
-def _chat(case: Case) -> Chat:
-    messages = [ChatMessage("system", case.system)] if case.system else []
-    messages += [ChatMessage("assistant" if role == "assistant" else "user", text) for role, text in case.messages]
-    tools = [ChatTool(tool["name"], tool["description"], tool["input_schema"]) for tool in case.tools]
+def _chat(case: EvalCase) -> Chat:
+    messages = [TemplateMessage("system", case.system)] if case.system else []
+    messages += [TemplateMessage("assistant" if role == "assistant" else "user", text) for role, text in case.messages]
+    tools = [TemplateTool(tool["name"], tool["description"], tool["input_schema"]) for tool in case.tools]
     return Chat(tuple(messages), tuple(tools))
 
 
-def _read_answer(text: str, logprobs: list[float], error: str) -> Answer:
+def _read_answer(text: str, logprobs: list[float], error: str) -> EvalAnswer:
     mean = sum(logprobs) / len(logprobs) if logprobs else None
     if "<tool_call>" in text:
         try:
             call: dict[str, Any] = json.loads(text.partition("<tool_call>")[2].partition("</tool_call>")[0])
-            return Answer(text, call["name"], call["arguments"], mean, error)
+            return EvalAnswer(text, call["name"], call["arguments"], mean, error)
         except (ValueError, KeyError, TypeError):
-            return Answer(text, mean_logprob=mean, error=error)
-    return Answer(text, mean_logprob=mean, error=error)
+            return EvalAnswer(text, mean_logprob=mean, error=error)
+    return EvalAnswer(text, mean_logprob=mean, error=error)
 
 
 def main() -> None:
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, help="write the table there as well")
     arguments = parser.parse_args()
 
-    def tell(row: Row) -> None:
+    def tell(row: SuiteRow) -> None:
         print(render_rows([row]).split("\n", 2)[2], flush=True)
 
     with tempfile.TemporaryDirectory() as name:

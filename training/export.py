@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy
 
-from training.graph import Weights, build_graph, save_graph
-from training.model import Hokku
+from training.network.graph import Weights, build_graph, save_graph
+from training.network.model import Hokku
 from training.train import load_model
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "src/renga/models/hokku"
+PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "src/renga/models/weights/hokku"
 MEMBERS = (
     "config.json",
     "generation_config.json",

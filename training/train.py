@@ -19,19 +19,19 @@ import torch.nn.functional as functional
 from torch import Tensor
 from tqdm import tqdm
 
-from training.batches import Batch, Batches
 from training.corpus import ensure_tokenizer
-from training.helper import Gradients, Helper, Job, compute_parts
-from training.induction import teach_copying
-from training.matching import Meanings, grow
-from training.meanings import load_meanings
-from training.mixture import LONGEST_TOKENS, Corpus, load_corpus, load_prose
-from training.model import Hokku, Looks, Shape, count_parameters
-from training.optimizer import Optimizer
+from training.data.mixture import LONGEST_TOKENS, Corpus, load_corpus, load_prose
+from training.data.tokenizer import load_tokenizer, piece_groups
+from training.learning.batches import Batch, Batches
+from training.learning.gradient_worker import Gradients, Helper, Job, compute_parts
+from training.network.initialization import teach_copying
+from training.network.matching_stream import Meanings, grow
+from training.network.model import Hokku, Looks, Shape, count_parameters
+from training.network.optimizer import Optimizer
+from training.network.sizes import SIZES, Size
+from training.network.vocabulary_transfer import respell
+from training.network.word_vectors import load_meanings
 from training.plot import plot_history
-from training.respelling import respell
-from training.sizes import SIZES, Size
-from training.tokenizer import load_tokenizer, piece_groups
 
 PHASE_1_SHARE = 0.04
 """Share of the run in which every token is learned; more cost accuracy at equal time (training/log.md)."""
@@ -121,7 +121,7 @@ class Machine:
     "cpu or cuda"
     dtype: torch.dtype = torch.float32
     helper: bool = False
-    "Whether a second process takes parts of a batch; see training/helper.py."
+    "Whether a second process takes parts of a batch; see training/learning/gradient_worker.py."
     compiled: bool = False
     "Whether torch.compile writes the network's code: a tenth faster on a CPU, after two minutes (training/log.md)."
 

@@ -11,16 +11,16 @@ import hashlib
 import json
 import pathlib
 
-from renga.evals.data import shared_data
-from renga.route.features import read_text
-from renga.route.head import Head, build_prior, encode_head
+from renga.routing.triage.features import read_text
+from renga.routing.triage.learned_head import LearnedHead, build_prior, encode_head
+from renga.services.evals.public_sets import shared_data
 
 SOURCE = "routing/mmlu-pro.jsonl.gz"
-TARGET = pathlib.Path(__file__).parents[1] / "src" / "renga" / "models" / "triage" / "prior.npz"
+TARGET = pathlib.Path(__file__).parents[1] / "src" / "renga" / "models" / "weights" / "triage" / "prior.npz"
 COUNTED_ON = "2026-11-21"
 
 
-def count_prior(path: pathlib.Path) -> Head:
+def count_prior(path: pathlib.Path) -> LearnedHead:
     """The prior from the prompts of a file of questions."""
     data = gzip.decompress(path.read_bytes())
     prompts = [json.loads(line)["prompt"] for line in data.splitlines()]

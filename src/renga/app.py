@@ -16,44 +16,44 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from renga.answer import Parts
-from renga.answer.pricing import PriceRows
-from renga.cache.automatic import AutomaticBreakpoints
-from renga.cache.response import ResponseCache
+from renga.accounting.keys.key_ring import KeyRing, NewKey
+from renga.accounting.ledger.journal import Journal
+from renga.accounting.ledger.request_ledger import Ledger
+from renga.accounting.ledger.spool import Spool
+from renga.accounting.limits.quotas import Quotas
+from renga.accounting.pricing.discounts import DiscountBook
+from renga.accounting.pricing.price_book import PriceBook
 from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
-from renga.engine.models import name_model
 from renga.errors import ConfigError
 from renga.files import open_shelf
-from renga.files.inline import Inliner
-from renga.http.app import Guard, HttpParts
-from renga.http.routing_metrics import RoutingMetrics
-from renga.jobs import BatchDesk, BatchStorage, BatchWorker, place_of
-from renga.jobs.live import Around, LiveRouting, build_live
-from renga.meter.discounts import DiscountBook
-from renga.meter.journal import Journal
-from renga.meter.keys import KeyRing, NewKey
-from renga.meter.ledger import Ledger
-from renga.meter.metrics import Metrics
-from renga.meter.prices import PriceBook
-from renga.meter.quotas import Quotas
-from renga.meter.spool import Spool
-from renga.providers.anthropic import AnthropicProvider
-from renga.providers.base import Provider, Target, Tier
-from renga.providers.local import LocalProvider, StartedEngine, build_prefixes
-from renga.providers.openai_compatible import OpenAICompatibleProvider
-from renga.providers.secrets import read_key
-from renga.route.decision import Decider
-from renga.route.health import TargetHealth
-from renga.route.ladder import Ladders
-from renga.route.outcome_book import OutcomeBook
-from renga.route.policies import Policies
-from renga.route.router import Router
-from renga.route.shares import Shares
-from renga.route.tiers import TIERS, Catalog, parse_target
+from renga.files.file_inlining import FileInliner
+from renga.http.app import Guard, HttpServices
+from renga.inference import Services
+from renga.metrics.request_metrics import RequestMetrics
+from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints
+from renga.models.cache.response_cache import ResponseCache
+from renga.models.engine.loading.model_loader import name_model
+from renga.models.providers.anthropic.provider import AnthropicProvider
+from renga.models.providers.local import LocalProvider, StartedEngine, build_prefixes
+from renga.models.providers.openai.provider import OpenAICompatibleProvider
+from renga.models.providers.provider_seam import Provider, Target, Tier
+from renga.models.providers.transport.credentials import read_key
+from renga.routing.catalog.catalog import TIERS, Catalog, parse_target
+from renga.routing.costs.cascade import CascadeChooser
+from renga.routing.costs.price_rows import PriceRows
+from renga.routing.monitoring.metrics_collector import RoutingMetrics
+from renga.routing.outcomes.outcome_book import OutcomeBook
+from renga.routing.policy.decision import Decider
+from renga.routing.policy.policies import Policies
+from renga.routing.router import Router
+from renga.routing.targets.target_health import TargetHealth
+from renga.routing.targets.traffic_split import TrafficSplit
+from renga.services.batches import BatchService, BatchStorage, BatchWorker, place_of
+from renga.services.shadow.online_evaluation import OnlineEvaluation, RoutingSurroundings, build_live
 from renga.store.records import Records
-from renga.store.secrets import StoredSecret
-from renga.store.thread import StoreThread
+from renga.store.store_thread import StoreThread
+from renga.store.tables.secrets import StoredSecret
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -72,8 +72,8 @@ class App:
         providers: Mapping[str, Provider],
         store: StoreThread,
         keys: KeyRing,
-        parts: HttpParts,
-        live: LiveRouting,
+        parts: HttpServices,
+        live: OnlineEvaluation,
     ) -> None:
         self._providers = providers
         self._live = live
@@ -90,7 +90,7 @@ class App:
 
     def admin(self) -> Guard:
         """The application of the administrators' port. Imported late: most servers have none."""
-        from renga.http.admin import ADMIN_ROUTES
+        from renga.http.admin.admin_routes import ADMIN_ROUTES
 
         return self.asgi.with_routes(ADMIN_ROUTES)
 
@@ -156,7 +156,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     Raises: ConfigError if tiers, targets or providers do not fit together.
     """
     clock = SystemClock()
-    metrics = Metrics()
+    metrics = RequestMetrics()
     signature_secret = StoredSecret(_SIGNATURE_SECRET)
     folder = data_dir(config.store)
     spool = Spool(folder / "ledger.spool", journal=Journal(folder))
@@ -179,24 +179,24 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     local = name_model(config.engine.model) if config.engine.enabled else ""
     policies = Policies(config.policies)
     catalog = Catalog(plan_tiers(config, local), providers, local, policies.names)
-    decider = Decider(policies, Ladders(PriceRows(prices, clock), clock))
+    decider = Decider(policies, CascadeChooser(PriceRows(prices, clock), clock))
     health = TargetHealth(config.health, config.targets, clock)
-    shares = Shares(config.targets, config.canaries, health.weight)
+    shares = TrafficSplit(config.targets, config.canaries, health.weight)
     router = Router(catalog, providers, decider, shares)
-    path = Parts(providers, router, ledger, clock, health=health, files=Inliner(files) if files else None)
-    live = build_live(path, Around(catalog, policies, shares, outcomes, prices))
+    path = Services(providers, router, ledger, clock, health=health, files=FileInliner(files) if files else None)
+    live = build_live(path, RoutingSurroundings(catalog, policies, shares, outcomes, prices))
     answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     worker = BatchWorker(answering, batches, config.batches, place)
     metrics.watch("renga_outcomes_lost_rows_total", "Outcomes given up; each was logged.", lambda: outcomes.lost_rows)
     metrics.watch("renga_batch_requests_running", "Requests of batches that run.", lambda: worker.running)
-    parts = HttpParts(
+    parts = HttpServices(
         answering=answering,
         keys=keys,
         catalog=catalog,
         settings=config.server,
         metrics=_build_registry(metrics, RoutingMetrics(health, live.guard.readings, live.arms), providers.get(LOCAL)),
-        batches=BatchDesk(batches, clock, config.batches, worker),
+        batches=BatchService(batches, clock, config.batches, worker),
         files=files,
         health=health,
         routing=live.desk,
@@ -208,7 +208,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     return App(providers, store, keys, parts, live)
 
 
-def _build_registry(metrics: Metrics, routing: RoutingMetrics, local: Provider | None) -> CollectorRegistry:
+def _build_registry(metrics: RequestMetrics, routing: RoutingMetrics, local: Provider | None) -> CollectorRegistry:
     """What `/metrics` shows: the ledger's and the router's figures, the process's, and the engine's load."""
     registry = CollectorRegistry()
     registry.register(metrics)

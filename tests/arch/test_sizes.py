@@ -56,4 +56,8 @@ def test_only_one_file_speaks_http_to_upstreams() -> None:
         if "import httptools" in path.read_text(encoding="utf-8")
     }
     # The protocol reads the requests of clients.
-    assert importers <= {"providers/connection.py", "testing/http_client.py", "http/protocol.py"}
+    assert importers <= {
+        "models/providers/transport/upstream_connection.py",
+        "testing/http_client.py",
+        "http/server/h1_protocol.py",
+    }

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from renga.cli.program import run
+from renga.cli.program.commands import run
 from renga.store.database import open_database
-from renga.testing.upstream import echo_config, echo_upstream
+from renga.testing.servers.scripted_upstream import echo_config, echo_upstream
 
 RENGA = Path(sys.executable).with_name("renga")
 LIMIT_S = 45

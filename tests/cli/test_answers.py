@@ -18,7 +18,7 @@ from msgspec import Struct
 from tests.cli.conftest import LIMIT_S, RENGA, Shell
 
 from renga import ids
-from renga.testing.served import wait_until
+from renga.testing.servers.served import wait_until
 
 
 class Started(Struct, frozen=True):

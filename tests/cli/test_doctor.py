@@ -9,16 +9,16 @@ import msgspec
 import pytest
 from tests.cli.conftest import Shell
 
-from renga.meter.journal import Journal
-from renga.store import files
-from renga.store.batch_rows import BatchRow, BatchTerms, NewRequest
-from renga.store.batch_runs import BatchRuns
-from renga.store.batches import BatchTable
+from renga.accounting.ledger.journal import Journal
+from renga.domain.batches import BatchRow, BatchTerms, NewRequest
+from renga.domain.files import FileQuota
 from renga.store.database import open_database
-from renga.store.file_rows import FileQuota
-from renga.testing.file_suite import make_file
-from renga.testing.store_suite import make_row
-from renga.testing.valkey import PROGRAM, ValkeyServer
+from renga.store.tables import files
+from renga.store.tables.batch_runs import BatchRuns
+from renga.store.tables.batches import BatchTable
+from renga.testing.servers.valkey import PROGRAM, ValkeyServer
+from renga.testing.suites.file_suite import make_file
+from renga.testing.suites.store_suite import make_row
 
 Found = dict[str, dict[str, str]]
 

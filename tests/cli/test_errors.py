@@ -63,7 +63,7 @@ def test_nobody_listens_there(shell: Shell) -> None:
 
 HELP = """
 import sys
-from renga.cli.program import run
+from renga.cli.program.commands import run
 code = run(["--help"])
 slow = {"dbos", "numpy", "openvino_genai", "sqlalchemy", "tokenizers", "uvicorn"}
 sys.exit(code or " ".join(slow & set(sys.modules)) or 0)

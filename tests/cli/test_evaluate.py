@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Shell
 
-from renga.evals.data import shared_data
+from renga.services.evals.public_sets import shared_data
 
 
 def test_it_says_where_the_sets_should_be(shell: Shell, tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli import export
+from renga.cli.accounts import export
+from renga.domain.ledger import LedgerRow, RowQuery
+from renga.domain.workspaces import WorkspaceRow
 from renga.store.database import open_database
-from renga.store.rows import LedgerRow, RowQuery, WorkspaceRow
-from renga.testing.store_suite import make_row
+from renga.testing.suites.store_suite import make_row
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "usage.md"
 ROWS = [

@@ -11,11 +11,11 @@ import typer
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli.times import parse_duration_us, parse_end_us
-from renga.meter.keys import digest_secret
+from renga.accounting.keys.key_ring import digest_secret
+from renga.cli.program.times import parse_duration_us, parse_end_us
+from renga.domain.keys import KeyLimits, KeyRow, KeyTerms
 from renga.store.database import open_database
-from renga.store.rows import KeyLimits, KeyRow, KeyTerms
-from renga.testing.store_suite import make_row
+from renga.testing.suites.store_suite import make_row
 
 DAY_US = 86_400_000_000
 NOW_US = 1_795_000_000_000_000

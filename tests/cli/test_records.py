@@ -13,12 +13,12 @@ import typer
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli.limits import change_limits
-from renga.cli.usage import render_exact_usd, render_usd
-from renga.meter.keys import digest_secret
+from renga.accounting.keys.key_ring import digest_secret
+from renga.cli.accounts.limits import change_limits
+from renga.cli.accounts.usage import render_exact_usd, render_usd
+from renga.domain.keys import KeyLimits
 from renga.store.database import open_database
-from renga.store.rows import KeyLimits
-from renga.testing.store_suite import make_key, make_row
+from renga.testing.suites.store_suite import make_key, make_row
 
 
 def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from renga.cli import reference
-from renga.cli.examples import EXAMPLES
-from renga.cli.program import build_command
+from renga.cli.program.commands import build_command
+from renga.cli.program.examples import EXAMPLES
 from renga.config import settings_table
 
 

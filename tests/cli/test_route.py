@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import LIMIT_S, RENGA, Shell
 
-from renga.route.floor import decode_certificate, encode_certificate
-from renga.route.outcomes import OutcomeRow, Signals, encode_outcomes
+from renga.routing.certificates.certificate import decode_certificate, encode_certificate
+from renga.routing.outcomes.outcome_file import OutcomeRow, RequestSignals, encode_outcomes
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "routing.md"
 NAMES = ["rows", "floor", "confidence", "bound", "threshold", "kept", "saving"]
@@ -29,7 +29,7 @@ def draw_rows(count: int) -> tuple[OutcomeRow, ...]:
     for number in range(count):
         sure = draw()
         right = float(draw() < 1.0 - 0.6 * (1.0 - sure) ** 2)
-        evidence = Signals(confidence=sure, triage=-sure)
+        evidence = RequestSignals(confidence=sure, triage=-sure)
         costs = {"haiku": 100, "opus": 4_000}
         rows.append(OutcomeRow(f"r{number}", {"haiku": right, "opus": 1.0}, evidence=evidence, costs_nano_usd=costs))
     return tuple(rows)
@@ -105,7 +105,7 @@ def test_models_have_the_names_that_the_file_gives_them(shell: Shell) -> None:
 def test_what_some_rows_lack_is_said(shell: Shell) -> None:
     rows = draw_rows(800)
     rows = tuple(
-        replace(row, evidence=Signals(), costs_nano_usd={}, propensity=0.5) if number % 4 == 0 else row
+        replace(row, evidence=RequestSignals(), costs_nano_usd={}, propensity=0.5) if number % 4 == 0 else row
         for number, row in enumerate(rows)
     )
     write_rows(shell, rows)

@@ -9,15 +9,21 @@ import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli.records import now_us
-from renga.route.floor import Certificate, Question, calibrate, encode_certificate, load_certificate
-from renga.route.outcomes import OutcomeRow, Outcomes, Reading, Signals, decode_outcomes
-from renga.route.sides import SEAL_CHARACTERS
+from renga.cli.access.database_access import now_us
+from renga.domain.ledger import AttemptRow, LedgerRow
+from renga.domain.outcomes import Feedback
+from renga.routing.certificates.certificate import (
+    Certificate,
+    CertificateQuestion,
+    calibrate,
+    encode_certificate,
+    load_certificate,
+)
+from renga.routing.monitoring.comparison import SEAL_CHARACTERS
+from renga.routing.outcomes.outcome_file import OutcomeRow, Outcomes, ParsedOutcomes, RequestSignals, decode_outcomes
 from renga.store.database import Database, open_database
-from renga.store.outcome_rows import Feedback
-from renga.store.rows import AttemptRow, LedgerRow
-from renga.testing.outcome_suite import make_outcome
-from renga.testing.store_suite import make_row
+from renga.testing.suites.outcome_suite import make_outcome
+from renga.testing.suites.store_suite import make_row
 
 SETTINGS = """
 [engine]
@@ -116,7 +122,7 @@ def test_shadow_traffic_is_a_file_that_calibration_reads(traffic: Shell) -> None
     done = traffic.call("route", "outcomes", "--config", "renga.toml")
     assert done.code == 0
     assert done.err.startswith("1 drawn requests are left out")
-    rows = decode_outcomes(done.out.encode(), "out", Reading(("haiku", "opus"))).rows
+    rows = decode_outcomes(done.out.encode(), "out", ParsedOutcomes(("haiku", "opus"))).rows
     assert len(rows) == REQUESTS // 2
     kept = next(row for row in rows if row.evidence.agreement == 1.0)
     assert (kept.costs_nano_usd, kept.check_nano_usd) == ({"haiku": 10_000, "opus": 300_000}, 10_000)
@@ -165,8 +171,9 @@ def test_the_doctor_says_what_policies_may_keep(shell: Shell) -> None:
 def certify(shell: Shell, name: str, points: float) -> None:
     """A certificate on 500 faultless labels."""
     rows = tuple(
-        OutcomeRow(f"r{number}", {"haiku": 1.0, "opus": 1.0}, evidence=Signals(agreement=1.0)) for number in range(500)
+        OutcomeRow(f"r{number}", {"haiku": 1.0, "opus": 1.0}, evidence=RequestSignals(agreement=1.0))
+        for number in range(500)
     )
-    found = calibrate(Outcomes(rows, "ab" * 32), Question("haiku", "opus", points, ranking="agreement"))
+    found = calibrate(Outcomes(rows, "ab" * 32), CertificateQuestion("haiku", "opus", points, ranking="agreement"))
     assert isinstance(found, Certificate)
     (shell.folder / name).write_bytes(encode_certificate(found))

@@ -29,8 +29,8 @@ from pathlib import Path
 
 from environments import FOLDER, LINES, SUITE, Environment, install_all
 
-from renga.store.rows import SCOPES, KeyChange, KeyTerms
-from renga.testing.served import Served, ServedSettings, served
+from renga.domain.keys import SCOPES, KeyChange, KeyTerms
+from renga.testing.servers.served import Served, ServedSettings, served
 
 SECRET = "my-anthropic-api-key"
 """Source: tests/conftest.py of the SDK."""

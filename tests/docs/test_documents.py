@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from renga.cli.program import build_command
+from renga.cli.program.commands import build_command
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from renga.config import FileSettings
-from renga.files import FileShelf
+from renga.domain.files import FileRow
+from renga.domain.owners import Owner
+from renga.files import FileService
 from renga.files.blobs import DiskBlobs
-from renga.files.kinds import find_mime_type
-from renga.files.shelf import NewFile
+from renga.files.file_service import NewFile
+from renga.files.media_types import find_mime_type
 from renga.store.database import Database, open_database
-from renga.store.file_rows import FileRow
-from renga.store.rows import Owner
-from renga.testing.clock import SleepingClock
+from renga.testing.fake_clock import SleepingClock
 
 ALICE, BOB = Owner("key_a"), Owner("key_b")
 
@@ -44,13 +44,13 @@ def blobs(tmp_path: Path) -> DiskBlobs:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, clock: SleepingClock, database: Database, blobs: DiskBlobs) -> FileShelf:
-    shelf = FileShelf(FileSettings(max_inline_bytes=100_000), tmp_path / "files", blobs, clock)
+def shelf(tmp_path: Path, clock: SleepingClock, database: Database, blobs: DiskBlobs) -> FileService:
+    shelf = FileService(FileSettings(max_inline_bytes=100_000), tmp_path / "files", blobs, clock)
     shelf.opened(database)
     return shelf
 
 
-async def put(shelf: FileShelf, content: bytes, owner: Owner = ALICE, name: str = "a", **new: int) -> FileRow:
+async def put(shelf: FileService, content: bytes, owner: Owner = ALICE, name: str = "a", **new: int) -> FileRow:
     """Upload something."""
     async with shelf.receive(owner, len(content)) as intake:
         await intake.write(content)
@@ -64,7 +64,7 @@ def stored(tmp_path: Path) -> Callable[[], list[Path]]:
 
 
 @pytest.fixture
-async def sweeping(shelf: FileShelf) -> AsyncIterator[FileShelf]:
+async def sweeping(shelf: FileService) -> AsyncIterator[FileService]:
     await shelf.start()
     yield shelf
     await shelf.stop()

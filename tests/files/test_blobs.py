@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 
 from renga.files.blobs import DiskBlobs
-from renga.testing.file_suite import BlobSuite
+from renga.testing.suites.file_suite import BlobSuite
 
 
 class TestDisk(BlobSuite):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from renga.config import FileSettings
+from renga.domain.files import FileQuery
 from renga.errors import ApiError, ConfigError
 from renga.files import open_shelf
 from renga.files.object_store import open_bucket
-from renga.store.file_rows import FileQuery
-from renga.testing.file_suite import BlobSuite
+from renga.testing.suites.file_suite import BlobSuite
 
 from .conftest import ALICE, put
 

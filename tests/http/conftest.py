@@ -10,24 +10,24 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from renga.answer import Parts
+from renga.accounting.keys.key_ring import KeyIdentity
+from renga.accounting.ledger.lease import Lease, RequestOutcome, RequestTerms
 from renga.clock import SystemClock
 from renga.config import ServerSettings
-from renga.files import FileShelf
-from renga.files.inline import Inliner
-from renga.http.app import Guard, HttpParts
-from renga.http.server import build_server_config
-from renga.meter.keys import KeyIdentity
-from renga.meter.lease import Lease, Outcome, Terms
-from renga.providers.base import Call, Capabilities, Health, Target
-from renga.route.router import Router
-from renga.route.tiers import Catalog
-from renga.store.rows import KeyTerms
-from renga.testing.http_client import Connection, Response
-from renga.testing.listening import listening
-from renga.wire.blocks import TextBlock
-from renga.wire.fold import split
-from renga.wire.stream import Batch, Message, Usage
+from renga.domain.keys import KeyTerms
+from renga.files import FileService
+from renga.files.file_inlining import FileInliner
+from renga.http.app import Guard, HttpServices
+from renga.http.server.uvicorn_server import build_server_config
+from renga.inference import Services
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
+from renga.protocols.messages.blocks import TextBlock
+from renga.protocols.messages.events.accumulator import split
+from renga.protocols.messages.events.event_types import Batch, Message, Usage
+from renga.routing.catalog.catalog import Catalog
+from renga.routing.router import Router
+from renga.testing.http_client import RawHttpConnection, RawHttpResponse
+from renga.testing.servers.listening import listening
 
 SECRET = "sk-renga-test"
 KEY = {"x-api-key": SECRET}
@@ -38,10 +38,10 @@ HELLO = Message(
     stop_reason="end_turn",
     usage=Usage(7, output_tokens=3),
 )
-Script = Callable[[Call], AsyncIterator[Batch]]
+Script = Callable[[ProviderRequest], AsyncIterator[Batch]]
 
 
-async def say_hello(call: Call) -> AsyncIterator[Batch]:
+async def say_hello(call: ProviderRequest) -> AsyncIterator[Batch]:
     for event in split(HELLO):
         yield [event]
 
@@ -51,7 +51,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.script: Script = say_hello
-        self.calls: list[Call] = []
+        self.calls: list[ProviderRequest] = []
         self.closed = asyncio.Event()
         self.is_ready = True
         self.can = Capabilities(max_input_tokens=8192, max_output_tokens=4096, tools=True, thinking=True)
@@ -60,7 +60,7 @@ class Scripted:
 
     async def stop(self) -> None: ...
 
-    async def send(self, call: Call) -> AsyncIterator[Batch]:
+    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
         self.calls.append(call)
         try:
             async for batch in self.script(call):
@@ -68,15 +68,15 @@ class Scripted:
         finally:
             self.closed.set()
 
-    async def count_tokens(self, call: Call) -> int:
+    async def count_tokens(self, call: ProviderRequest) -> int:
         self.calls.append(call)
         return 7
 
     def capabilities(self, model: str) -> Capabilities:
         return self.can
 
-    def health(self) -> Health:
-        return Health(self.is_ready, "" if self.is_ready else "the model is being loaded")
+    def health(self) -> ProviderHealth:
+        return ProviderHealth(self.is_ready, "" if self.is_ready else "the model is being loaded")
 
     async def models(self) -> tuple[str, ...]:
         return ("hokku",)
@@ -87,11 +87,11 @@ class LedgerBook:
 
     def __init__(self) -> None:
         self.open: list[Lease] = []
-        self.outcomes: list[Outcome] = []
-        self.terms: list[Terms] = []
+        self.outcomes: list[RequestOutcome] = []
+        self.terms: list[RequestTerms] = []
         self.refusal: Exception | None = None
 
-    def reserve(self, terms: Terms) -> Lease:
+    def reserve(self, terms: RequestTerms) -> Lease:
         if self.refusal is not None:
             raise self.refusal
         self.terms.append(terms)
@@ -99,13 +99,13 @@ class LedgerBook:
         self.open.append(lease)
         return lease
 
-    def extend(self, lease: Lease, terms: Terms) -> Lease:
+    def extend(self, lease: Lease, terms: RequestTerms) -> Lease:
         self.open.remove(lease)
         self.terms.append(terms)
         self.open.append(Lease(terms, 0))
         return self.open[-1]
 
-    def settle(self, lease: Lease, outcome: Outcome) -> int | None:
+    def settle(self, lease: Lease, outcome: RequestOutcome) -> int | None:
         self.open.remove(lease)
         self.outcomes.append(outcome)
         return 1_234_000_042
@@ -155,10 +155,12 @@ class Served:
         for task in self.server.server_state.tasks:
             task.cancel()
 
-    async def connect(self) -> Connection:
-        return await Connection.open("127.0.0.1", self.port)
+    async def connect(self) -> RawHttpConnection:
+        return await RawHttpConnection.open("127.0.0.1", self.port)
 
-    async def ask(self, method: str, path: str, body: object = b"", headers: dict[str, str] | None = None) -> Response:
+    async def ask(
+        self, method: str, path: str, body: object = b"", headers: dict[str, str] | None = None
+    ) -> RawHttpResponse:
         """One request on a connection of its own. `body` is bytes, or a value to encode."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         async with await self.connect() as connection:
@@ -167,12 +169,14 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(settings: ServerSettings, files: FileShelf | None = None) -> AsyncIterator[Served]:
+async def serving(settings: ServerSettings, files: FileService | None = None) -> AsyncIterator[Served]:
     provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
     providers = {"local": provider}
     catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
-    parts = Parts(providers, Router(catalog, providers), ledger, SystemClock(), files=Inliner(files) if files else None)
-    behind = HttpParts(
+    parts = Services(
+        providers, Router(catalog, providers), ledger, SystemClock(), files=FileInliner(files) if files else None
+    )
+    behind = HttpServices(
         parts,
         KnownKeys(),
         catalog,

@@ -6,9 +6,9 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from renga.errors import Overloaded, RateLimited
-from renga.wire.blocks import TextBlock, ThinkingBlock, ToolUseBlock
-from renga.wire.fold import split
-from renga.wire.stream import ErrorBody, ErrorEvent, Message, Ping, Usage
+from renga.protocols.messages.blocks import TextBlock, ThinkingBlock, ToolUseBlock
+from renga.protocols.messages.events.accumulator import split
+from renga.protocols.messages.events.event_types import ErrorBody, ErrorEvent, Message, Ping, Usage
 
 ASK = {"model": "claude-haiku-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
 RICH = Message(

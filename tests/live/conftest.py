@@ -14,12 +14,12 @@ import uvicorn
 
 from renga.app import App, build
 from renga.config import load_config
-from renga.http.protocol import HttpProtocol
+from renga.http.server.h1_protocol import HttpProtocol
 from renga.store.database import Database, open_database
-from renga.testing.http_client import Connection, Response
-from renga.testing.listening import listening
-from renga.testing.replayed import Answerer, ReplayedUpstream
-from renga.testing.served import write_known_key
+from renga.testing.http_client import RawHttpConnection, RawHttpResponse
+from renga.testing.servers.listening import listening
+from renga.testing.servers.replayed_upstream import Answerer, ReplayedUpstream
+from renga.testing.servers.served import write_known_key
 
 _POLL_S = 0.002
 """A loop without a pause would keep the interpreter from the server's threads."""
@@ -62,14 +62,14 @@ class Live:
     upstream: ReplayedUpstream
     folder: Path
 
-    async def send(self, method: str, path: str, body: object = b"", secret: str = SECRET) -> Response:
+    async def send(self, method: str, path: str, body: object = b"", secret: str = SECRET) -> RawHttpResponse:
         """One request on a connection of its own."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        async with await Connection.open("127.0.0.1", self.port) as connection:
+        async with await RawHttpConnection.open("127.0.0.1", self.port) as connection:
             await connection.send(method, path, {"x-api-key": secret}, data)
             return await connection.read()
 
-    async def ask(self, prompt: str, model: str = "auto", secret: str = SECRET, **fields: object) -> Response:
+    async def ask(self, prompt: str, model: str = "auto", secret: str = SECRET, **fields: object) -> RawHttpResponse:
         """One question."""
         body = {"model": model, "max_tokens": 64, "messages": [{"role": "user", "content": prompt}], **fields}
         return await self.send("POST", "/v1/messages", body, secret)

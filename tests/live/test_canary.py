@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from renga.domain.outcomes import OutcomeQuery
 from renga.errors import ConfigError
-from renga.store.outcome_rows import OutcomeQuery
-from renga.testing.replayed import overloaded
+from renga.testing.servers.replayed_upstream import overloaded
 
 CANARY = """
 [canaries."up/new"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from renga.meter.keys import digest_secret
-from renga.store.outcome_rows import OutcomeQuery
-from renga.store.rows import KeyRow
+from renga.accounting.keys.key_ring import digest_secret
+from renga.domain.keys import KeyRow
+from renga.domain.outcomes import OutcomeQuery
 
 OTHER = "sk-renga-somebody-else"
 
@@ -69,7 +69,7 @@ async def test_a_key_judges_its_own_answers(live) -> None:
 )
 def test_a_wrong_body_is_named_by_its_path(body: bytes, message: str) -> None:
     from renga.errors import InvalidRequest
-    from renga.wire.feedback import decode_feedback
+    from renga.protocols.resources.feedback import decode_feedback
 
     with pytest.raises(InvalidRequest) as caught:
         decode_feedback(body)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from renga.route.floor import Certificate, Question, calibrate, encode_certificate
-from renga.route.outcomes import OutcomeRow, Outcomes, Signals
+from renga.routing.certificates.certificate import Certificate, CertificateQuestion, calibrate, encode_certificate
+from renga.routing.outcomes.outcome_file import OutcomeRow, Outcomes, RequestSignals
 
 POLICY = """
 [policies.auto]
@@ -26,13 +26,13 @@ def certify(file: Path) -> Certificate:
         OutcomeRow(
             f"r{number}",
             {"haiku": float(agreement == 1.0), "opus": 1.0},
-            evidence=Signals(agreement=agreement),
+            evidence=RequestSignals(agreement=agreement),
             costs_nano_usd={"haiku": 100, "opus": 2_000},
             check_nano_usd=100,
         )
         for number, agreement in ((number, float(draw() < 0.7)) for number in range(400))
     )
-    found = calibrate(Outcomes(rows, "ab" * 32), Question("haiku", "opus", 5.0, ranking="agreement"))
+    found = calibrate(Outcomes(rows, "ab" * 32), CertificateQuestion("haiku", "opus", 5.0, ranking="agreement"))
     assert isinstance(found, Certificate)
     file.write_bytes(encode_certificate(found))
     return found
@@ -51,9 +51,9 @@ async def report(server) -> dict:
 @pytest.fixture
 def reader_key(tmp_path: Path) -> None:
     """A key that may read what concerns the whole installation."""
-    from renga.meter.keys import digest_secret
+    from renga.accounting.keys.key_ring import digest_secret
+    from renga.domain.keys import KeyRow, KeyTerms
     from renga.store.database import open_database
-    from renga.store.rows import KeyRow, KeyTerms
 
     row = KeyRow("key_r", "reader", digest_secret("sk-renga-reads"), "eads", 1, terms=KeyTerms(scopes=("usage",)))
     with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:

@@ -6,8 +6,8 @@ import asyncio
 
 from msgspec.structs import replace
 
-from renga.testing.replayed import overloaded
-from renga.testing.upstream import Reply, json_reply
+from renga.testing.servers.replayed_upstream import overloaded
+from renga.testing.servers.scripted_upstream import Reply, json_reply
 
 ANSWER = (
     b'{"type":"message","id":"msg_1","role":"assistant","model":"small","content":[{"type":"text","text":"42"}],'

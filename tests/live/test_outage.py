@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from renga.testing.replayed import ReplayedUpstream
+from renga.testing.servers.replayed_upstream import ReplayedUpstream
 
 REQUESTS = 60
 QUICK_COOL_DOWN = """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from renga.domain.ledger import LedgerRow
+from renga.domain.outcomes import OutcomeQuery, OutcomeRecord
 from renga.store.database import Database
-from renga.store.outcome_rows import OutcomeQuery, OutcomeRecord
-from renga.store.rows import LedgerRow
-from renga.testing.replayed import overloaded
+from renga.testing.servers.replayed_upstream import overloaded
 
 POLICY = """
 [policies.auto]

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from anthropic import Anthropic
 
-from renga.testing.checker import StreamChecker
-from renga.testing.http_client import Connection, Response
-from renga.testing.served import Served, ServedSettings, served
+from renga.testing.http_client import RawHttpConnection, RawHttpResponse
+from renga.testing.servers.served import Served, ServedSettings, served
+from renga.testing.stream_checker import StreamChecker
 
 CONFIG = """\
 [tiers]
@@ -50,8 +50,8 @@ class Asker:
         default = {"model": "haiku", "max_tokens": 24, "messages": [{"role": "user", "content": "Hello there"}]}
         return msgspec.json.encode({**default, **fields})
 
-    async def send(self, path: str = "/v1/messages", *, version: str = "2023-06-01", **fields: Any) -> Response:
-        async with await Connection.open("127.0.0.1", self.server.port) as connection:
+    async def send(self, path: str = "/v1/messages", *, version: str = "2023-06-01", **fields: Any) -> RawHttpResponse:
+        async with await RawHttpConnection.open("127.0.0.1", self.server.port) as connection:
             await connection.send("POST", path, {**self.headers, "anthropic-version": version}, self.body(**fields))
             return await connection.read()
 

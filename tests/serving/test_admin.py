@@ -14,11 +14,13 @@ import pytest
 from anthropic import Anthropic
 from msgspec.structs import replace
 
-from renga.meter.keys import make_key
-from renga.store.rows import AuditQuery, KeyTerms, LedgerRow
-from renga.testing.served import Served, ServedSettings, served, wait_until
-from renga.testing.store_suite import make_row
-from renga.testing.upstream import echo_config
+from renga.accounting.keys.key_ring import make_key
+from renga.domain.audit import AuditQuery
+from renga.domain.keys import KeyTerms
+from renga.domain.ledger import LedgerRow
+from renga.testing.servers.scripted_upstream import echo_config
+from renga.testing.servers.served import Served, ServedSettings, served, wait_until
+from renga.testing.suites.store_suite import make_row
 
 ASK = {"model": "haiku", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
 DAY = datetime(2026, 10, 1, tzinfo=UTC)

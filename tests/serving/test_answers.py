@@ -11,7 +11,7 @@ import pytest
 from anthropic import Anthropic, BadRequestError, NotFoundError
 from tests.serving.conftest import Asker
 
-from renga.testing.http_client import Connection
+from renga.testing.http_client import RawHttpConnection
 
 WEATHER = {
     "name": "get_weather",
@@ -71,7 +71,7 @@ async def test_streamed_and_whole_answers_are_the_same(ask: Asker) -> None:
 async def test_counting_is_the_same_number_as_usage(ask: Asker, fields: dict[str, Any]) -> None:
     counted = msgspec.json.decode(ask.body(**fields))
     del counted["max_tokens"]
-    async with await Connection.open("127.0.0.1", ask.server.port) as connection:
+    async with await RawHttpConnection.open("127.0.0.1", ask.server.port) as connection:
         await connection.send("POST", "/v1/messages/count_tokens", ask.headers, msgspec.json.encode(counted))
         number = (await connection.read()).json()["input_tokens"]
     checker = await ask.stream(**fields)
@@ -238,7 +238,7 @@ def test_the_newer_version_refuses_sampling(client: Anthropic) -> None:
 
 
 async def test_a_client_that_leaves_frees_its_place(ask: Asker) -> None:
-    connection = await Connection.open("127.0.0.1", ask.server.port)
+    connection = await RawHttpConnection.open("127.0.0.1", ask.server.port)
     schema = {"type": "array", "items": {"type": "integer"}, "minItems": 400}
     body = ask.body(stream=True, max_tokens=4000, output_config={"format": {"type": "json_schema", "schema": schema}})
     await connection.send("POST", "/v1/messages", ask.headers, body)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from renga.testing.http_client import Connection, Response
-from renga.testing.served import Served, ServedSettings, served
-from renga.testing.upstream import Received, Reply, ScriptedUpstream, json_reply
+from renga.testing.http_client import RawHttpConnection, RawHttpResponse
+from renga.testing.servers.scripted_upstream import ReceivedRequest, Reply, ScriptedUpstream, json_reply
+from renga.testing.servers.served import Served, ServedSettings, served
 
 REQUESTS = 100
 PROMPT, QUERY = 50_000, 5_000
@@ -40,7 +40,7 @@ class Upstream:
     def __init__(self) -> None:
         self.seen = 0
 
-    def answer(self, received: Received) -> Reply:
+    def answer(self, received: ReceivedRequest) -> Reply:
         self.seen += 1
         held = self.seen > 1
         usage = {
@@ -80,18 +80,20 @@ async def upstream() -> AsyncIterator[tuple[Upstream, str]]:
         yield behind, listening.url
 
 
-async def send(server: Served, connection: Connection, method: str, path: str, value: object = None) -> Response:
+async def send(
+    server: Served, connection: RawHttpConnection, method: str, path: str, value: object = None
+) -> RawHttpResponse:
     headers = {"x-api-key": server.secret, "content-type": "application/json"}
     await connection.send(method, path, headers, b"" if value is None else msgspec.json.encode(value))
     return await connection.read()
 
 
-async def ask_each(server: Served, connection: Connection) -> None:
+async def ask_each(server: Served, connection: RawHttpConnection) -> None:
     for number in range(REQUESTS):
         assert (await send(server, connection, "POST", "/v1/messages", body(number))).status == 200
 
 
-async def ask_as_batch(server: Served, connection: Connection) -> None:
+async def ask_as_batch(server: Served, connection: RawHttpConnection) -> None:
     requests = [{"custom_id": f"q{number}", "params": body(number)} for number in range(REQUESTS)]
     made = await send(server, connection, "POST", "/v1/messages/batches", {"requests": requests})
     assert made.status == 200, made.body
@@ -108,7 +110,7 @@ async def test_the_ledger_has_the_price_pages_sum_and_half_of_it_for_a_batch(ups
     context = served(ServedSettings(CONFIG.format(url=url)))
     server = await asyncio.to_thread(context.__enter__)
     try:
-        async with await Connection.open("127.0.0.1", server.port) as connection:
+        async with await RawHttpConnection.open("127.0.0.1", server.port) as connection:
             await ask_each(server, connection)
             behind.seen = 0
             await ask_as_batch(server, connection)

@@ -17,11 +17,11 @@ import httpx2
 import pytest
 from anthropic import Anthropic
 
-from renga.cli.program import run
-from renga.meter.keys import make_key
-from renga.testing.batches import WaveringUpstream, audit_batch, make_requests, wavering_config, wavering_upstream
-from renga.testing.postgresql import AVAILABLE, PostgresqlServer
-from renga.testing.served import Served, ServedSettings, respawned, served, wait_until
+from renga.accounting.keys.key_ring import make_key
+from renga.cli.program.commands import run
+from renga.testing.batch_audit import WaveringUpstream, audit_batch, make_requests, wavering_config, wavering_upstream
+from renga.testing.servers.postgresql import AVAILABLE, PostgresqlServer
+from renga.testing.servers.served import Served, ServedSettings, respawned, served, wait_until
 
 BATCHES = "/v1/messages/batches"
 ROUNDS = int(os.environ.get("TEST_BATCH_KILLS", "1"))

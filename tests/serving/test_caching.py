@@ -12,15 +12,15 @@ import msgspec
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
-from renga.cache.chain import chain_prefixes
-from renga.cache.prefix import Mark, MarkedPrompt, PrefixCache
 from renga.clock import SystemClock
-from renga.store.rows import LedgerRow
-from renga.testing.served import Served, ServedSettings, served
-from renga.testing.upstream import Received, Reply, ScriptedUpstream, json_reply
-from renga.wire.blocks import TextBlock
-from renga.wire.breakpoints import walk_blocks
-from renga.wire.messages import decode_request
+from renga.domain.ledger import LedgerRow
+from renga.models.cache.prefix_cache import CacheMark, MarkedPrompt, PrefixCache
+from renga.models.cache.prefix_chain import chain_prefixes
+from renga.protocols.messages.blocks import TextBlock
+from renga.protocols.messages.decode import decode_request
+from renga.protocols.messages.rules.cache_breakpoints import walk_blocks
+from renga.testing.servers.scripted_upstream import ReceivedRequest, Reply, ScriptedUpstream, json_reply
+from renga.testing.servers.served import Served, ServedSettings, served
 
 FIVE = {"type": "ephemeral"}
 SYSTEM = "Every fact about Alpha is noted here, one after another. " * 120
@@ -50,12 +50,12 @@ class Claude:
     def __init__(self) -> None:
         self._cache = PrefixCache(SystemClock(), 512)
 
-    def answer(self, received: Received) -> Reply:
+    def answer(self, received: ReceivedRequest) -> Reply:
         request = decode_request(received.body, "2023-06-01")
         sizes = [
             100 * len(block.value.text.split()) for block in walk_blocks(request) if isinstance(block.value, TextBlock)
         ]
-        marks = tuple(Mark(mark.index, sum(sizes[: mark.index + 1]), mark.hour) for mark in request.breakpoints)
+        marks = tuple(CacheMark(mark.index, sum(sizes[: mark.index + 1]), mark.hour) for mark in request.breakpoints)
         prompt = MarkedPrompt(chain_prefixes(request, "m"), marks, sum(sizes))
         split = self._cache.read("", prompt)
         self._cache.write("", prompt)

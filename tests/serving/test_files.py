@@ -6,7 +6,7 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from renga.testing.served import ServedSettings, respawned, served, wait_until
+from renga.testing.servers.served import ServedSettings, respawned, served, wait_until
 
 TEXT = b"The harbour office opens at seven and closes at four. " * 20
 

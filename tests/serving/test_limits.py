@@ -10,11 +10,11 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from renga.meter.keys import digest_secret, make_key
+from renga.accounting.keys.key_ring import digest_secret, make_key
+from renga.domain.keys import KeyChange, KeyLimits
 from renga.store.database import Database
-from renga.store.rows import KeyChange, KeyLimits
-from renga.testing.served import Served, ServedSettings, respawned, served, wait_until
-from renga.testing.upstream import echo_config
+from renga.testing.servers.scripted_upstream import echo_config
+from renga.testing.servers.served import Served, ServedSettings, respawned, served, wait_until
 
 ASK = {"model": "haiku", "max_tokens": 200, "messages": [{"role": "user", "content": "Hi"}]}
 NAMES = [f"anthropic-ratelimit-{kind}-{part}" for kind in ("requests", "tokens", "input-tokens", "output-tokens")

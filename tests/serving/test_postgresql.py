@@ -14,12 +14,13 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from renga.meter.keys import make_key
+from renga.accounting.keys.key_ring import make_key
+from renga.domain.audit import Author
+from renga.domain.ledger import LedgerRow
 from renga.store.database import open_database
-from renga.store.rows import Author, LedgerRow
-from renga.testing.postgresql import AVAILABLE, PostgresqlServer
-from renga.testing.served import Served, ServedSettings, respawned, served, wait_until
-from renga.testing.upstream import echo_config
+from renga.testing.servers.postgresql import AVAILABLE, PostgresqlServer
+from renga.testing.servers.scripted_upstream import echo_config
+from renga.testing.servers.served import Served, ServedSettings, respawned, served, wait_until
 
 pytest.importorskip("psycopg")
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")

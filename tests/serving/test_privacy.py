@@ -19,12 +19,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from renga.accounting.keys.key_ring import make_key
+from renga.domain.audit import AuditQuery
+from renga.domain.keys import KeyRow
 from renga.errors import RengaError
-from renga.meter.keys import make_key
 from renga.store.database import open_database
-from renga.store.rows import AuditQuery, KeyRow
-from renga.testing.served import Served, ServedSettings, served, wait_until
-from renga.testing.store_suite import make_row
+from renga.testing.servers.served import Served, ServedSettings, served, wait_until
+from renga.testing.suites.store_suite import make_row
 
 PROMPT, ANSWER = "planted-prompt-5d41402a", "planted-answer-7d793037"
 CLIENT_KEY, WRONG_KEY = "sk-renga-planted-client-b4a1", "sk-renga-planted-wrong-9e10"

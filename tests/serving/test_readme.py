@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from renga.testing.served import Served
+from renga.testing.servers.served import Served
 
 README = Path(__file__).parents[2] / "README.md"
 KEY = "sk-renga-..."

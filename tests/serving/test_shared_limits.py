@@ -10,9 +10,9 @@ import pytest
 from anthropic import Anthropic
 from tests.serving.test_limits import ANSWER_NANO_USD, NAMES
 
-from renga.testing.served import Served, ServedSettings, served, wait_until
-from renga.testing.upstream import echo_config
-from renga.testing.valkey import PROGRAM, ValkeyServer
+from renga.testing.servers.scripted_upstream import echo_config
+from renga.testing.servers.served import Served, ServedSettings, served, wait_until
+from renga.testing.servers.valkey import PROGRAM, ValkeyServer
 
 ASK = {"model": "haiku", "max_tokens": 200, "messages": [{"role": "user", "content": "Hi"}]}
 LIMITS = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from renga.testing import postgresql, valkey
+from renga.testing.servers import postgresql, valkey
 
 ROUNDS = int(os.environ.get("TEST_FAULT_ROUNDS", "0"))
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"

@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from renga.engine.models import HOKKU_PACKAGE
-from renga.store.rows import LedgerRow
-from renga.testing.checker import StreamChecker
-from renga.testing.http_client import Connection, Response
-from renga.testing.served import Served, ServedSettings, served
+from renga.domain.ledger import LedgerRow
+from renga.models.engine.loading.model_loader import HOKKU_PACKAGE
+from renga.testing.http_client import RawHttpConnection, RawHttpResponse
+from renga.testing.servers.served import Served, ServedSettings, served
+from renga.testing.stream_checker import StreamChecker
 
 REQUESTS = int(os.environ.get("TEST_SOAK_REQUESTS", "120"))
 MODEL = os.environ.get("TEST_SOAK_MODEL", "hokku")
@@ -51,10 +51,10 @@ pytestmark = [
 ]
 
 
-class Client(Connection):
+class Client(RawHttpConnection):
     """A connection that learns from the head whether a stream follows."""
 
-    async def read_body(self, head: Response) -> bytes:
+    async def read_body(self, head: RawHttpResponse) -> bytes:
         """The body of a response whose head says how long it is."""
         return await self._reader.readexactly(int(head.headers["content-length"]))
 

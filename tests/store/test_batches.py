@@ -8,22 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, select
 
-from renga.store import tables
-from renga.store.batch_rows import (
-    BatchRow,
-    BatchTerms,
-    Finished,
-    NewRequest,
-    OpenBatches,
-    PageQuery,
-    RequestOutcome,
-)
-from renga.store.batch_runs import BatchRuns
-from renga.store.batches import BatchTable
+from renga.domain.batches import BatchRow, BatchTerms, Finished, NewRequest, OpenBatches, PageQuery, RequestOutcome
+from renga.domain.owners import Owner
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseFailed
-from renga.store.rows import Owner
-from renga.testing.store_suite import make_row
+from renga.store.tables import definitions
+from renga.store.tables.batch_runs import BatchRuns
+from renga.store.tables.batches import BatchTable
+from renga.testing.suites.store_suite import make_row
 
 OWNER = Owner("key_a")
 
@@ -89,7 +81,7 @@ def test_an_outcome_is_written_once_and_its_ledger_row_with_it(
     ]
     assert [row.request_id for row in database.read_rows()] == ["try-1", "msgbatch_1-1"]
     with database.reading() as connection:
-        query = select(tables.batch_requests.c.params).order_by(tables.batch_requests.c.position)
+        query = select(definitions.batch_requests.c.params).order_by(definitions.batch_requests.c.position)
         assert [bytes(row.params) for row in connection.execute(query)] == [b"", b"", b"{}", b"{}"]
 
 
@@ -175,8 +167,8 @@ def test_a_batch_that_never_came_in_whole_is_swept_away(table: BatchTable, runs:
     assert runs.sweep(begun_before_us=11)
     assert not runs.sweep(begun_before_us=11)
     with database.reading() as connection:
-        assert connection.execute(select(tables.batches)).all() == []
-        assert connection.execute(select(tables.batch_requests)).all() == []
+        assert connection.execute(select(definitions.batches)).all() == []
+        assert connection.execute(select(definitions.batch_requests)).all() == []
 
 
 def test_workers_are_seen_and_buried(runs: BatchRuns) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from renga.testing.file_suite import FileTableSuite
+from renga.testing.suites.file_suite import FileTableSuite
 
 
 class TestSqlite(FileTableSuite):

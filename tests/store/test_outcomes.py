@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from renga.testing.outcome_suite import OutcomeSuite
+from renga.testing.suites.outcome_suite import OutcomeSuite
 
 
 class TestSqlite(OutcomeSuite):

@@ -9,8 +9,8 @@ import pytest
 
 from renga.store.database import open_database
 from renga.store.errors import DatabaseAway
-from renga.testing.postgresql import AVAILABLE, PostgresqlServer
-from renga.testing.store_suite import StoreSuite, make_key, make_row
+from renga.testing.servers.postgresql import AVAILABLE, PostgresqlServer
+from renga.testing.suites.store_suite import StoreSuite, make_key, make_row
 
 pytest.importorskip("psycopg")
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")

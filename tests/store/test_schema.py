@@ -13,9 +13,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from renga.store import schema, tables
+from renga.domain.keys import KeyLimits
+from renga.store import schema
 from renga.store.database import open_database
-from renga.store.rows import KeyLimits
+from renga.store.tables import definitions
 
 
 def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
     open_database(url).close()
     engine = create_engine(url)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), definitions.metadata) == []
     engine.dispose()
 
 
@@ -49,7 +50,8 @@ def test_a_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
 
 def test_the_serving_path_imports_no_sql() -> None:
     program = (
-        "import sys, renga.meter.ledger, renga.meter.keys, renga.meter.prices, renga.store.thread, renga.store.secrets;"
+        "import sys, renga.accounting.ledger.request_ledger, renga.accounting.keys.key_ring;"
+        "import renga.accounting.pricing.price_book, renga.store.store_thread, renga.store.tables.secrets;"
         "print([name for name in ('sqlalchemy', 'alembic', 'genai_prices', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 from renga.errors import ConfigError
 from renga.store.database import open_database
 from renga.store.errors import DatabaseAway, DatabaseFailed
-from renga.testing.store_suite import StoreSuite, make_row
+from renga.testing.suites.store_suite import StoreSuite, make_row
 
 
 class TestSqlite(StoreSuite):

@@ -10,8 +10,8 @@ import pytest
 
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseAway
-from renga.store.secrets import StoredSecret
-from renga.store.thread import StoreThread
+from renga.store.store_thread import StoreThread
+from renga.store.tables.secrets import StoredSecret
 
 INTERVAL_S = 0.01
 LIMIT_S = 45.0

@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     reason = f"the training extra is not installed: {', '.join(absent)}" if absent else ""
     if not reason:
-        from renga.evals.data import shared_data
+        from renga.services.evals.public_sets import shared_data
 
         reason = "" if shared_data().is_dir() else f"the public sets are not at {shared_data()}"
     for item in here:

@@ -9,7 +9,7 @@ import pytest
 def test_weights_are_the_mean_and_everything_else_is_the_last_ones(tmp_path: pathlib.Path) -> None:
     import torch
     from training.average import average_checkpoints
-    from training.sizes import SIZES
+    from training.network.sizes import SIZES
     from training.train import Run, load_model
 
     from .tiny import make_corpora, make_tokenizer

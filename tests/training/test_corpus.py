@@ -10,18 +10,18 @@ import pytest
     "stem", ["banking77_test", "clinc150_val", "ccbysa_sgd_train", "svamp", "nestful_test", "mod_hatecheck_test", "abc"]
 )
 def test_refuses_sets_that_may_not_be_trained_on(stem: str) -> None:
-    from training.sources import read_corpus
+    from training.data.sources import read_corpus
 
     with pytest.raises(ValueError, match="may not be trained on"):
         read_corpus(stem)
 
 
 def test_hash_splits_share_no_text() -> None:
-    from training.sources import bitext_rows, moderation_rows
+    from training.data.sources import bitext_rows, moderation_rows
 
-    from renga.evals.data import plain_text
-    from renga.evals.labels import moderation_pairs
-    from renga.evals.texts import bitext_pairs
+    from renga.services.evals.public_sets import plain_text
+    from renga.services.evals.suites.labels import moderation_pairs
+    from renga.services.evals.suites.texts import bitext_pairs
 
     moderation_test = {plain_text(text) for text, _ in moderation_pairs("test")}
     assert moderation_test
@@ -31,11 +31,11 @@ def test_hash_splits_share_no_text() -> None:
 
 
 def test_suites_draw_no_text_of_the_training_sets() -> None:
-    from training.sources import label_sets, slot_rows
+    from training.data.sources import label_sets, slot_rows
 
-    from renga.evals.data import plain_text
-    from renga.evals.labels import draw_banking, draw_clinc
-    from renga.evals.objects import draw_snips
+    from renga.services.evals.public_sets import plain_text
+    from renga.services.evals.suites.labels import draw_banking, draw_clinc
+    from renga.services.evals.suites.objects import draw_snips
 
     sets = label_sets()
     for name, cases in (
@@ -50,9 +50,9 @@ def test_suites_draw_no_text_of_the_training_sets() -> None:
 
 
 def test_held_out_labels_reach_no_prompt() -> None:
-    from training.documents import segments
+    from training.data.documents import segments
+    from training.data.sources import held_out_labels
     from training.generators import extraction, labels, tools
-    from training.sources import held_out_labels
 
     assert {"travel_alert", "email_query", "iot_coffee"} <= held_out_labels()
     written = [name for name in held_out_labels() if "_" in name]
@@ -65,8 +65,8 @@ def test_held_out_labels_reach_no_prompt() -> None:
 
 
 def test_vocabularies_share_nothing() -> None:
-    from renga.evals.passages import HELD_OUT_FACTS, TRAINING_FACTS
-    from renga.evals.vocabulary import HELD_OUT, TRAINING
+    from renga.services.evals.suites.invented_vocabulary import HELD_OUT, TRAINING
+    from renga.services.evals.suites.passages import HELD_OUT_FACTS, TRAINING_FACTS
 
     assert set(TRAINING.verbs).isdisjoint(HELD_OUT.verbs)
     assert set(TRAINING.nouns).isdisjoint(HELD_OUT.nouns)
@@ -78,7 +78,7 @@ def test_vocabularies_share_nothing() -> None:
 def test_kinds_name_and_say_nothing_as_the_held_out_vocabulary_does() -> None:
     from training.generators.kinds import KIND_PHRASES, KIND_WORDS
 
-    from renga.evals.vocabulary import HELD_OUT
+    from renga.services.evals.suites.invented_vocabulary import HELD_OUT
 
     held_out = {word for part in HELD_OUT.parameters for word in part.name.split("_")}
     for name in (name for names in KIND_WORDS.values() for name in names):
@@ -90,7 +90,7 @@ def test_kinds_name_and_say_nothing_as_the_held_out_vocabulary_does() -> None:
 def test_json_is_compact_and_in_schema_order() -> None:
     import json
 
-    from training.compact import render_json
+    from training.data.compact_encoding import render_json
     from training.generators.tools import invented
 
     random = Random(3)
@@ -124,7 +124,7 @@ def test_sentences_about_other_things_still_say_what_is_extracted() -> None:
 def test_rivals_of_a_kind_stand_in_other_tools() -> None:
     from training.generators.tools import draw_apart
 
-    from renga.evals.vocabulary import TRAINING
+    from renga.services.evals.suites.invented_vocabulary import TRAINING
 
     random, rivals = Random(6), 0
     for _ in range(200):
@@ -141,7 +141,7 @@ def test_rivals_of_a_kind_stand_in_other_tools() -> None:
 def test_odd_names_are_copied_whole_through_json() -> None:
     import json
 
-    from training.compact import render_json
+    from training.data.compact_encoding import render_json
     from training.generators.copying import odd_name
 
     random = Random(7)

@@ -4,10 +4,10 @@ import json
 import pathlib
 from random import Random
 
-from training.documents import Document, Encoder, Tool, ToolCall, Turn, segments
-from training.tokenizer import load_tokenizer, piece_groups
+from training.data.documents import Document, Encoder, Tool, ToolCall, Turn, segments
+from training.data.tokenizer import load_tokenizer, piece_groups
 
-TEMPLATE = pathlib.Path(__file__).resolve().parents[2] / "src/renga/models/hokku/chat_template.jinja"
+TEMPLATE = pathlib.Path(__file__).resolve().parents[2] / "src/renga/models/weights/hokku/chat_template.jinja"
 TOOL = Tool("find_city", "finds <|end|> a city", {"type": "object", "properties": {"city": {"type": "string"}}})
 DOCUMENT = Document(
     (
@@ -42,18 +42,24 @@ def test_text_equals_the_chat_template() -> None:
 
 
 def test_tokens_equal_the_engine(tmp_path: pathlib.Path) -> None:
-    from renga.engine.chat import Chat, ChatMessage, ChatTemplate, ChatTool, ChatToolCall
-    from renga.engine.vocabulary import Vocabulary
+    from renga.models.engine.text.chat_template import (
+        Chat,
+        ChatTemplate,
+        TemplateMessage,
+        TemplateTool,
+        TemplateToolCall,
+    )
+    from renga.models.engine.text.vocabulary import Vocabulary
 
     from .tiny import make_tokenizer
 
     path = make_tokenizer(tmp_path)
     template = ChatTemplate(TEMPLATE.read_text(encoding="utf-8"), Vocabulary.load(path))
-    messages = [ChatMessage("system", DOCUMENT.system)]
+    messages = [TemplateMessage("system", DOCUMENT.system)]
     for index, turn in enumerate(DOCUMENT.turns[:-1]):
-        calls = tuple(ChatToolCall(str(index), call.name, call.arguments) for call in turn.calls)
-        messages.append(ChatMessage(turn.role, turn.text, thinking=turn.reasoning or None, tool_calls=calls))  # type: ignore[arg-type]
-    chat = Chat(tuple(messages), (ChatTool(TOOL.name, TOOL.description, TOOL.parameters),))
+        calls = tuple(TemplateToolCall(str(index), call.name, call.arguments) for call in turn.calls)
+        messages.append(TemplateMessage(turn.role, turn.text, thinking=turn.reasoning or None, tool_calls=calls))  # type: ignore[arg-type]
+    chat = Chat(tuple(messages), (TemplateTool(TOOL.name, TOOL.description, TOOL.parameters),))
     prompt = template.render(chat).token_ids
     encoded = Encoder(load_tokenizer(path)).encode(DOCUMENT)
     assert encoded.tokens[: len(prompt)] == prompt

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def checkpoint(tmp_path: pathlib.Path) -> pathlib.Path:
     import torch
-    from training.sizes import SIZES
+    from training.network.sizes import SIZES
     from training.train import Run
 
     from .tiny import make_corpora, make_tokenizer
@@ -80,9 +80,9 @@ def test_engine_runs_the_package(checkpoint: pathlib.Path, tmp_path: pathlib.Pat
     from training.export import write_folder, write_package
     from training.train import load_model
 
-    from renga.engine.models import load_model as load_package
-    from renga.engine.process import load_engine
-    from renga.engine.protocol import Generation, Submit, Tokens
+    from renga.models.engine.ipc import GenerationRequest, SubmitCommand, TokensReport
+    from renga.models.engine.loading.model_loader import load_model as load_package
+    from renga.models.engine.process import load_engine
 
     folder = tmp_path / "package"
     folder.mkdir()
@@ -96,10 +96,10 @@ def test_engine_runs_the_package(checkpoint: pathlib.Path, tmp_path: pathlib.Pat
     for _ in range(2):
         given: dict[int, list[int]] = {index: [] for index in range(3)}
         for index, prompt in enumerate(prompts):
-            engine.handle(Submit(index, Generation(prompt, max_tokens=8, temperature=0.0)))
+            engine.handle(SubmitCommand(index, GenerationRequest(prompt, max_tokens=8, temperature=0.0)))
         while engine.busy:
             for report in engine.step():
-                if isinstance(report, Tokens):
+                if isinstance(report, TokensReport):
                     given[report.request_id] += report.batch.token_ids
         for index, prompt in enumerate(prompts):
             logits = model.logits(torch.tensor([prompt])).detach()[0, -1]

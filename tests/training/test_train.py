@@ -20,7 +20,7 @@ def run_steps(folder: pathlib.Path, name: str, stops: tuple[int, ...], total: in
     """Train with a stop at each of `stops`, in a folder of its own."""
     import shutil
 
-    from training.sizes import SIZES
+    from training.network.sizes import SIZES
     from training.train import Run, rate_scale
 
     from .tiny import make_corpora
@@ -48,7 +48,7 @@ def test_resume_is_exact(folder: pathlib.Path) -> None:
 
 
 def test_loss_falls(folder: pathlib.Path) -> None:
-    from training.sizes import SIZES
+    from training.network.sizes import SIZES
     from training.train import Run
 
     from .tiny import make_corpora
@@ -61,10 +61,10 @@ def test_loss_falls(folder: pathlib.Path) -> None:
 def test_packed_rows_give_the_same_loss(folder: pathlib.Path) -> None:
     """Documents packed into one row with a mask are learned as if each stood alone."""
     import torch
-    from training.batches import Batches
-    from training.model import Hokku
-    from training.sizes import SIZES
-    from training.tokenizer import load_tokenizer, piece_groups
+    from training.data.tokenizer import load_tokenizer, piece_groups
+    from training.learning.batches import Batches
+    from training.network.model import Hokku
+    from training.network.sizes import SIZES
     from training.train import batch_loss
 
     from .tiny import make_corpora

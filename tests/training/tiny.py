@@ -3,10 +3,10 @@
 import pathlib
 from random import Random
 
-from training.documents import Document, Encoder, Turn
+from training.data.documents import Document, Encoder, Turn
+from training.data.mixture import pack_documents
+from training.data.tokenizer import load_tokenizer, train_tokenizer
 from training.generators.support import arithmetic, recall
-from training.mixture import pack_documents
-from training.tokenizer import load_tokenizer, train_tokenizer
 from training.train import Corpora
 
 

@@ -8,10 +8,10 @@ import functools
 import re
 from random import Random
 
-from renga.evals.values import draw_value, draw_word
-from training.compact import render_json
-from training.documents import Document, Turn
-from training.sources import prose
+from renga.services.evals.suites.values import draw_value, draw_word
+from training.data.compact_encoding import render_json
+from training.data.documents import Document, Turn
+from training.data.sources import prose
 
 KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "email", "phone", "count")
 REPEAT = ("Repeat this.", "Say it again, word for word.", "Copy the text.", "Write the same once more.", "Echo.")

@@ -5,13 +5,13 @@ import re
 from random import Random
 from typing import Any
 
-from renga.evals.invented import draw_record, fill_record
-from renga.evals.vocabulary import TRAINING
-from training.compact import render_json
-from training.documents import Document, Turn
+from renga.services.evals.suites.invented import draw_record, fill_record
+from renga.services.evals.suites.invented_vocabulary import TRAINING
+from training.data.compact_encoding import render_json
+from training.data.documents import Document, Turn
+from training.data.sources import slot_names, slot_rows
 from training.generators.copying import odd_name
 from training.generators.fresh import draw_vocabulary
-from training.sources import slot_names, slot_rows
 
 INSTRUCTIONS = (
     "Extract the fields from the message as compact JSON. Leave out fields that are not mentioned.\nFields: {fields}",

@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from random import Random
 
-from renga.evals.invented import Parameter, Vocabulary
-from renga.evals.values import draw_value, draw_word
-from renga.evals.vocabulary import HELD_OUT, TRAINING
-from training.documents import Document, Turn
+from renga.services.evals.suites.invented import InventedVocabulary, Parameter
+from renga.services.evals.suites.invented_vocabulary import HELD_OUT, TRAINING
+from renga.services.evals.suites.values import draw_value, draw_word
+from training.data.documents import Document, Turn
+from training.data.sources import held_out_labels, prose
 from training.generators.kinds import KIND_PHRASES, KIND_WORDS, SCHEMA_WORDS
-from training.sources import held_out_labels, prose
 
 KINDS = ("person", "place", "date", "time", "code", "money", "thing", "title", "email", "phone", "count", "colour")
 PHRASES = (
@@ -123,7 +123,7 @@ def _describe(random: Random, name: str, kind: str) -> str:
     return random.choice(DESCRIPTIONS).format(name=name, kind=word, other=random.choice(words()))
 
 
-def draw_vocabulary(random: Random, *, rivals: int = 0) -> Vocabulary:
+def draw_vocabulary(random: Random, *, rivals: int = 0) -> InventedVocabulary:
     """Verbs, nouns and parameters of fresh names; one field of a kind, as two could not be told apart, and so many
     more, which may stand in other tools."""
     known = words()
@@ -136,7 +136,7 @@ def draw_vocabulary(random: Random, *, rivals: int = 0) -> Vocabulary:
     nouns = (*random.sample(known, 6), *random.sample(TRAINING.nouns, 2))
     frames = (*TRAINING.frames, *FRAMES)
     descriptions = (*random.sample(DESCRIBED, 3), *random.sample(TRAINING.descriptions, 2))
-    return Vocabulary(verbs, nouns, tuple(unique.values()), frames, descriptions)
+    return InventedVocabulary(verbs, nouns, tuple(unique.values()), frames, descriptions)
 
 
 def decorate(labels: list[str], random: Random) -> dict[str, str]:

@@ -4,9 +4,9 @@ import functools
 import re
 from random import Random
 
-from renga.evals.passages import TRAINING_FACTS, draw_passage
-from training.documents import Document, Turn
-from training.sources import prose
+from renga.services.evals.suites.passages import TRAINING_FACTS, draw_passage
+from training.data.documents import Document, Turn
+from training.data.sources import prose
 
 SYSTEMS = (
     "Answer from the passage, as briefly as possible.",

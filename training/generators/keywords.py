@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from random import Random
 
-from training.documents import Document
+from training.data.documents import Document
+from training.data.sources import held_out_labels, label_sets, prose
 from training.generators.labels import draw_message, lay_out
-from training.sources import held_out_labels, label_sets, prose
 
 _WORD = re.compile(r"[a-z]{3,}")
 _COMMON_SHARE = 0.02

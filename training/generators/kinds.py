@@ -1,7 +1,7 @@
 """Kinds of values: what a field that holds one is called, and how a person says one without naming the field.
 
-No name here has a word of the held-out vocabulary of renga.evals: that `752 dollars` belongs to a `fee` has to be known
-from such values in fields called `price`, `fare` and `deposit`.
+No name here has a word of the held-out vocabulary of renga.services.evals: that `752 dollars` belongs to a `fee` has
+to be known from such values in fields called `price`, `fare` and `deposit`.
 """
 
 

@@ -9,10 +9,10 @@ import functools
 import re
 from random import Random
 
-from training.compact import render_json
-from training.documents import Document, Turn
+from training.data.compact_encoding import render_json
+from training.data.documents import Document, Turn
+from training.data.sources import label_sets, moderation_rows, out_of_scope_texts, prose, read_corpus
 from training.generators.fresh import decorate
-from training.sources import label_sets, moderation_rows, out_of_scope_texts, prose, read_corpus
 
 INSTRUCTIONS = (
     "Classify the customer's message into exactly one of these labels. Reply with the label only.",

@@ -3,11 +3,11 @@
 import functools
 from random import Random
 
-from renga.evals.desk import ANSWERS, placeholders
-from renga.evals.dialogues import draw_desk, draw_prelude, with_order
-from renga.evals.values import draw_value
-from training.documents import Document, Turn
-from training.sources import label_sets, read_corpus
+from renga.services.evals.suites.dialogues import draw_desk, draw_prelude, with_order
+from renga.services.evals.suites.front_desk import ANSWERS, placeholders
+from renga.services.evals.suites.values import draw_value
+from training.data.documents import Document, Turn
+from training.data.sources import label_sets, read_corpus
 
 HAND_OVERS = (
     "This needs a specialist. I am handing you over.",

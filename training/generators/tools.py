@@ -5,13 +5,13 @@ import re
 from random import Random
 from typing import Any
 
-from renga.evals.invented import InventedCall, Vocabulary, draw_call, draw_request
-from renga.evals.vocabulary import TRAINING
-from training.compact import render_json
-from training.documents import Document, Tool, ToolCall, Turn
+from renga.services.evals.suites.invented import InventedCall, InventedVocabulary, draw_call, draw_request
+from renga.services.evals.suites.invented_vocabulary import TRAINING
+from training.data.compact_encoding import render_json
+from training.data.documents import Document, Tool, ToolCall, Turn
+from training.data.sources import read_corpus, slot_names, slot_rows
 from training.generators.extraction import RENAMED, slots_by_intent
 from training.generators.fresh import draw_vocabulary
-from training.sources import read_corpus, slot_names, slot_rows
 
 SYSTEMS = (
     "",
@@ -52,7 +52,7 @@ def invented(random: Random) -> Document:
     return Document(tuple(turns), random.choice(SYSTEMS), tuple(tools), "invented")
 
 
-def draw_apart(random: Random, tool_count: int) -> tuple[Vocabulary, InventedCall]:
+def draw_apart(random: Random, tool_count: int) -> tuple[InventedVocabulary, InventedCall]:
     """Tools and a first request. No tool has two fresh fields of a kind."""
     if random.random() >= FRESH_SHARE:
         return TRAINING, draw_call(random, TRAINING, tool_count=tool_count)

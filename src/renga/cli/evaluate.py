@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.options import ConfigOption, DataOption, UrlOption, read_config
+from renga.cli.program.options import ConfigOption, DataOption, UrlOption, read_config
 
 
 def evaluate(
@@ -28,11 +28,11 @@ def evaluate(
 
     The sets are looked for in RENGA_SHARED, or in ../shared. Without --url a server is started for it.
     """
-    from renga.cli.connection import environ, open_connection, wait_ready
+    from renga.cli.access.server_connection import environ, open_connection, wait_ready
     from renga.errors import ConfigError
-    from renga.evals.client import HttpAnswerer
-    from renga.evals.data import shared_data
-    from renga.evals.report import Calibration, Row, render_rows, run_suites
+    from renga.services.evals.eval_report import Calibration, SuiteRow, render_rows, run_suites
+    from renga.services.evals.http_answerer import HttpAnswerer
+    from renga.services.evals.public_sets import shared_data
 
     has_sets = (shared_data() / "tasks").is_dir()
     if not has_sets:
@@ -42,7 +42,7 @@ def evaluate(
             raise ConfigError(missing, hint=f"{hint}, or measure speed alone: --speed")
         print(f"renga: {missing} ({hint}): only speed is measured", file=sys.stderr)
 
-    def tell(row: Row) -> None:
+    def tell(row: SuiteRow) -> None:
         print(render_rows([row]).split("\n", 2)[2], flush=True)
 
     settings = read_config(config, data_dir)
@@ -58,6 +58,6 @@ def evaluate(
 
                 outcomes.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in calibration.outcomes(model)))
         if speed:
-            from renga.evals.speed import measure_speed, render_speed
+            from renga.services.evals.speed import measure_speed, render_speed
 
             print("\n" + render_speed(measure_speed(connection.url, connection.secret)))

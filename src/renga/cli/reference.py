@@ -73,7 +73,7 @@ def render_commands() -> str:
     """cli.md: what `--help` prints, command by command."""
     from typer.core import TyperGroup
 
-    from renga.cli.program import build_command
+    from renga.cli.program.commands import build_command
 
     lines = [
         _HEAD,

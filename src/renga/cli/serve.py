@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.options import ConfigOption, DataOption, read_config
-from renga.cli.start import start
+from renga.cli.launch import start
+from renga.cli.program.options import ConfigOption, DataOption, read_config
 
 
 def serve(

@@ -12,18 +12,18 @@ from pathlib import Path
 from renga.clock import Clock
 from renga.config.files import FileSettings
 from renga.files.blobs import DiskBlobs
-from renga.files.shelf import FileShelf
+from renga.files.file_service import FileService
 
-__all__ = ["FileShelf", "open_shelf"]
+__all__ = ["FileService", "open_shelf"]
 
 
-def open_shelf(settings: FileSettings, folder: Path, clock: Clock) -> FileShelf:
+def open_shelf(settings: FileSettings, folder: Path, clock: Clock) -> FileService:
     """The shelf of the settings. Opens and creates nothing yet.
 
     Raises: ConfigError if the settings name a bucket that cannot be one.
     """
     if not settings.bucket:
-        return FileShelf(settings, folder, DiskBlobs(folder), clock)
+        return FileService(settings, folder, DiskBlobs(folder), clock)
     from renga.files.object_store import open_bucket
 
-    return FileShelf(settings, folder, open_bucket(settings), clock)
+    return FileService(settings, folder, open_bucket(settings), clock)

@@ -15,6 +15,7 @@ import logging
 import math
 from collections.abc import Iterable
 
+from renga.accounting.limits.token_buckets import BudgetSpent, LimitReached
 from renga.errors import (
     ApiError,
     MethodNotAllowed,
@@ -25,24 +26,23 @@ from renga.errors import (
     RequestTooLarge,
     Unauthenticated,
 )
-from renga.http.auth import check_scope, identify_key, seek_key
-from renga.http.batches import ROUTES as BATCH_ROUTES
-from renga.http.exchange import JSON, Exchange, Header, Receive, Scope, Send, log_unexpected, stopping
-from renga.http.feedback import ROUTES as FEEDBACK_ROUTES
-from renga.http.files import ROUTES as FILE_ROUTES
+from renga.http.authentication import check_scope, identify_key, seek_key
+from renga.http.exchange.http_exchange import JSON, Header, HttpExchange, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.health import health, metrics, ready, root, take_telemetry
-from renga.http.limits import render_limits
-from renga.http.messages import count_tokens, create
-from renga.http.metrics import HttpMetrics
-from renga.http.models import get_model, list_models
-from renga.http.parts import HttpParts
-from renga.http.routes import Route, RouteTable
-from renga.http.routing import ROUTES as ROUTING_ROUTES
-from renga.http.vigil import ClientLeft, Watch
-from renga.meter.limits import BudgetSpent, LimitReached
-from renga.wire.errors import encode_error
+from renga.http.messages.limit_headers import render_limits
+from renga.http.messages.routes import count_tokens, create
+from renga.http.resources.batches import ROUTES as BATCH_ROUTES
+from renga.http.resources.feedback import ROUTES as FEEDBACK_ROUTES
+from renga.http.resources.files import ROUTES as FILE_ROUTES
+from renga.http.resources.models import get_model, list_models
+from renga.http.resources.routing_report import ROUTES as ROUTING_ROUTES
+from renga.http.route_table import Route, RouteTable
+from renga.http.server.request_watchdog import ClientLeft, WatchdogTimer
+from renga.http.services import HttpServices
+from renga.metrics.http_metrics import HttpMetrics
+from renga.protocols.messages.errors import encode_error
 
-__all__ = ["ROUTES", "Guard", "HttpParts"]
+__all__ = ["ROUTES", "Guard", "HttpServices"]
 
 _log = logging.getLogger(__name__)
 
@@ -79,12 +79,12 @@ class Guard:
     """The ASGI application."""
 
     def __init__(
-        self, parts: HttpParts, routes: Iterable[Route] = ROUTES, http_metrics: HttpMetrics | None = None
+        self, parts: HttpServices, routes: Iterable[Route] = ROUTES, http_metrics: HttpMetrics | None = None
     ) -> None:
         self._parts = parts
         self._metrics = http_metrics or HttpMetrics(parts.metrics)
         self._routes = RouteTable(routes)
-        self._watch: Watch | None = None
+        self._watch: WatchdogTimer | None = None
         """Over the requests of the loop that serves; made with the first of them."""
 
     def with_routes(self, routes: Iterable[Route]) -> Guard:
@@ -100,9 +100,9 @@ class Guard:
             return
         watch = self._watch
         if watch is None:
-            watch = self._watch = Watch()
+            watch = self._watch = WatchdogTimer()
         vigil = watch.begin(receive, self._parts.settings.body_timeout_s)
-        exchange = Exchange(scope, receive, send, vigil)
+        exchange = HttpExchange(scope, receive, send, vigil)
         exchange.arrived_ns = self._parts.answering.clock.monotonic_ns()
         self._metrics.in_flight += 1
         try:
@@ -113,7 +113,7 @@ class Guard:
             vigil.stop()
             self._metrics.count(exchange.route, exchange.status)
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def _serve(self, exchange: HttpExchange) -> None:
         """Authenticate, find the route, and turn whatever goes wrong into a response."""
         path = exchange.path
         if path.startswith(MOUNT) and path[len(MOUNT) : len(MOUNT) + 1] in ("", "/"):
@@ -134,7 +134,7 @@ class Guard:
             log_unexpected(exchange, error)
             await self._fail(exchange, ApiError("Internal error."))
 
-    async def _fail(self, exchange: Exchange, error: RengaError) -> None:
+    async def _fail(self, exchange: HttpExchange, error: RengaError) -> None:
         """Tell the client, if it can still be told."""
         exchange.vigil.stop()
         if exchange.status:
@@ -147,7 +147,7 @@ class Guard:
         else:
             await exchange.respond(error.status, body, headers)
 
-    async def _after_cancel(self, exchange: Exchange) -> None:
+    async def _after_cancel(self, exchange: HttpExchange) -> None:
         """The client is gone, its body did not come, or the server is stopping. The task ends here in any case."""
         task = asyncio.current_task()
         assert task is not None
@@ -183,7 +183,7 @@ class Guard:
                 return
 
 
-def _error_headers(exchange: Exchange, error: RengaError) -> list[Header]:
+def _error_headers(exchange: HttpExchange, error: RengaError) -> list[Header]:
     headers = [JSON]
     retry_after_s = error.retry_after_s
     if retry_after_s is None and isinstance(error, RateLimited | Overloaded):
@@ -205,7 +205,7 @@ def _error_headers(exchange: Exchange, error: RengaError) -> list[Header]:
     return headers
 
 
-async def _respond_and_linger(exchange: Exchange, status: int, body: bytes, headers: list[Header]) -> None:
+async def _respond_and_linger(exchange: HttpExchange, status: int, body: bytes, headers: list[Header]) -> None:
     """Answer a client that is still sending, and read on for a while.
 
     Closing at once would reset the connection, and the client would lose the answer along with it.

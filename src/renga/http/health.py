@@ -10,9 +10,9 @@ from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from renga import __version__
-from renga.http.body import read_body
-from renga.http.exchange import Exchange
-from renga.http.parts import HttpParts
+from renga.http.exchange.body import read_body
+from renga.http.exchange.http_exchange import HttpExchange
+from renga.http.services import HttpServices
 
 
 class ProviderReadiness(Struct, frozen=True):
@@ -20,7 +20,7 @@ class ProviderReadiness(Struct, frozen=True):
     detail: str
 
 
-class Readiness(Struct, frozen=True, omit_defaults=True):
+class ReadinessReport(Struct, frozen=True, omit_defaults=True):
     """Ready when at least one provider is: the others' requests go to it, or are refused with the reason."""
 
     ready: bool
@@ -33,12 +33,12 @@ class Readiness(Struct, frozen=True, omit_defaults=True):
     """
 
 
-class Liveness(Struct, frozen=True):
+class LivenessReport(Struct, frozen=True):
     status: str
     version: str
 
 
-_ALIVE = msgspec.json.encode(Liveness("ok", __version__))
+_ALIVE = msgspec.json.encode(LivenessReport("ok", __version__))
 
 
 _WELCOME = f"""\
@@ -56,17 +56,17 @@ SDKs take this address as their base URL, without /v1. `renga keys create NAME` 
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
 
-async def root(exchange: Exchange, parts: HttpParts) -> None:
+async def root(exchange: HttpExchange, parts: HttpServices) -> None:
     """Somebody is here, and says what to ask. Claude Code asks with HEAD before it starts, people with a browser."""
     await exchange.respond(200, _WELCOME, (_PLAIN,))
 
 
-async def health(exchange: Exchange, parts: HttpParts) -> None:
+async def health(exchange: HttpExchange, parts: HttpServices) -> None:
     """The process runs and serves requests; says nothing of models."""
     await exchange.respond(200, _ALIVE)
 
 
-async def ready(exchange: Exchange, parts: HttpParts) -> None:
+async def ready(exchange: HttpExchange, parts: HttpServices) -> None:
     """Whether a request could be answered now: 200 or 503."""
     providers = {
         name: ProviderReadiness(health.ready, health.detail)
@@ -74,18 +74,18 @@ async def ready(exchange: Exchange, parts: HttpParts) -> None:
     }
     targets = {} if parts.health is None else parts.health.refused()
     limits = None if parts.limits is None else parts.limits.status().detail
-    readiness = Readiness(any(provider.ready for provider in providers.values()), providers, targets, limits)
+    readiness = ReadinessReport(any(provider.ready for provider in providers.values()), providers, targets, limits)
     await exchange.respond(200 if readiness.ready else 503, msgspec.json.encode(readiness))
 
 
-async def metrics(exchange: Exchange, parts: HttpParts) -> None:
+async def metrics(exchange: HttpExchange, parts: HttpServices) -> None:
     """Every figure in Prometheus' text format. Needs a key: it tells who uses what."""
     await exchange.respond(
         200, generate_latest(parts.metrics), ((b"content-type", CONTENT_TYPE_LATEST.encode("ascii")),)
     )
 
 
-async def take_telemetry(exchange: Exchange, parts: HttpParts) -> None:
+async def take_telemetry(exchange: HttpExchange, parts: HttpServices) -> None:
     """Claude Code posts its telemetry to its base URL. It is read and dropped: a 404 would only be noise to both."""
     await read_body(exchange, parts.settings.max_body_bytes)
     await exchange.respond(200, b"{}")

@@ -20,17 +20,18 @@ import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event, exc, select
 from sqlalchemy.engine import URL, make_url
 
+from renga.domain.ledger import LedgerRow
 from renga.errors import ConfigError
-from renga.store import schema, tables
-from renga.store.audit import AuditTable
+from renga.store import schema
 from renga.store.errors import DatabaseFailed
-from renga.store.keys import KeyTable
-from renga.store.outcomes import OutcomeTable
-from renga.store.reports import ReportTable
-from renga.store.rows import LedgerRow
+from renga.store.tables import definitions
+from renga.store.tables.audit import AuditTable
+from renga.store.tables.keys import KeyTable
+from renga.store.tables.outcomes import OutcomeTable
+from renga.store.tables.reports import ReportTable
+from renga.store.tables.usage import UsageTable
+from renga.store.tables.workspaces import WorkspaceTable
 from renga.store.transactions import Transactions, failures
-from renga.store.usage import UsageTable
-from renga.store.workspaces import WorkspaceTable
 
 _BUSY_TIMEOUT_S = 5.0
 _WAL_RETRY_S = 0.01
@@ -93,7 +94,7 @@ class Database(Transactions):
 
     def read_rows(self, after: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """Rows in the order they were written, skipping the first `after` of them."""
-        query = select(tables.ledger).order_by(tables.ledger.c.row_number).offset(after).limit(limit)
+        query = select(definitions.ledger).order_by(definitions.ledger.c.row_number).offset(after).limit(limit)
         with self.reading() as connection:
             found = connection.execute(query).mappings().all()
         return [msgspec.convert({name: row[name] for name in LedgerRow.__struct_fields__}, LedgerRow) for row in found]
@@ -102,7 +103,7 @@ class Database(Transactions):
 
     def ensure_secret(self, name: str, fresh: bytes) -> bytes:
         """The stored secret of this name; `fresh` becomes it if there is none."""
-        settings = tables.settings
+        settings = definitions.settings
         with self.writing() as connection:
             insert = self.insert(settings).values(name=f"secret:{name}", secret=fresh).on_conflict_do_nothing()
             connection.execute(insert)
@@ -218,7 +219,7 @@ def _make_append_statement(mark: str) -> str:
     """The one statement that is not left to SQLAlchemy, whose part in each row costs more than the row (docs/log)."""
     names = LedgerRow.__struct_fields__
     return (
-        f"INSERT INTO {tables.ledger.name} ({', '.join(names)}) VALUES ({', '.join(mark for _ in names)}) "  # noqa: S608
+        f"INSERT INTO {definitions.ledger.name} ({', '.join(names)}) VALUES ({', '.join(mark for _ in names)}) "  # noqa: S608
         "ON CONFLICT DO NOTHING"
     )
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 
-class Response(Struct, frozen=True):
+class RawHttpResponse(Struct, frozen=True):
     """A response, read to its end."""
 
     status: int
@@ -28,7 +28,7 @@ class Response(Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
-class Connection:
+class RawHttpConnection:
     """One connection to a server, used by hand."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,12 +81,12 @@ class Connection:
         if body:
             await self.write(body)
 
-    async def read_head(self) -> Response:
+    async def read_head(self) -> RawHttpResponse:
         """Read a response's head."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        return Response(int(status_line.split(" ")[1]), headers, b"")
+        return RawHttpResponse(int(status_line.split(" ")[1]), headers, b"")
 
     async def read_chunks(self) -> AsyncIterator[bytes]:
         """Read a chunked body piece by piece, to its end.
@@ -98,7 +98,7 @@ class Connection:
             await self._reader.readexactly(2)
         await self._reader.readexactly(2)
 
-    async def read(self) -> Response:
+    async def read(self) -> RawHttpResponse:
         """Read a whole response."""
         head = await self.read_head()
         if self._method == "HEAD" or head.status in (204, 304):
@@ -107,7 +107,7 @@ class Connection:
             body = b"".join([chunk async for chunk in self.read_chunks()])
         else:
             body = await self._reader.readexactly(int(head.headers["content-length"]))
-        return Response(head.status, head.headers, body)
+        return RawHttpResponse(head.status, head.headers, body)
 
     async def read_end(self) -> bytes:
         """Read until the server closes the connection."""

@@ -12,20 +12,21 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
+from renga.accounting.ledger.lease import AttemptRecord, Lease, RequestOutcome, RequestTerms, Status
+from renga.accounting.ledger.request_ledger import Ledger
+from renga.accounting.limits.account import AccountService
+from renga.accounting.limits.quotas import Quotas
+from renga.accounting.limits.shared_limits import SharedLimits
+from renga.accounting.limits.token_buckets import LimitReached, LimitState
+from renga.accounting.pricing.price_book import PriceBook
 from renga.config import LimitSettings, PriceSettings
-from renga.meter.account import Desk
-from renga.meter.lease import AttemptRecord, Lease, Outcome, Status, Terms
-from renga.meter.ledger import Ledger
-from renga.meter.limits import LimitReached, LimitState
-from renga.meter.metrics import Metrics
-from renga.meter.prices import PriceBook
-from renga.meter.quotas import Quotas
-from renga.meter.shared import SharedLimits
+from renga.domain.keys import KeyLimits, KeyRow
+from renga.domain.workspaces import WorkspaceRow
+from renga.metrics.request_metrics import RequestMetrics
+from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.request import ServiceTier
 from renga.store.database import Database
-from renga.store.rows import KeyLimits, KeyRow, WorkspaceRow
-from renga.testing.clock import ToldClock
-from renga.wire.request import ServiceTier
-from renga.wire.stream import Usage
+from renga.testing.fake_clock import ToldClock
 
 USD = 1_000_000_000
 PRICED = "vllm/priced"
@@ -34,14 +35,14 @@ DEAR = Usage(100_000, output_tokens=180_000)
 """One dollar there."""
 
 
-class Counting(Protocol):
+class LimitCounting(Protocol):
     """A way to count limits."""
 
     def settings(self, settings: LimitSettings) -> LimitSettings:
         """The settings that choose it."""
         ...
 
-    def share(self, settings: LimitSettings, desk: Desk) -> SharedLimits:
+    def share(self, settings: LimitSettings, desk: AccountService) -> SharedLimits:
         """What servers share; not called where the settings name nothing."""
         ...
 
@@ -50,7 +51,7 @@ class Counting(Protocol):
         ...
 
 
-class Setup(Struct, frozen=True):
+class MeterSetup(Struct, frozen=True):
     """What a test starts from."""
 
     limits: dict[str, float]
@@ -60,7 +61,7 @@ class Setup(Struct, frozen=True):
     clock: ToldClock | None = None
 
 
-class Asked(Struct, frozen=True):
+class MeteredRequest(Struct, frozen=True):
     """A request of a test."""
 
     max_tokens: int = 100
@@ -71,12 +72,12 @@ class Asked(Struct, frozen=True):
     tier: ServiceTier = "standard"
 
 
-class Meter:
+class MeteredLedger:
     """A ledger with limits, as one server has it. Rows stay in its queue until a test writes them."""
 
-    def __init__(self, setup: Setup, counting: Counting, database: Database) -> None:
+    def __init__(self, setup: MeterSetup, counting: LimitCounting, database: Database) -> None:
         self.clock = setup.clock or ToldClock()
-        self.metrics = Metrics()
+        self.metrics = RequestMetrics()
         self.database = database
         self._counting = counting
         self._workspaces = setup.workspaces
@@ -112,12 +113,12 @@ class Meter:
         self.clock.advance_us(int(seconds * 1_000_000))
         await self._counting.set_time(self.clock.now_us())
 
-    async def reserve(self, asked: Asked | None = None) -> Lease:
+    async def reserve(self, asked: MeteredRequest | None = None) -> Lease:
         """As the path does it."""
-        asked = asked or Asked()
+        asked = asked or MeteredRequest()
         self._number += 1
         lease = self.ledger.reserve(
-            Terms(
+            RequestTerms(
                 f"req_{id(self)}_{self._number}",
                 asked.key,
                 "messages",
@@ -142,7 +143,7 @@ class Meter:
         return lease
 
     def settle(self, lease: Lease, usage: Usage | None = None, status: Status = "succeeded") -> int | None:
-        outcome = Outcome(
+        outcome = RequestOutcome(
             status=status,
             target=PRICED,
             tier="haiku",
@@ -157,18 +158,18 @@ class Meter:
         )
         return self.ledger.settle(lease, outcome)
 
-    async def ask(self, usage: Usage, asked: Asked | None = None) -> None:
+    async def ask(self, usage: Usage, asked: MeteredRequest | None = None) -> None:
         self.settle(await self.reserve(asked), usage)
 
-    async def refusal(self, asked: Asked | None = None) -> LimitReached:
+    async def refusal(self, asked: MeteredRequest | None = None) -> LimitReached:
         """The refusal that a request meets."""
         with pytest.raises(LimitReached) as refused:
             await self.reserve(asked)
         return refused.value
 
-    async def state(self, asked: Asked | None = None) -> LimitState:
+    async def state(self, asked: MeteredRequest | None = None) -> LimitState:
         """What the count says now: of a batch request that takes no tokens and is dropped."""
-        base = asked or Asked()
+        base = asked or MeteredRequest()
         lease = await self.reserve(replace(base, max_tokens=0, input_bytes=0, target="local/free", tier="batch"))
         state = read_state(lease)
         self.ledger.drop(lease)

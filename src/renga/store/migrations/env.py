@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from renga.store.tables import metadata
+from renga.store.tables.definitions import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

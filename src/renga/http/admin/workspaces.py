@@ -1,0 +1,138 @@
+"""`/v1/organizations/workspaces`: make, list, look at, rename and archive workspaces.
+
+Owns: workspaces as the Admin API shows them. Must never know: what their limits do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from renga import ids
+from renga.clock import to_datetime
+from renga.domain.workspaces import WorkspaceChange, WorkspaceRow
+from renga.errors import Conflict, InvalidRequest
+from renga.http.admin.admin_request import AdminRequest, admin_route, cut_page, missing
+from renga.http.exchange.body import read_body
+from renga.http.exchange.query import read_all, read_last
+from renga.protocols.resources.admin import Workspace, WorkspaceBody, WorkspaceExtras, decode_workspace
+
+if TYPE_CHECKING:
+    from renga.store.database import Database
+
+_NAME_CHARACTERS_MAX: Final = 40
+_IDS_MAX: Final = 100
+"""Source: anthropic 2.11.0, `workspace_list_params`."""
+
+
+async def create_workspace(desk: AdminRequest) -> None:
+    """Make a workspace."""
+    name = _name(await _read(desk))
+    if name is None:
+        raise InvalidRequest("Field required.", path="name")
+    by = desk.by
+    row = WorkspaceRow(ids.workspace_id(), name, by.at_us)
+
+    def create(database: Database) -> None:
+        _refuse_twin(database, row)
+        database.workspaces.create(row, by)
+
+    await desk.ask(create)
+    await desk.respond(describe_workspace(row))
+
+
+async def list_workspaces(desk: AdminRequest) -> None:
+    """A page of workspaces, newest first; archived ones only where they are asked for."""
+    query = desk.exchange.query()
+    wanted = read_all(query, "ids")
+    if len(wanted) > _IDS_MAX:
+        raise InvalidRequest(f"At most {_IDS_MAX} ids.", path="ids")
+    archived_too = read_last(query, "include_archived") == "true"
+    rows = await desk.ask(lambda database: database.workspaces.read())
+    found = [
+        describe_workspace(row)
+        for row in reversed(rows)
+        if (archived_too or row.archived_us is None) and (not wanted or row.workspace_id in wanted)
+    ]
+    await desk.respond(cut_page(found, query))
+
+
+async def get_workspace(desk: AdminRequest) -> None:
+    """One workspace."""
+    row = await desk.ask(lambda database: _find(database, desk.exchange.parameter))
+    await desk.respond(describe_workspace(row))
+
+
+async def update_workspace(desk: AdminRequest) -> None:
+    """Rename a workspace."""
+    name = _name(await _read(desk))
+    workspace_id, by = desk.exchange.parameter, desk.by
+
+    def apply(database: Database) -> WorkspaceRow:
+        row = _find(database, workspace_id)
+        if row.archived_us is not None:
+            raise Conflict("This workspace is archived, and stays so.")
+        if name is not None and name != row.name:
+            _refuse_twin(database, msgspec.structs.replace(row, name=name))
+            database.workspaces.change(workspace_id, WorkspaceChange(name=name), by)
+        return _find(database, workspace_id)
+
+    await desk.respond(describe_workspace(await desk.ask(apply)))
+
+
+async def archive_workspace(desk: AdminRequest) -> None:
+    """Archive a workspace and its keys, for good. Again: nothing more happens."""
+    workspace_id, by = desk.exchange.parameter, desk.by
+
+    def apply(database: Database) -> WorkspaceRow:
+        _find(database, workspace_id)
+        database.workspaces.archive(workspace_id, by)
+        return _find(database, workspace_id)
+
+    await desk.respond(describe_workspace(await desk.ask(apply)))
+
+
+def describe_workspace(row: WorkspaceRow) -> Workspace:
+    """A workspace as the Admin API shows it."""
+    return Workspace(
+        id=row.workspace_id,
+        name=row.name,
+        created_at=to_datetime(row.created_us),
+        archived_at=None if row.archived_us is None else to_datetime(row.archived_us),
+        compartment_id=row.workspace_id,
+        renga=WorkspaceExtras(msgspec.to_builtins(row.limits)),
+    )
+
+
+async def _read(desk: AdminRequest) -> WorkspaceBody:
+    return decode_workspace(await read_body(desk.exchange, desk.parts.settings.max_body_bytes))
+
+
+def _name(body: WorkspaceBody) -> str | None:
+    if body.name is None:
+        return None
+    if not 1 <= len(body.name.strip()) <= _NAME_CHARACTERS_MAX:
+        raise InvalidRequest(f"Must be 1 to {_NAME_CHARACTERS_MAX} characters.", path="name")
+    return body.name.strip()
+
+
+def _refuse_twin(database: Database, row: WorkspaceRow) -> None:
+    if any(other.name == row.name and other.workspace_id != row.workspace_id for other in database.workspaces.read()):
+        raise Conflict("Another workspace has this name.", path="name")
+
+
+def _find(database: Database, workspace_id: str) -> WorkspaceRow:
+    row = database.workspaces.find(workspace_id)
+    if row is None:
+        raise missing("workspace", workspace_id)
+    return row
+
+
+ROUTES = (
+    admin_route("POST", "/v1/organizations/workspaces", create_workspace),
+    admin_route("GET", "/v1/organizations/workspaces", list_workspaces),
+    admin_route("GET", "/v1/organizations/workspaces/{}", get_workspace),
+    admin_route("POST", "/v1/organizations/workspaces/{}", update_workspace),
+    admin_route("POST", "/v1/organizations/workspaces/{}/archive", archive_workspace),
+)

@@ -1,0 +1,114 @@
+"""The Message Batches resource over HTTP.
+
+Owns: which owner a request speaks for, pages, absolute addresses, results as a stream of lines.
+Must never know: how batches are kept or run (`jobs/` does, behind `BatchDesk`).
+
+Source: messages-api notes, sections 1.3 and 1.11.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from renga.domain.batches import BatchTerms, PageQuery
+from renga.errors import NotFound
+from renga.http.exchange.body import read_pieces
+from renga.http.exchange.http_exchange import Header, HttpExchange
+from renga.http.exchange.query import read_last, read_limit
+from renga.http.messages.routes import api_version, read_betas, read_forwarded
+from renga.http.route_table import Route
+from renga.http.services import BatchDesk, HttpServices
+from renga.protocols.resources.batches import MessageBatch
+
+_LINES: Header = (b"content-type", b"application/x-jsonl")
+
+
+async def create_batch(exchange: HttpExchange, parts: HttpServices) -> None:
+    """Take a batch in, however long its body."""
+    desk = _desk(parts)
+    own = exchange.identity.terms
+    terms = BatchTerms(
+        api_version(exchange),
+        read_betas(exchange),
+        read_forwarded(exchange),
+        tiers=own.tiers,
+        response_cache=own.response_cache,
+    )
+    body = read_pieces(exchange, desk.max_body_bytes)
+    batch = await desk.create(exchange.identity.owner, terms, body)
+    await _respond(exchange, batch)
+
+
+async def list_batches(exchange: HttpExchange, parts: HttpServices) -> None:
+    """A page of the key's batches, newest first."""
+    query = exchange.query()
+    page = await _desk(parts).list_page(
+        exchange.identity.owner,
+        PageQuery(read_limit(query), read_last(query, "after_id"), read_last(query, "before_id")),
+    )
+    shown = replace(page, data=tuple(_with_address(batch, exchange) for batch in page.data))
+    await exchange.respond(200, msgspec.json.encode(shown))
+
+
+async def get_batch(exchange: HttpExchange, parts: HttpServices) -> None:
+    """One batch."""
+    await _respond(exchange, await _desk(parts).find(exchange.identity.owner, exchange.parameter))
+
+
+async def cancel_batch(exchange: HttpExchange, parts: HttpServices) -> None:
+    """Ask for the end of a batch."""
+    await _respond(exchange, await _desk(parts).cancel(exchange.identity.owner, exchange.parameter))
+
+
+async def delete_batch(exchange: HttpExchange, parts: HttpServices) -> None:
+    """Delete a batch that has ended, with its results."""
+    deleted = await _desk(parts).delete(exchange.identity.owner, exchange.parameter)
+    await exchange.respond(200, msgspec.json.encode(deleted))
+
+
+async def read_results(exchange: HttpExchange, parts: HttpServices) -> None:
+    """The results of a batch that has ended, one JSON object a line."""
+    lines = await _desk(parts).open_results(exchange.identity.owner, exchange.parameter)
+    await exchange.start_stream([_LINES])
+    async for some in lines:
+        await exchange.write(some)
+    await exchange.end()
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/messages/batches", create_batch, scope="batches"),
+    Route("GET", "/v1/messages/batches", list_batches, scope="batches"),
+    Route("GET", "/v1/messages/batches/{}", get_batch, scope="batches"),
+    Route("DELETE", "/v1/messages/batches/{}", delete_batch, scope="batches"),
+    Route("POST", "/v1/messages/batches/{}/cancel", cancel_batch, scope="batches"),
+    Route("GET", "/v1/messages/batches/{}/results", read_results, scope="batches"),
+)
+
+
+def _desk(parts: HttpServices) -> BatchDesk:
+    if parts.batches is None:
+        raise NotFound("This server takes no batches.")
+    return parts.batches
+
+
+async def _respond(exchange: HttpExchange, batch: MessageBatch) -> None:
+    await exchange.respond(200, msgspec.json.encode(_with_address(batch, exchange)))
+
+
+def _with_address(batch: MessageBatch, exchange: HttpExchange) -> MessageBatch:
+    """With an absolute `results_url`, as this client reaches the server; SDKs follow a path as well."""
+    host = exchange.headers.get(b"host", b"")
+    if batch.results_url is None or not host or not _is_plain(host):
+        return batch
+    scheme = exchange.headers.get(b"x-forwarded-proto") or exchange.scope["scheme"].encode("ascii")
+    prefix = "https" if scheme == b"https" else "http"
+    return replace(batch, results_url=f"{prefix}://{host.decode('ascii')}{batch.results_url}")
+
+
+def _is_plain(host: bytes) -> bool:
+    """Whether it is a host, and a port perhaps: it goes into an address that clients follow."""
+    return host.isascii() and all(byte in _HOST_BYTES for byte in host)
+
+
+_HOST_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")

@@ -1,0 +1,394 @@
+"""Targets that speak the Messages API: what the client sent goes on, what comes back is relayed.
+
+Owns: headers, the models' abilities, and turning one HTTP exchange into batches.
+Must never know: how a client is served, or what a request means beyond its model.
+Invariants: of the client's body only `model` is changed, and breakpoints may be added where it has none; an event's
+bytes are relayed as they came; the answer ends in exactly one terminal event, in an ErrorEvent if the upstream dies;
+one read of the upstream is one batch.
+
+Source: messages-api notes, sections 1.1, 1.9 and 1.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from renga.clock import Clock
+from renga.config import ProviderSettings
+from renga.errors import ApiError, RengaError
+from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest
+from renga.models.providers.transport.credentials import place_of_key
+from renga.models.providers.transport.replicas import Replicas
+from renga.models.providers.transport.retry import RetryPolicy, UpstreamRefusal, with_retries
+from renga.models.providers.transport.upstream_client import (
+    WHOLE_ANSWER_TIMEOUT_S,
+    Headers,
+    UpstreamLost,
+    UpstreamResponse,
+)
+from renga.models.providers.transport.upstream_errors import BY_TYPE, ErrorSource, clean_message, read_refusal
+from renga.protocols.messages.blocks import OutputBlock
+from renga.protocols.messages.edits.cache_control_insertion import mark_blocks
+from renga.protocols.messages.edits.raw_model_edit import replace_model
+from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, Message, RawEvent
+from renga.protocols.messages.rules.required_features import DEMANDING, DEMANDING_PARTS
+from renga.protocols.messages.sse import FrameSplitter
+
+FORWARDED_PREFIX = "anthropic-"
+"""Client headers beyond version and betas that go on, when they begin so: user profile, workspace."""
+
+KEY_HEADER_BY_VERSION = {"2023-06-01": ("x-api-key", ""), "2026-10-21": ("authorization", "Bearer ")}
+"""How a key is sent, as the SDK of that version does."""
+
+OAUTH_PREFIX = "sk-ant-oat"
+"""Tokens that are only ever a Bearer."""
+
+OWN_HEADERS = frozenset({"anthropic-version", "anthropic-beta"})
+
+SERVER_TOOLS = frozenset(
+    {"web_search", "web_fetch", "code_execution", "tool_search_tool_bm25", "tool_search_tool_regex"}
+)
+CLIENT_TOOLSETS = frozenset({"browser_toolset", "computer_toolset"})
+"""Run by the client, but only models of this family know them; they are asked for like server tools."""
+
+
+class ModelLine(Struct, frozen=True):
+    """What the models whose id begins so can do, beyond what all of them can."""
+
+    prefix: str
+    max_input_tokens: int = 1_000_000
+    max_output_tokens: int = 128_000
+    prefill: bool = False
+    effort: bool = True
+
+
+MODEL_LINES: tuple[ModelLine, ...] = (
+    ModelLine("claude-haiku-4-5", 200_000, 64_000, prefill=True, effort=False),
+    ModelLine("claude-sonnet-4-5", 200_000, 64_000, prefill=True, effort=False),
+    ModelLine("claude-opus-4-5", 200_000, 64_000, prefill=True),
+    ModelLine("claude-"),
+)
+"""First match wins. Prefill ended with 4.6.
+
+Source: messages-api notes, sections 1.4 and 1.12; limits of the 4.5 models: public documentation "Models overview".
+"""
+
+OTHER_MODELS = ModelLine("", effort=False)
+"""Models of other makers behind the same API."""
+
+_decode_whole = msgspec.json.Decoder(Message).decode
+
+
+class _ModelEntry(Struct):
+    id: str
+
+
+class _ModelList(Struct):
+    data: tuple[_ModelEntry, ...]
+
+
+class _Count(Struct):
+    input_tokens: int
+
+
+class _EventHead(Struct):
+    type: str = ""
+
+
+class _ErrorLoose(Struct):
+    type: str = "api_error"
+    message: str = ""
+
+
+class _ErrorEventLoose(Struct):
+    error: _ErrorLoose
+
+
+class AnthropicProvider:
+    """One upstream that speaks the Messages API."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ProviderSettings,
+        secret: str | None,
+        clock: Clock,
+        breakpoints: AutomaticBreakpoints | None = None,
+    ) -> None:
+        """`breakpoints` are set where a client sets none and they pay; None: never."""
+        self._breakpoints = breakpoints
+        self._settings = settings
+        self._secret = secret
+        self._policy = RetryPolicy(settings.max_retries, clock)
+        self._capabilities = {line.prefix: _line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
+        self._source = ErrorSource(name, secret, f"set {place_of_key(settings)} to a key that {name} accepts")
+        self._upstream = Replicas(name, settings, clock)
+        self._running = False
+
+    async def start(self) -> None:
+        self._upstream.open()
+        self._running = True
+
+    async def stop(self) -> None:
+        self._running = False
+        self._upstream.close()
+
+    def health(self) -> ProviderHealth:
+        if not self._running:
+            return ProviderHealth(False, f"{self._source.name} was not started")
+        if self._settings.api_key_env and not self._secret:
+            return ProviderHealth(False, f"{self._source.name} has no key: {self._source.key_hint}")
+        return ProviderHealth(True)
+
+    def capabilities(self, model: str) -> Capabilities:
+        return self._capabilities[_find_line(model)]
+
+    async def models(self) -> tuple[str, ...]:
+        """Raises: RengaError when the upstream cannot be asked."""
+
+        async def ask() -> bytes:
+            headers = self._headers("2023-06-01", ())
+            return await self._body(await self._upstream.get("/v1/models?limit=1000", headers))
+
+        body = await with_retries(ask, self._policy)
+        return tuple(entry.id for entry in self._decode(body, _ModelList).data)
+
+    async def count_tokens(self, call: ProviderRequest) -> int:
+        """Raises: RengaError."""
+        request = replace_model(call.raw, call.target.model)
+        headers = self._call_headers(call)
+
+        async def ask() -> bytes:
+            return await self._body(await self._upstream.post("/v1/messages/count_tokens", headers, request))
+
+        return self._decode(await with_retries(ask, self._policy), _Count).input_tokens
+
+    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
+        """Relay one answer. See `Provider.send`."""
+        request = replace_model(self._mark(call), call.target.model)
+        headers = self._call_headers(call)
+        patience_s = None if call.request.stream else WHOLE_ANSWER_TIMEOUT_S
+        fingerprint = self._upstream.fingerprint(call.request)
+
+        async def open_relay() -> Relay:
+            response = await self._upstream.post(
+                "/v1/messages", headers, request, fingerprint=fingerprint, first_byte_timeout_s=patience_s
+            )
+            if response.status != 200:
+                raise await read_refusal(response, self._source, self._policy.clock.now())
+            relay = Relay(response, self._source)
+            await relay.open()
+            return relay
+
+        relay = await with_retries(open_relay, self._policy)
+        try:
+            yield relay.first
+            while not relay.ended:
+                batch = await relay.next_batch()
+                if batch:
+                    yield batch
+        finally:
+            relay.close()
+
+    def _mark(self, call: ProviderRequest) -> bytes:
+        """The client's body, with breakpoints where they pay."""
+        if self._breakpoints is None or self._breakpoints.is_short(len(call.raw), call.target.model):
+            return call.raw
+        chosen = self._breakpoints.choose(call.cache_owner, call.request, call.target.model)
+        return mark_blocks(call.raw, chosen) if chosen else call.raw
+
+    async def _body(self, response: UpstreamResponse) -> bytes:
+        if response.status != 200:
+            raise await read_refusal(response, self._source, self._policy.clock.now())
+        async with response:
+            return await response.read()
+
+    def _decode(self, body: bytes, shape: type[Any]) -> Any:
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.MsgspecError as error:
+            raise ApiError(f"{self._source.name} sent an answer that cannot be read.") from error
+
+    def _headers(self, version: str, betas: tuple[str, ...]) -> Headers:
+        headers = [("content-type", "application/json"), ("anthropic-version", version)]
+        if betas:
+            headers.append(("anthropic-beta", ",".join(betas)))
+        if self._secret:
+            name, prefix = KEY_HEADER_BY_VERSION[version]
+            if self._secret.startswith(OAUTH_PREFIX):
+                name, prefix = KEY_HEADER_BY_VERSION["2026-10-21"]
+            headers.append((name, prefix + self._secret))
+        return tuple(headers)
+
+    def _call_headers(self, call: ProviderRequest) -> Headers:
+        forwarded = tuple(
+            (name, value)
+            for name, value in call.forwarded_headers
+            if name.startswith(FORWARDED_PREFIX) and name not in OWN_HEADERS
+        )
+        return (*self._headers(call.version, call.betas), *forwarded)
+
+
+@lru_cache(maxsize=1_024)
+def _find_line(model: str) -> str:
+    """The prefix of the line that a model is of."""
+    return next((line.prefix for line in MODEL_LINES if model.startswith(line.prefix)), OTHER_MODELS.prefix)
+
+
+def _line_capabilities(line: ModelLine, settings: ProviderSettings) -> Capabilities:
+    """What the models of a line can do, within the limits that were set."""
+    return Capabilities(
+        max_input_tokens=min(line.max_input_tokens, settings.max_input_tokens),
+        max_output_tokens=min(line.max_output_tokens, settings.max_output_tokens),
+        tools=True,
+        structured_outputs=True,
+        thinking=True,
+        images=True,
+        pdfs=True,
+        citations=True,
+        prefill=line.prefill,
+        effort=line.effort,
+        files=True,
+        fields=frozenset({*DEMANDING, *DEMANDING_PARTS}),
+        server_tools=SERVER_TOOLS | CLIENT_TOOLSETS,
+    )
+
+
+class Relay:
+    """One response of the upstream, read as batches."""
+
+    def __init__(self, response: UpstreamResponse, source: ErrorSource) -> None:
+        self.first: Batch = []
+        self.ended = False
+        self._response = response
+        self._source = source
+        self._splitter: FrameSplitter | None = None
+        """Of a stream's bytes."""
+        self._began = False
+
+    async def open(self) -> None:
+        """Read until there is a first batch.
+
+        Raises: Refusal when the answer begins with an error; RengaError when there is none that can be read.
+        """
+        try:
+            if self._response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+                self._splitter = FrameSplitter()
+                while not self.first:
+                    self.first = await self._read(self._splitter)
+            else:
+                self.first = [read_whole(await self._response.read(), self._source)]
+                self.ended = True
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let the connection go: back to the pool when the answer was read to its end, else closed."""
+        self._response.close()
+
+    async def next_batch(self) -> Batch:
+        """The next events; after the terminal one `ended` is true. An upstream that died is an ErrorEvent."""
+        try:
+            assert self._splitter is not None  # what is not a stream has no next batch
+            return await self._read(self._splitter)
+        except RengaError as error:
+            self.ended = True
+            return [error_event(error)]
+
+    async def _read(self, splitter: FrameSplitter) -> Batch:
+        data = await self._response.read_some()
+        frames = splitter.push(data) if data else splitter.finish()
+        batch: Batch = [RawEvent(kind, payload) for kind, payload in frames]
+        # Only the last event can be terminal in a stream that is in order; an error ends it wherever it stands.
+        for index, (kind, payload) in enumerate(frames):
+            if kind in _SPECIAL:
+                event = self._note(kind, payload, batch[:index])
+                if event is not None:
+                    batch[index] = event
+                if self.ended:
+                    del batch[index + 1 :]
+                    self._response.finish()
+                    break
+        self._began = self._began or bool(batch)
+        if not data and not self.ended:
+            raise UpstreamLost(f"{self._source.name} ended its answer in the middle.")
+        return batch
+
+    def _note(self, kind: str, payload: bytes, before: list[Event]) -> Event | None:
+        """Take notice of an event that is terminal or nameless; the event that replaces it, if one does.
+
+        Raises: Refusal for an error with which the answer begins.
+        """
+        if kind == "message":
+            kind = _read_kind(payload)
+            if kind not in _SPECIAL:
+                return RawEvent(kind, payload)
+        if kind == "message_stop":
+            self.ended = True
+            return RawEvent(kind, payload)
+        event = read_error_event(payload, self._source)
+        if not self._began and not before:
+            error_class = BY_TYPE.get(event.error.type, ApiError)
+            raise UpstreamRefusal(error_class(event.error.message), error_class.status, self._response.headers)
+        self.ended = True
+        return event
+
+
+_SPECIAL = frozenset({"message_stop", "error", "message"})
+"""Events that are terminal, or that came without a name."""
+
+
+def _read_kind(payload: bytes) -> str:
+    try:
+        return msgspec.json.decode(payload, type=_EventHead).type or "message"
+    except msgspec.MsgspecError:
+        return "message"
+
+
+def read_error_event(payload: bytes, source: ErrorSource) -> ErrorEvent:
+    """An upstream's error event, with our key taken out."""
+    try:
+        event = msgspec.json.decode(payload, type=ErrorEvent)
+    except msgspec.MsgspecError:
+        try:
+            loose = msgspec.json.decode(payload, type=_ErrorEventLoose).error
+        except msgspec.MsgspecError:
+            loose = _ErrorLoose(message=f"{source.name} ended with an error that cannot be read.")
+        event = error_event(BY_TYPE.get(loose.type, ApiError)(loose.message))
+    if source.secret and source.secret in event.error.message:
+        body = msgspec.structs.replace(event.error, message=clean_message(event.error.message, source.secret))
+        return msgspec.structs.replace(event, error=body)
+    return event
+
+
+def read_whole(body: bytes, source: ErrorSource) -> CompleteMessage:
+    """A whole answer. Blocks that Renga does not know stay in its bytes, and are left out of its typed value.
+
+    Raises: ApiError when it is no message at all.
+    """
+    try:
+        return CompleteMessage(body, _decode_whole(body))
+    except msgspec.MsgspecError:
+        pass
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(body)
+        fields["content"] = [block for block in fields["content"] if _is_known(block)]
+        return CompleteMessage(body, msgspec.convert(fields, Message))
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ApiError(f"{source.name} sent an answer that is not a message.") from error
+
+
+def _is_known(block: object) -> bool:
+    try:
+        msgspec.convert(block, OutputBlock)
+    except msgspec.MsgspecError:
+        return False
+    return True

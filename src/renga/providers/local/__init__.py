@@ -1,6 +1,0 @@
-"""The local engine as a provider: a Messages request becomes a prompt, its tokens become events."""
-
-from renga.providers.local.provider import LocalProvider as LocalProvider
-from renga.providers.local.provider import StartedEngine as StartedEngine
-from renga.providers.local.provider import build_prefixes as build_prefixes
-from renga.providers.local.provider import start_engine as start_engine

@@ -1,0 +1,252 @@
+"""The life of batches in one process: when to run, to end, to take over, to forget.
+
+Owns: the rhythm, and the order in which runner and scheduler are started and stopped.
+Must never know: HTTP, SQL, dbos, how a request is answered.
+Invariants: nothing is imported or started before there is an open batch; every open batch is in the schedule, and one
+that has fallen out of it is put back; a batch ends when its last request has an outcome, or when its time is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from pathlib import Path
+
+from msgspec import Struct
+
+from renga.clock import Clock
+from renga.config import BatchSettings
+from renga.domain.batches import BatchRow
+from renga.errors import RengaError
+from renga.inference import Services
+from renga.protocols.resources.batches import RESULTS_S
+from renga.services.batches.batch_storage import BatchStorage
+from renga.services.batches.part_runner import CANCEL_GRACE_S, BatchPart, BatchRunner
+from renga.services.durable.heartbeat import BEAT_S, Heartbeat
+from renga.services.durable.scheduler import Scheduler, SchedulerSettings
+
+_log = logging.getLogger("renga.batches")
+
+PART_REQUESTS = 250
+"""Requests a part: a worker that dies leaves this many to be looked at again, and 100,000 requests are 400 parts."""
+_PARTS_AT_ONCE = 3
+"""In one process: one is being started, the others are being finished or wait to be started, so that no poll of the
+schedule is waited for."""
+_BUSY_S = 0.25
+_IDLE_S = 5.0
+"""How often the open batches are looked at: while there are some, and while there are none."""
+_LOOK_AFTER_S = 3.0
+"""How often it is looked whether a batch has fallen out of the schedule."""
+_SWEEP_S = 3600.0
+_UPLOAD_S = 3600.0
+"""After which a batch that never came in whole is swept away."""
+
+
+class WorkerLocation(Struct, frozen=True):
+    """Where the schedule and the locks of workers are kept."""
+
+    schedule_url: str
+    lock_folder: Path
+
+
+def place_of(database_url: str, data_dir: Path) -> WorkerLocation:
+    """Beside our own database: another file of SQLite, or another schema of the same PostgreSQL."""
+    if not database_url.startswith("sqlite:"):
+        return WorkerLocation(database_url, data_dir / "workers")
+    path = Path(database_url.removeprefix("sqlite:///")) if database_url.startswith("sqlite:///") else None
+    if path is None or not path.name or path.name == ":memory:":
+        path = data_dir / "renga.db"
+    return WorkerLocation(f"sqlite:///{path.with_name(f'{path.stem}-batches.db')}", path.parent / "workers")
+
+
+class BatchWorker:
+    """Runs batches in the background. Used from one event loop."""
+
+    def __init__(
+        self, answering: Services, storage: BatchStorage, settings: BatchSettings, place: WorkerLocation
+    ) -> None:
+        self._clock: Clock = answering.clock
+        self._storage = storage
+        self._settings = settings
+        self._runner = BatchRunner(answering, storage, settings.max_running)
+        self._liveness = Heartbeat(storage, place.lock_folder)
+        self._scheduler = Scheduler(
+            SchedulerSettings(place.schedule_url, self._liveness.worker_id, _PARTS_AT_ONCE), self._run_part
+        )
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled: dict[str, float] = {}
+        """Open batches whose parts were put into the schedule, with when that was last looked at."""
+        self._beaten_s = -BEAT_S
+        self._swept_s = -math.inf
+
+    @property
+    def started(self) -> bool:
+        """Whether there was a batch to run since the start."""
+        return self._scheduler.started
+
+    @property
+    def running(self) -> int:
+        """Requests of batches that run here."""
+        return self._runner.running
+
+    async def start(self) -> None:
+        """Begin to look for open batches. Returns at once."""
+        self._loop = asyncio.get_running_loop()
+        self._storage.attach()
+        self._task = asyncio.create_task(self._live(), name="batches")
+
+    def wake(self) -> None:
+        """There is something new."""
+        self._woken.set()
+
+    def tidy(self) -> None:
+        """Something was deleted, and its requests are to go now."""
+        self._swept_s = -math.inf
+        self._woken.set()
+
+    async def stop(self) -> None:
+        """Stop running; what was answered is stored, and what was not runs again, here or elsewhere. Idempotent."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        await self._runner.stop()
+        await asyncio.to_thread(self._scheduler.stop)
+        try:
+            await self._liveness.end()
+        except RengaError as error:
+            _log.warning("this worker could not sign off; others take over in a while: %s", error)
+
+    async def _live(self) -> None:
+        await self._storage.wait_open()
+        while True:
+            busy = False
+            try:
+                busy = await self._look()
+            except RengaError as error:
+                _log.error("batches: %s", error)
+            except Exception:
+                _log.exception("batches: this is tried again")
+            self._woken.clear()
+            timer = asyncio.create_task(self._clock.sleep(_BUSY_S if busy else _IDLE_S))
+            woken = asyncio.create_task(self._woken.wait())
+            try:
+                await asyncio.wait((timer, woken), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+                woken.cancel()
+
+    async def _look(self) -> bool:
+        """Do what is due. Returns whether anything is open."""
+        now_s = self._clock.monotonic_ns() / 1e9
+        now_us = int(self._clock.now().timestamp() * 1_000_000)
+        if now_s - self._swept_s >= _SWEEP_S:
+            self._swept_s = now_s
+            await self._sweep(now_us)
+        batches = await self._storage.runs(lambda runs: runs.open_batches())
+        for batch_id in self._scheduled.keys() - {batch.batch_id for batch in batches}:
+            await self._forget(batch_id)
+        if not batches:
+            return False
+        if self._settings.run and not self._scheduler.started:
+            await asyncio.to_thread(self._liveness.begin)
+            await asyncio.to_thread(self._scheduler.start)
+        if self._scheduler.started and now_s - self._beaten_s >= BEAT_S:
+            await self._liveness.beat(now_us)
+            await self._take_over(now_us)
+            self._beaten_s = now_s
+        for batch in batches:
+            await self._attend(batch, now_s, now_us)
+        return True
+
+    async def _attend(self, batch: BatchRow, now_s: float, now_us: int) -> None:
+        """Do what is due for one open batch."""
+        batch_id = batch.batch_id
+        if now_us >= batch.expires_us:
+            self._runner.close(batch_id, grace_s=0.0)
+            await self._storage.runs(lambda runs: runs.close(batch_id, "expired", now_us))
+            await self._end(batch_id, now_us)
+        elif batch.cancel_initiated_us is not None:
+            await self._cancel(batch, now_us)
+        elif not self._scheduler.started:
+            return
+        elif batch_id not in self._scheduled:
+            parts = cut_parts(batch)
+            await asyncio.to_thread(self._scheduler.enqueue, parts)
+            self._scheduled[batch_id] = now_s
+        elif now_s - self._scheduled[batch_id] >= _LOOK_AFTER_S:
+            self._scheduled[batch_id] = now_s
+            if not await asyncio.to_thread(self._scheduler.is_live, batch_id):
+                await self._mend(batch, now_us)
+
+    async def _cancel(self, batch: BatchRow, now_us: int) -> None:
+        """Let running requests finish for a moment, then end the batch."""
+        batch_id = batch.batch_id
+        self._runner.close(batch_id, grace_s=CANCEL_GRACE_S)
+        assert batch.cancel_initiated_us is not None
+        waited_s = (now_us - batch.cancel_initiated_us) / 1_000_000
+        running = self._runner.is_running(batch_id)
+        if not running and self._scheduler.started:
+            running = await asyncio.to_thread(self._scheduler.is_running, batch_id)
+        if not running or waited_s > 2 * CANCEL_GRACE_S:
+            await self._storage.runs(lambda runs: runs.close(batch_id, "canceled", now_us))
+            await self._end(batch_id, now_us)
+
+    async def _mend(self, batch: BatchRow, now_us: int) -> None:
+        """A batch that no part works on: it has ended, or its schedule was lost and is made anew."""
+        batch_id = batch.batch_id
+        if await self._end(batch_id, now_us):
+            return
+        _log.warning("%s has open requests and no part in the schedule; it is scheduled again", batch_id)
+        await asyncio.to_thread(self._scheduler.forget, batch_id)
+        self._scheduled.pop(batch_id, None)
+
+    async def _end(self, batch_id: str, now_us: int) -> bool:
+        """End a batch if nothing of it is open."""
+        if await self._storage.runs(lambda runs: runs.has_open(batch_id)):
+            return False
+        await self._storage.runs(lambda runs: runs.end(batch_id, now_us))
+        await self._forget(batch_id)
+        return True
+
+    async def _forget(self, batch_id: str) -> None:
+        """Nothing of a batch is to be scheduled any more."""
+        self._scheduled.pop(batch_id, None)
+        if self._scheduler.started:
+            await asyncio.to_thread(self._scheduler.forget, batch_id)
+
+    async def _take_over(self, now_us: int) -> None:
+        """Put what dead workers ran back into the line."""
+        for worker_id in await self._liveness.find_dead(now_us):
+            _log.warning("%s is dead; its parts are taken over", worker_id)
+            await asyncio.to_thread(self._scheduler.take_over, worker_id)
+            await self._liveness.bury(worker_id)
+
+    async def _sweep(self, now_us: int) -> None:
+        """Let go of what is too old."""
+        await self._storage.runs(lambda runs: runs.archive(now_us - RESULTS_S * 1_000_000, now_us))
+        while await self._storage.runs(lambda runs: runs.sweep(now_us - int(_UPLOAD_S * 1_000_000))):
+            pass
+
+    def _run_part(self, part: BatchPart) -> float | None:
+        """Called on a thread of the scheduler's; the part runs on the event loop, where providers live."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(self._serve_part(part), self._loop).result()
+
+    async def _serve_part(self, part: BatchPart) -> float | None:
+        rest_s = await self._runner.run(part)
+        if rest_s is None:
+            now_us = int(self._clock.now().timestamp() * 1_000_000)
+            # what is kept of its parts goes later: this part is one of them, and still at work
+            if not await self._storage.runs(lambda runs: runs.has_open(part.batch_id)):
+                await self._storage.runs(lambda runs: runs.end(part.batch_id, now_us))
+        return rest_s
+
+
+def cut_parts(batch: BatchRow) -> list[BatchPart]:
+    """The parts of a batch, always the same."""
+    return [BatchPart(batch.batch_id, offset, PART_REQUESTS) for offset in range(0, batch.request_count, PART_REQUESTS)]

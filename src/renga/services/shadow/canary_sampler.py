@@ -1,0 +1,97 @@
+"""Canaries: a candidate's answers beside those of the target that it may replace.
+
+Owns: which of a candidate's requests are answered by the other target too, and what a failure of it counts.
+Must never know: HTTP, SQL, how a tier's requests are shared (`routing/targets/traffic_split.py`), what is concluded
+(`routing/monitoring/guarantee_monitor.py`).
+Invariant: a candidate that fails a request has lost it, though another target answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from renga.accounting.ledger.lease import AttemptRecord, RequestOutcome
+from renga.domain.outcomes import OutcomeRecord
+from renga.inference import InferenceRequest
+from renga.protocols.messages.events.event_types import Message
+from renga.routing.monitoring.sampler import Sampler
+from renga.routing.plan import Plan
+from renga.routing.targets.traffic_split import canary_note
+from renga.services.shadow.second_answers import AnswerPair, ComparisonResult, SecondAnswers, add_costs
+
+if TYPE_CHECKING:
+    from renga.store.database import Database
+
+
+class CanarySampler:
+    """Watches the requests of candidates."""
+
+    def __init__(self, second: SecondAnswers, pairs: Sequence[AnswerPair]) -> None:
+        self.second = second
+        self._pairs = {pair.small.name: pair for pair in pairs}
+        self._notes = {canary_note(name): pair for name, pair in self._pairs.items()}
+
+    @property
+    def arms(self) -> tuple[Sampler, ...]:
+        """One a candidate."""
+        return tuple(pair.arm for pair in self._pairs.values())
+
+    def begin(self, ask: InferenceRequest, plan: Plan) -> _CanaryObservation | None:
+        """A watch for a request that a candidate is to answer."""
+        notes = plan.why.split(";")
+        for note, pair in self._notes.items():
+            if note in notes:
+                return _CanaryObservation(self, pair, ask) if pair.arm.draw() else None
+        return None
+
+    def restore(self, database: Database) -> None:
+        """Nothing: what was spent today is in the rows that come."""
+
+    def observe(self, record: OutcomeRecord, database: Database) -> None:
+        """Count what second answers cost, those of other processes and of earlier today too."""
+        pair = self._pairs.get(record.policy)
+        if pair is not None and record.source == "canary":
+            pair.arm.note_spent(record)
+
+    async def pair_up(self, pair: AnswerPair, ask: InferenceRequest, outcome: RequestOutcome, own: Message) -> None:
+        """Let the other target answer what the candidate answered, and compare."""
+        answered = await self.second.ask(ask, pair.top)
+        if answered is None:
+            self.second.write(pair, ask, outcome, ComparisonResult("failed", is_billed=False))
+            return
+        scores, judging = await self.second.score(pair, ask, answered.message, own)
+        spent = add_costs(answered.cost_nano_usd, judging)
+        label = "kept" if scores else "unjudged"
+        self.second.write(pair, ask, outcome, ComparisonResult(label, scores, {}, spent, is_billed=False))
+
+
+def _was_sent(record: AttemptRecord) -> bool:
+    return record.role == "answer" and not (record.error_type or "").startswith("skipped:")
+
+
+class _CanaryObservation:
+    """One request of a candidate."""
+
+    def __init__(self, sampler: CanarySampler, pair: AnswerPair, ask: InferenceRequest) -> None:
+        self._sampler = sampler
+        self._pair = pair
+        self._ask = ask
+
+    def ended(self, outcome: RequestOutcome, message: Message | None) -> None:
+        """The request is settled."""
+        sampler, pair, ask = self._sampler, self._pair, self._ask
+        name = pair.small.name
+        tried = next((each for each in outcome.attempts if each.target == name and _was_sent(each)), None)
+        own = message if outcome.target == name and outcome.status == "succeeded" else outcome.rejected
+        if tried is None or tried.error_type == "canceled" or outcome.status == "canceled":
+            pair.arm.release()
+        elif tried.error_type is not None:
+            terms = pair.arm.terms
+            lost = ComparisonResult("kept", {terms.small: 0.0, terms.top: 1.0}, is_billed=False)
+            sampler.second.write(pair, ask, outcome, lost)
+            pair.arm.release()
+        elif own is not None:
+            sampler.second.start(pair, sampler.pair_up(pair, ask, outcome, own))
+        else:
+            pair.arm.release()
