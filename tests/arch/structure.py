@@ -108,7 +108,8 @@ def _docstrings(checkout: Checkout) -> Iterator[Row]:
     of_functions = short["function"] + short["method"]
     yield (
         f"{SOURCE}: docstrings under six words",
-        f"{sum(short.values())}: functions and methods {of_functions}, classes {short['class']}, modules {short['module']}",
+        f"{sum(short.values())}: functions and methods {of_functions}, "
+        f"classes {short['class']}, modules {short['module']}",
     )
     yield f"{SOURCE}: notes on attributes under six words", f"{sum(map(is_short, notes))} of {len(notes)}"
     yield (

@@ -9,6 +9,7 @@ Only the standard library is used, so that a report can be made of any checkout,
 from __future__ import annotations
 
 import ast
+import gc
 import subprocess
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -28,21 +29,10 @@ class Module:
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.text = text
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        """The syntax tree of the whole file."""
-        return ast.parse(self.text, self.path)
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """The lines of the file without their ends."""
-        return self.text.splitlines()
-
-    @cached_property
-    def nodes(self) -> list[ast.AST]:
+        self.lines = text.splitlines()
+        self.tree = ast.parse(text, path)
+        self.nodes = list(ast.walk(self.tree))
         """Every node of the tree, walked once for all laws."""
-        return list(ast.walk(self.tree))
 
     @property
     def name(self) -> str:
@@ -62,7 +52,6 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._texts: dict[str, str] = {}
-        self._modules: dict[str, Module] = {}
 
     @cached_property
     def files(self) -> tuple[str, ...]:
@@ -100,12 +89,17 @@ class Checkout:
         return self._texts[path]
 
     def modules(self, *folders: str) -> Iterator[Module]:
-        """The Python files below these folders, each of which ends in a slash."""
-        for path in self.files:
-            if path.endswith(".py") and path.startswith(folders or CODE):
-                if path not in self._modules:
-                    self._modules[path] = Module(path, self.text(path))
-                yield self._modules[path]
+        """The Python files below these folders, each of which ends in a slash; without any, all that are ours."""
+        return (module for module in self._modules if module.path.startswith(folders or CODE))
+
+    @cached_property
+    def _modules(self) -> tuple[Module, ...]:
+        gc.disable()  # nothing in a tree is garbage, and looking for some takes longer than parsing
+        try:
+            paths = (path for path in self.files if path.endswith(".py") and path.startswith(CODE))
+            return tuple(Module(path, self.text(path)) for path in paths)
+        finally:
+            gc.enable()
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ Owns: which definitions are public, and how short a docstring may be.
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def attribute_notes(module: Module) -> Iterator[str]:
     for node in module.nodes:
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            for before, after in zip(body, body[1:], strict=False):
+            for before, after in itertools.pairwise(body):
                 if isinstance(before, ast.Assign | ast.AnnAssign) and (text := constant_text(after)) is not None:
                     yield text
 

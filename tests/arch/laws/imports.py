@@ -8,6 +8,7 @@ An import of a submodule is an edge to that submodule alone, and not to the pack
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import tomllib
 from collections import deque
@@ -136,7 +137,7 @@ def find_package_cycles(checkout: Checkout) -> list[str]:
 
 def _describe(what: str, graph: Graph, knot: list[str]) -> str:
     way = shortest_cycle(graph, knot)
-    places = ", ".join(graph[one][other] for one, other in zip(way, way[1:], strict=False))
+    places = ", ".join(graph[one][other] for one, other in itertools.pairwise(way))
     more = f"; {len(knot)} are in the knot" if len(knot) > len(way) - 1 else ""
     return f"{what}: {' > '.join(way)} ({places}{more}): move what both need below both of them"
 
@@ -169,5 +170,5 @@ def _find_upward_in(graph: Graph, container: str, layers: list[str]) -> list[str
             if name in rank and target in rank:
                 (above, lenient), (below, _) = rank[name], rank[target]
                 if below < above or (below == above and not lenient):
-                    found.append(f"{place}: {container}.{name} imports {container}.{target}, which is above or beside it")
+                    found.append(f"{place}: {container}.{name} imports {container}.{target}, above or beside it")
     return found

@@ -1,8 +1,8 @@
 """One thing has one name: classes, and the basenames of modules.
 
 Owns: where a name may stand twice. A basename may, where the folders make plain that it is one thing seen from
-several layers (`domain/keys.py`, `store/tables/keys.py`), or one role in several siblings (`messages/decode.py`,
-`openai/decode.py`).
+several layers (keys in the domain, in a table, on the wire), or one role that several siblings play (what decodes
+requests, once for each protocol).
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from tests.arch.laws.checkout import SOURCE, Checkout
 class Layered:
     """Names of things, each of which may have one module in each layer."""
 
-    names: frozenset[str]
+    names: str
+    """Basenames without their ending, separated by white space."""
     layers: tuple[str, ...]
-    """Folders below `src/renga`, as patterns; "." is the top. A star matches within one folder's name only."""
+    """Folders below `src/renga`, as patterns; "." is the top, a star matches within one folder's name only, and a bar
+    stands between patterns of the same layer."""
 
     def covers(self, name: str, folders: Iterable[str]) -> set[str]:
         """Those of the folders in which the name is that of a layer; of two in the same layer, neither is."""
-        if name not in self.names:
+        if name not in self.names.split():
             return set()
-        by_layer = [[folder for folder in folders if _matches(folder, layer)] for layer in self.layers]
+        by_layer = [[folder for folder in folders if _is_in(folder, layer)] for layer in self.layers]
         return {found[0] for found in by_layer if len(found) == 1}
 
 
@@ -36,49 +38,47 @@ class Layered:
 class Siblings:
     """Names of roles, each of which may have one module in each folder directly below a parent."""
 
-    names: frozenset[str]
+    names: str
     parents: tuple[str, ...]
 
     def covers(self, name: str, folders: Iterable[str]) -> set[str]:
         """Those of the folders that are directly below a parent in which this role is played."""
-        if name not in self.names:
+        if name not in self.names.split():
             return set()
-        return {folder for folder in folders if any(_matches(folder, f"{parent}/*") for parent in self.parents)}
+        return {folder for folder in folders if any(_is_in(folder, f"{parent}/*") for parent in self.parents)}
 
 
-RESOURCES = frozenset(
-    "audit batches files keys ledger limits models outcomes prices settings spending usage workspaces discounts".split()
-    + "admin cache canaries feedback health metrics routing tasks prompts projects evals agents collections".split()
-)
+RESOURCES = """
+admin agents audit batches cache canaries collections discounts evals feedback files health keys ledger limits metrics
+models outcomes prices projects prompts routing settings spending tasks usage workspaces
+"""
+"""Things that several layers have a part of."""
+
 LAYERS = (
     "domain",
     "config",
     "metrics",
-    "files",
-    "accounting/*",
     "store/tables",
     "protocols/resources",
-    "services/*",
-    "http/*",
-    "cli",
-    "cli/*",
-    "testing",
+    "files|accounting|accounting/*|routing|routing/*",
+    "services|services/*",
+    "http|http/*",
+    "cli|cli/*",
+    "testing|testing/*",
 )
+
+CODEC_ROLES = "decode encode errors fields fold models order render request response sse stream surface"
+PROVIDER_ROLES = "capabilities errors models prompt provider relay request response stream"
+"""Parts that every protocol, and every kind of provider, has of its own."""
 
 REPEATED = (
     Layered(RESOURCES, LAYERS),
-    Layered(frozenset({"errors"}), (".", "store", "store/*", "http", "http/*")),
-    Layered(frozenset({"clock"}), (".", "testing")),
-    Siblings(
-        frozenset("decode encode errors fields fold models order render request response sse stream surface".split()),
-        ("protocols",),
-    ),
-    Siblings(
-        frozenset("capabilities errors models prompt provider relay request response stream".split()),
-        ("models/providers",),
-    ),
-    Siblings(frozenset("routes surface".split()), ("http",)),
-    Siblings(frozenset("monitor runner scheduler service".split()), ("services",)),
+    Layered("errors", (".", "store|store/*", "http|http/*")),
+    Layered("clock", (".", "testing")),
+    Siblings(CODEC_ROLES, ("protocols",)),
+    Siblings(PROVIDER_ROLES, ("models/providers",)),
+    Siblings("routes surface", ("http",)),
+    Siblings("monitor runner scheduler service", ("services",)),
 )
 """Every basename that may stand more than once, and where."""
 
@@ -140,7 +140,10 @@ def count_definitions(checkout: Checkout, *folders: str) -> Counter[str]:
     )
 
 
-def _matches(folder: str, pattern: str) -> bool:
-    """Whether a folder is of a pattern, part by part."""
-    parts, wanted = folder.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+def _is_in(folder: str, layer: str) -> bool:
+    """Whether a folder is of one of the patterns of a layer, compared part by part."""
+    parts = folder.split("/")
+    return any(
+        len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+        for wanted in (pattern.split("/") for pattern in layer.split("|"))
+    )
