@@ -9,6 +9,7 @@ import ast
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from tests.arch.laws.checkout import SOURCE, Checkout, Module
 
@@ -52,9 +53,9 @@ def _below(module: Module, node: ast.AST, prefix: str, *, inside: str, public: b
 def attribute_notes(module: Module) -> Iterator[str]:
     """The strings that stand behind an assignment and say what it holds."""
     for node in module.nodes:
-        body = getattr(node, "body", None)
+        body: object = getattr(node, "body", None)
         if isinstance(body, list):
-            for before, after in itertools.pairwise(body):
+            for before, after in itertools.pairwise(cast("list[ast.AST]", body)):
                 if isinstance(before, ast.Assign | ast.AnnAssign) and (text := constant_text(after)) is not None:
                     yield text
 

@@ -100,7 +100,7 @@ def find_repeated_basenames(checkout: Checkout, rules: tuple[Layered | Siblings,
     """Basenames that stand more than once although their folders do not make plain what each is."""
     breaches: list[str] = []
     for name, folders in group_basenames(checkout).items():
-        covered: set[str] = set().union(*(rule.covers(name, folders) for rule in rules))
+        covered: set[str] = {folder for rule in rules for folder in rule.covers(name, folders)}
         plain = [folder for folder in folders if folder not in covered]
         if plain:
             every = ", ".join(f"{folder}/{name}.py" for folder in folders)
