@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.arch.laws.checkout import CODE, SOURCE, Checkout
 from tests.arch.laws.docstrings import Documented, attribute_notes, definitions, is_short
 from tests.arch.laws.imports import find_knots, find_module_cycles, find_package_cycles, find_upward, read_imports
-from tests.arch.laws.names import count_definitions, group_basenames, group_classes
+from tests.arch.laws.names import count_definitions, find_repeated_basenames, group_basenames, group_classes
 from tests.arch.laws.sizes import (
     FUNCTION_LINES_MAX,
     ROOM_ENTRIES_MAX,
@@ -89,6 +89,8 @@ def _names(checkout: Checkout) -> Iterator[Row]:
     basenames = group_basenames(checkout)
     named = [f"{name}.py {len(folders)}" for name, folders in _most_first(basenames)]
     yield f"{SOURCE}: basenames of modules that repeat", _listed(named, most=99)
+    unruled = find_repeated_basenames(checkout)
+    yield f"{SOURCE}: of these, such that their folders do not make plain what each is", str(len(unruled))
     often = [(name, count) for name, count in count_definitions(checkout, SOURCE).most_common() if count >= OFTEN]
     yield (
         f"{SOURCE}: names of functions and methods defined {OFTEN} times or more",

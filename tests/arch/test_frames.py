@@ -62,9 +62,13 @@ async def test_frames_are_counted_from_the_handler_to_the_write(
     out = tmp_path / "frames.json"
     end = Socket()
     transport = Watched(end, Recorder(tmp_path / "renga", "http/messages.py:create", "MessageRequest", out))
-    await handlers[function](lambda ask: client["send"](ask, transport))
+
+    async def send(ask: object) -> None:
+        await client["send"](ask, transport)
+
+    await handlers[function](send)
     assert end.written == [b"x"]
-    found = json.loads(out.read_text("utf-8")) if out.exists() else {"frames": [], "packings": []}
+    found: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.exists() else {"frames": [], "packings": []}
     assert [frame["function"] for frame in found["frames"]] == frames
     assert found["packings"] == (["Ask (2 fields)"] if frames else [])
 
