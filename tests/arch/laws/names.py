@@ -50,7 +50,7 @@ class Siblings:
 
 RESOURCES = """
 admin agents audit batches cache canaries collections discounts evals feedback files health keys ledger limits metrics
-models outcomes prices projects prompts routing settings spending tasks usage workspaces
+models outcomes prices projects prompts reports routing routing_report settings spending tasks usage workspaces
 """
 """Things that several layers have a part of."""
 
