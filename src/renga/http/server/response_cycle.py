@@ -3,8 +3,8 @@
 Owns: what uvicorn's `RequestResponseCycle` does, in fewer steps: the head of a response leaves with the first piece of
 its body in one write, and its headers are looked at together and not one by one.
 Must never know: what the messages say.
-Invariants: what is written is byte for byte what uvicorn writes (`tests/http/server/test_response_cycle.py` holds both side by side);
-no header can hold a line end, whatever the application passes.
+Invariants: what is written is byte for byte what uvicorn writes (`tests/http/server/test_response_cycle.py` holds both
+side by side); no header can hold a line end, whatever the application passes.
 
 Source: ASGI specification 3.0, HTTP 2.3, which has the head wait for the first piece of the body.
 """

@@ -9,7 +9,7 @@ import jsonschema
 import msgspec
 import pytest
 from anthropic import Anthropic, BadRequestError, NotFoundError
-from tests.serving.conftest import Asker
+from tests.system.serving.conftest import Asker
 
 from renga.testing.http_client import RawHttpConnection
 

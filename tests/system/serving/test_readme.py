@@ -11,7 +11,7 @@ import pytest
 
 from renga.testing.servers.served import Served
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 KEY = "sk-renga-..."
 
 

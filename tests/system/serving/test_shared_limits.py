@@ -8,7 +8,7 @@ import anthropic
 import msgspec
 import pytest
 from anthropic import Anthropic
-from tests.serving.test_limits import ANSWER_NANO_USD, NAMES
+from tests.system.serving.test_limits import ANSWER_NANO_USD, NAMES
 
 from renga.testing.servers.scripted_upstream import echo_config
 from renga.testing.servers.served import Served, ServedSettings, served, wait_until

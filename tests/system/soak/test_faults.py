@@ -12,7 +12,7 @@ import pytest
 from renga.testing.servers import postgresql, valkey
 
 ROUNDS = int(os.environ.get("TEST_FAULT_ROUNDS", "0"))
-PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
+PROGRAM = Path(__file__).parents[3] / "benchmarks" / "faults.py"
 
 
 @pytest.mark.timeout(120 + 120 * ROUNDS)
