@@ -1,19 +1,12 @@
 """No evaluated prompt is in anything that a router of the benchmark was fitted on."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from benchmarks.routing.data import normalize_prompt, read_rows, shared_root
+from benchmarks.routing.heads import FOLDS, fold_prompts
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from routing_data import normalize_prompt, read_rows, shared_root  # noqa: E402
-from routing_heads import FOLDS, fold_prompts  # noqa: E402
-
-from renga.route.features import read_text  # noqa: E402
-from renga.route.score import load_prior  # noqa: E402
+from renga.route.features import read_text
+from renga.route.score import load_prior
 
 needs_data = pytest.mark.skipif(
     not (shared_root() / "data" / "routing").is_dir(),

@@ -1,4 +1,4 @@
-"""What gateway.py says in the end: medians over rounds, ratios, budgets kept or missed; as Markdown and as JSON."""
+"""The report of `benchmarks.gateway`: medians over rounds, ratios, budgets kept or missed; as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from gateway_load import Sample
+from benchmarks.gateway.load import Sample
 
 MIB = 1024 * 1024
 

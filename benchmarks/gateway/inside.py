@@ -1,6 +1,6 @@
-"""CPU time of one JSON request inside the server, beside another checkout's: what `gateway.py` is too coarse for.
+"""CPU time of one JSON request inside the server, beside another checkout's: where `benchmarks.gateway` is too coarse.
 
-    python benchmarks/gateway_inside.py [--beside ../before] [--rounds 40]
+    python -m benchmarks.gateway.inside [--beside ../before] [--rounds 40]
 
 The ASGI application over an upstream on the loopback, without the HTTP server in front: CPU time of the event loop's
 thread, in short rounds that alternate between the checkouts. On a machine with other work the least and the lowest
@@ -92,7 +92,7 @@ def start_child(checkout: Path, url: str, folder: Path) -> subprocess.Popen[str]
         '[prices."upstream/*"]\ninput_usd = 1.0\noutput_usd = 5.0\n'
     )
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
-    command = [sys.executable, __file__, "--child", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.gateway.inside", "--child", str(folder)]
     child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     if child.stdout.readline() != "ready\n":
@@ -132,7 +132,7 @@ def main() -> None:
     if options.child is not None:
         uvloop.run(serve_rounds(options.child))
         return
-    checkouts = {"here": Path(__file__).parents[1]}
+    checkouts = {"here": Path(__file__).parents[2]}
     if options.beside is not None:
         checkouts["beside"] = options.beside
     print("| checkout | least us | lowest quarter us | median us |\n|---|---|---|---|")

@@ -1,6 +1,6 @@
 """Servers that speak chat.completions as vLLM does and cache prefixes as it does, with time in place of a model.
 
-    python benchmarks/cache_servers.py COUNT TOKENS_PER_S CACHE_TOKENS
+    python -m benchmarks.economy.cache_servers COUNT TOKENS_PER_S CACHE_TOKENS
 
 Prints one URL a line. What is simulated: a prompt is cut into blocks of `BLOCK_CHARS` characters, each known by all
 that stands before it; those found in a least-recently-used store of CACHE_TOKENS are free, the rest are computed one

@@ -1,6 +1,6 @@
 """Routing from end to end: a running server with hokku as haiku, an upstream that replays recorded labels as opus.
 
-    python benchmarks/routing_live.py [--labels 800] [--requests 600] [--json FILE]
+    python -m benchmarks.routing.live [--labels 800] [--requests 600] [--json FILE]
 
 1. A floor is promised and not proven, so everything goes up; hokku answers the same requests in the background.
 2. `renga route calibrate --from-shadow` makes a certificate of these labels, or says why not.
@@ -98,7 +98,15 @@ class Upstream:
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
-        command = [sys.executable, __file__, "--upstream", str(self.port), "--data", str(self.labels)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.routing.live",
+            "--upstream",
+            str(self.port),
+            "--data",
+            str(self.labels),
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         self.process.stdout.readline()

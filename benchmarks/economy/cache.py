@@ -1,6 +1,6 @@
 """Prompt caching on real prefixes: hits against what an infinite cache would find, and time to first token.
 
-    python benchmarks/cache.py [--quick] [--requests 2000] [--trace conversation] [--json runs/cache.json]
+    python -m benchmarks.economy.cache [--quick] [--requests 2000] [--trace conversation] [--json runs/cache.json]
 
 Two parts, both through a real server's HTTP API, on the Mooncake traces (`cache_trace.py`):
 
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from cache_trace import Request, Scale, block_text, ideal_share, keep_conversations, read_trace
+from benchmarks.economy.cache_trace import Request, Scale, block_text, ideal_share, keep_conversations, read_trace
 
 from renga.testing.http_client import Connection
 from renga.testing.served import Served, ServedSettings, served
@@ -140,8 +140,8 @@ async def measure_local(requests: list[Request]) -> list[Cell]:
 @contextmanager
 def simulated(count: int, tokens_per_s: float, cache_tokens: int) -> Generator[list[str]]:
     """So many servers, for the length of a `with`."""
-    program = Path(__file__).with_name("cache_servers.py")
-    command = [sys.executable, str(program), str(count), str(tokens_per_s), str(cache_tokens)]
+    program = "benchmarks.economy.cache_servers"
+    command = [sys.executable, "-m", program, str(count), str(tokens_per_s), str(cache_tokens)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

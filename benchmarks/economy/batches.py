@@ -1,7 +1,7 @@
 """What a batch costs the live requests beside it, and how fast batches run.
 
-    nice -n -12 python benchmarks/batches.py live [--rate 4] [--pairs 6] [--phase-s 15] [--requests 5000]
-    nice -n -12 python benchmarks/batches.py speed [--requests 5000]
+    nice -n -12 python -m benchmarks.economy.batches live [--rate 4] [--pairs 6] [--phase-s 15] [--requests 5000]
+    nice -n -12 python -m benchmarks.economy.batches speed [--requests 5000]
 
 `live`: a server with hokku; live streams arrive by chance (Poisson) in phases, every other one with a batch of 5,000
 running beside it. Prints time to first token by phase kind, over interleaved pairs, so that what else the machine does

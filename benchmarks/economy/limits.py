@@ -1,6 +1,6 @@
 """Limits and budgets: what they cost in the process, and what eight servers make of one that they share.
 
-    python benchmarks/limits.py [--quick] [--json runs/limits.json] [--servers 8]
+    python -m benchmarks.economy.limits [--quick] [--json runs/limits.json] [--servers 8]
 
 Real `renga serve` processes in front of a zero-delay upstream, one Valkey or Redis between them. Measured: CPU of
 limits in the process; how exactly the servers hold a limit of requests, of input and of output tokens a minute, and a
@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import uvloop
-from limits_load import Record, load, probe
+from benchmarks.economy.limits_load import Record, load, probe
 from msgspec.structs import replace
 
 from renga.clock import SystemClock

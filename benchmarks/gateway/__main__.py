@@ -1,12 +1,12 @@
 """Renga in front of a zero-delay local upstream, beside no gateway at all, LiteLLM and vllm-router, in one run.
 
-    python benchmarks/gateway.py [--quick] [--json runs/gateway.json]
+    python -m benchmarks.gateway [--quick] [--json runs/gateway.json]
 
 Rounds alternate between the systems, so that a machine that drifts drifts for all. The measured server has a core of
 its own; the load generator and the upstream share another and their CPU time is not counted. Latency is added latency:
 the system's percentile less that of the direct path in the same round; reported is the median over the rounds.
 The full run takes under six minutes, `--quick` under one, both without the first installation of the peers. For what
-these figures are too coarse for, `gateway_inside.py` measures the application alone, beside another checkout.
+these figures are too coarse for, `benchmarks.gateway.inside` measures the application alone, beside another checkout.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from gateway_load import Load, Run, Sample, answered
-from gateway_report import Figure, Measured, conclude, render, write_json
-from gateway_systems import BASELINE, SYSTEMS, Place, Server, System, install, render_request
+from benchmarks.gateway.load import Load, Run, Sample, answered
+from benchmarks.gateway.report import Figure, Measured, conclude, render, write_json
+from benchmarks.gateway.systems import BASELINE, SYSTEMS, Place, Server, System, install, render_request
 
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "renga-benchmarks"
 COLD_STARTS_LIMIT_S = 10
@@ -87,8 +87,7 @@ def choose_plan(options: argparse.Namespace) -> Plan:
 
 def start_upstream(plan: Plan, core: int | None) -> tuple[subprocess.Popen[str], int]:
     """The upstream in a process of its own, and its port."""
-    program = Path(__file__).with_name("gateway_upstream.py")
-    command = [sys.executable, str(program), "--text-deltas", str(plan.text_deltas)]
+    command = [sys.executable, "-m", "benchmarks.gateway.upstream", "--text-deltas", str(plan.text_deltas)]
     command += ["--events-per-write", str(plan.events_per_write)]
     command += [] if core is None else ["--core", str(core)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

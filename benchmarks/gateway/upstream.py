@@ -1,7 +1,7 @@
-"""The zero-delay upstream of gateway.py: `renga.testing.echo` with a core and an event loop of its own, and two paces.
+"""The zero-delay upstream of `benchmarks.gateway`: `renga.testing.echo` on a core of its own, and two paces.
 
 Events leave eight to a write; a request whose text holds `PACE_EACH` gets one write per event and per turn of the event
-loop instead, which is the most a gateway can be asked to do. `python benchmarks/gateway_upstream.py` prints its port.
+loop instead, which is the most a gateway can be asked to do. `python -m benchmarks.gateway.upstream` prints its port.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def serve(settings: EchoSettings) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="zero-delay upstream for gateway.py")
+    parser = argparse.ArgumentParser(description="zero-delay upstream for benchmarks.gateway")
     parser.add_argument("--text-deltas", type=int, default=100)
     parser.add_argument("--events-per-write", type=int, default=8)
     parser.add_argument("--core", type=int, default=None, help="the core to run on")

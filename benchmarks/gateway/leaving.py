@@ -1,6 +1,6 @@
 """How long work goes on for a client that has left, while its answer is held for a check.
 
-    python benchmarks/leaving.py [--rounds 100]
+    python -m benchmarks.gateway.leaving [--rounds 100]
 
 A real `renga serve` with a policy that holds answers, in front of an upstream that begins an answer and then says
 nothing more. Clients leave at moments spread from 0 to 300 ms after the upstream was asked, once while the first answer

@@ -2,7 +2,7 @@
 
 Such a model says nothing, but it takes as long as a trained one of its shape, and it is made in seconds.
 
-    python benchmarks/random_model.py TOKENIZER_JSON OUT.gguf     # 135 M parameters, the shape of SmolLM2-135M
+    python -m benchmarks.engine.random_model TOKENIZER_JSON OUT.gguf  # 135 M parameters, SmolLM2's shape
 """
 
 from __future__ import annotations

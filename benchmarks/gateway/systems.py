@@ -1,4 +1,4 @@
-"""The systems that gateway.py measures: how each is installed, started, asked and stopped.
+"""The systems that `benchmarks.gateway` measures: how each is installed, started, asked and stopped.
 
 Every server runs on one core that it shares with no one; servers whose turn it is not are stopped (SIGSTOP), so that
 their background work costs the others nothing. The peers live in environments of their own under a cache folder.
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gateway_load import answered
-from gateway_upstream import MODEL, PACE_EACH
+from benchmarks.gateway.load import answered
+from benchmarks.gateway.upstream import MODEL, PACE_EACH
 
 from renga.testing.served import write_known_key
 

@@ -1,7 +1,7 @@
 """Arrivals of a real service replayed at increasing speed against a server with hokku, until it is saturated.
 
-    python benchmarks/load.py [--trace conv|code] [--quick] [--batch 5000] [--token-scale 0.05] [--json runs/load.json]
-    python benchmarks/load.py --batch 5000 --speed 6 [--pairs 3]
+    python -m benchmarks.engine.replay [--trace conv|code] [--quick] [--batch 5000] [--token-scale 0.05]
+    python -m benchmarks.engine.replay --batch 5000 --speed 6 [--pairs 3]
 
 Each phase replays the same stretch of the trace at one speed: offered and answered requests a second, output tokens a
 second, p50 and p99 time to the first text, and what was refused. A speed saturates the server if under 95 % of what

@@ -1,6 +1,6 @@
 """Uploads: how fast, and how much memory they take.
 
-    python benchmarks/files.py [--megabytes 500]
+    python -m benchmarks.economy.files [--megabytes 500]
 
 A real server, one upload of that size over loopback, sent in pieces of 64 KiB; the server's memory is read all the
 while. Then a text file of 10 MB that a request names, against the same text sent in the request. Prints a table.

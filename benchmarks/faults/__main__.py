@@ -1,12 +1,13 @@
 """kill -9 of everything in turn, under load: is a row lost or doubled, a budget wrong, and how long does it take?
 
-    python benchmarks/faults.py [--rounds 20] [--victims server,engine,valkey,postgresql] [--batches]
+    python -m benchmarks.faults [--rounds 20] [--victims server,engine,valkey,postgresql] [--batches]
 
 Two servers share a PostgreSQL and a Valkey; six clients ask them without a pause. A round kills a server, an engine,
 Valkey and PostgreSQL, one after the other, and starts each again (the engine is started by its server). Valkey keeps
 nothing on disk, so each of its deaths loses its counts. At the end every answer that a client has whole must have one
 ledger row with the cost that the client was told, and what Valkey counts of the day must be the sum of the ledger.
-`--batches` adds the rounds of faults_batches.py over PostgreSQL. Needs redis-server or valkey-server, and PostgreSQL.
+`--batches` adds the rounds of `benchmarks.faults.batches` over PostgreSQL. Needs valkey-server or redis-server, and
+PostgreSQL.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from faults_load import Client, Findings, audit, read_ledger
+from benchmarks.faults.load import Client, Findings, audit, read_ledger
 
 from renga.store.database import open_database
 from renga.testing.batches import wavering_upstream
@@ -236,15 +237,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="kill -9 of everything in turn, under load")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--victims", default=",".join(VICTIMS), help="some of " + ", ".join(VICTIMS))
-    parser.add_argument("--batches", action="store_true", help="the rounds of faults_batches.py as well")
+    parser.add_argument("--batches", action="store_true", help="the rounds of benchmarks.faults.batches as well")
     options = parser.parse_args()
     faults, findings, clients = run(options.rounds, options.victims.split(","))
     show(faults, findings, clients)
     is_good = findings.good
     if options.batches:
-        import faults_batches
+        from benchmarks.faults.batches import run_postgresql
 
-        report = faults_batches.run_postgresql(argparse.Namespace(rounds=options.rounds, requests=200))
+        report = run_postgresql(argparse.Namespace(rounds=options.rounds, requests=200))
         print(f"\nworkers of batches, killed {report.rounds} times: {report.requests} results and {report.rows} rows "
               f"of {report.batches} batches; faults: {len(report.faults)}")  # fmt: skip
         is_good = is_good and not report.faults

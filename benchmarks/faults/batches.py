@@ -1,6 +1,6 @@
 """kill -9 of servers while batches run: is every request answered once, stored once and billed once?
 
-    python benchmarks/faults_batches.py [--rounds 20] [--requests 400] [--postgresql]
+    python -m benchmarks.faults.batches [--rounds 20] [--requests 400] [--postgresql]
 
 Each round makes a batch against an upstream that never answers twice alike, kills the server at a random moment
 (while the batch comes in, while it waits, while it runs, while it ends) and starts it again. At the end every batch

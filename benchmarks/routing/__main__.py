@@ -1,4 +1,4 @@
-"""python benchmarks/routing.py: every figure of docs/concepts/routing.md that needs no server.
+"""python -m benchmarks.routing: every figure of docs/concepts/routing.md that needs no server.
 
 Reads $RENGA_SHARED/data/routing or ../shared/data/routing. Writes a Markdown report to the terminal, and the same as
 JSON with --json FILE. `--quick` draws fewer resamples. One core; set OMP_NUM_THREADS=1 for steady times.
@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from routing_data import (
+from benchmarks.routing.data import (
     Pair,
     TokenCounter,
     load_gsm8k,
@@ -26,11 +25,12 @@ from routing_data import (
     load_zeroeval,
     require_data,
 )
-from routing_floor import Truth, run_floor
-from routing_heads import category_means, cross_fit, disagreement, few_labels, fit_transfer, score_all
-from routing_metrics import Metrics, bootstrap, measure, share_for_quality
-from routing_report import TWO, render
-from routing_stream import HAIKU, OPUS, SIBLING_PRICES, build_stream, price_all, run_stream
+from benchmarks.routing.floor import Truth, run_floor
+from benchmarks.routing.heads import category_means, cross_fit, disagreement, few_labels, fit_transfer, score_all
+from benchmarks.routing.metrics import Metrics, bootstrap, measure, share_for_quality
+from benchmarks.routing.report import TWO, render
+from benchmarks.routing.stream import HAIKU, OPUS, SIBLING_PRICES, build_stream, price_all, run_stream
+from numpy.typing import NDArray
 
 from renga.route.head import Head
 from renga.route.score import Scorer, load_prior

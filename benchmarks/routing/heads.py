@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from benchmarks.routing.data import GEMINI_PRO, Pair, normalize_prompt, read_rows
 from numpy.typing import NDArray
-from routing_data import GEMINI_PRO, Pair, normalize_prompt, read_rows
 
 from renga.route.features import Features, read_text
 from renga.route.head import Head, Labels, fit_head

@@ -1,6 +1,6 @@
 """How long a start takes: from the command to `/health`, and to the first answer of hokku.
 
-Run: `python benchmarks/start.py [--runs 5]`. The first start of all unpacks the model and is not counted.
+Run: `python -m benchmarks.gateway.start [--runs 5]`. The first start of all unpacks the model and is not counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bare pipeline: OpenVINO GenAI's continuous batching with nothing around it, for benchmarks/engine.py.
+"""The bare pipeline: OpenVINO GenAI's continuous batching with nothing around it, for -m benchmarks.engine.
 
 Reads rounds from standard input, one JSON line each: {"prompts": [[token ids], ...], "max_tokens": N}; writes what each
 took. All requests of a round are added at once, and then there is only the loop around `step()`.

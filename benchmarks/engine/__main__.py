@@ -1,6 +1,6 @@
 """Time to first token and tokens a second through Renga's HTTP API, beside the bare pipeline, in one run.
 
-    python benchmarks/engine.py [--quick] [--model hokku --model 135m] [--json runs/engine.json]
+    python -m benchmarks.engine [--quick] [--model hokku --model 135m] [--json runs/engine.json]
 
 Two models: hokku, and one of 135 M parameters with random weights that the script makes and keeps. Every cell is a
 number of streams and a prompt length; its rounds alternate between the API and the bare pipeline, so that a machine
@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 import platformdirs
-import random_model
+from benchmarks.engine import random_model
 
 from renga.engine.chat import Chat, ChatMessage
 from renga.engine.models import Model, load_model
@@ -145,10 +145,8 @@ class Bare:
 
     def __init__(self, model: Model) -> None:
         launch = msgspec.json.encode(model.launch()).decode()
-        script = Path(__file__).parent / "engine_bare.py"
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), launch], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "benchmarks.engine.bare", launch]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._read()
 
     def _read(self) -> dict[str, Any]:
