@@ -11,7 +11,7 @@ import hashlib
 import json
 import pathlib
 
-from renga.evals.data import shared_data
+from renga.evals.datasets.locations import require_path
 from renga.route.features import read_text
 from renga.route.head import Head, build_prior, encode_head
 
@@ -29,4 +29,4 @@ def count_prior(path: pathlib.Path) -> Head:
 
 if __name__ == "__main__":
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_bytes(encode_head(count_prior(shared_data() / SOURCE)))
+    TARGET.write_bytes(encode_head(count_prior(require_path(SOURCE))))

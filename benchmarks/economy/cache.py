@@ -33,8 +33,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from benchmarks.economy.cache_trace import Request, Scale, block_text, ideal_share, keep_conversations, read_trace
 
+from benchmarks.economy.cache_trace import Request, Scale, block_text, ideal_share, keep_conversations, read_trace
+from benchmarks.needs import need_data
 from renga.testing.http_client import Connection
 from renga.testing.served import Served, ServedSettings, served
 
@@ -215,6 +216,7 @@ async def main() -> None:
     parser.add_argument("--only", choices=("local", "replicas"))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    need_data("mooncake")
     count = 600 if arguments.quick else arguments.requests
     found: dict[str, Any] = {"trace": arguments.trace}
     if arguments.only != "replicas":

@@ -9,11 +9,12 @@ from __future__ import annotations
 import gzip
 import random
 from functools import cache
-from pathlib import Path
 
 import msgspec
 
-TRACES = Path("../shared/data/traces/mooncake/FAST25-release/traces")
+from renga.evals.datasets.locations import require_path
+
+TRACES = "traces/mooncake/FAST25-release/traces"
 BLOCK_TOKENS = 512
 
 
@@ -51,7 +52,7 @@ def read_trace(name: str, scale: Scale) -> list[Request]:
     """The first requests of a trace that fit."""
     decode = msgspec.json.Decoder(Line).decode
     requests: list[Request] = []
-    with gzip.open(TRACES / f"{name}_trace.jsonl.gz") as lines:
+    with gzip.open(require_path(f"{TRACES}/{name}_trace.jsonl.gz")) as lines:
         for text in lines:
             line = decode(text)
             if len(line.hash_ids) > scale.blocks_max:

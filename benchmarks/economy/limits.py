@@ -24,9 +24,10 @@ from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import uvloop
-from benchmarks.economy.limits_load import Record, load, probe
 from msgspec.structs import replace
 
+from benchmarks.economy.limits_load import Record, load, probe
+from benchmarks.needs import need_valkey
 from renga.clock import SystemClock
 from renga.config import LimitSettings, PriceSettings
 from renga.http.limits import render_limits
@@ -355,6 +356,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("runs/limits.json"), help="where the figures go")
     parser.add_argument("--servers", type=int, default=8)
     options = parser.parse_args()
+    need_valkey()
     rows = uvloop.run(run(options))
     print(render(rows))
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
     python -m benchmarks.engine [--quick] [--model hokku --model 135m] [--json runs/engine.json]
 
-Two models: hokku, and one of 135 M parameters with random weights that the script makes and keeps. Every cell is a
+Two models: hokku, and one of 135 M parameters with random weights that the script makes and keeps; `--model smollm2`
+takes a trained one of that size, which `scripts/data get smollm2-135m` obtains. Every cell is a
 number of streams and a prompt length; its rounds alternate between the API and the bare pipeline, so that a machine
 that drifts drifts for both, and the other side is idle meanwhile. Both sides get the same prompts, which the prefix
 cache has never seen, and decode greedily, so that they make the same tokens. Reported are medians over the rounds.
@@ -21,17 +22,22 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import platformdirs
+
 from benchmarks.engine import random_model
-
+from benchmarks.needs import need_data
 from renga.engine.chat import Chat, ChatMessage
-from renga.engine.models import Model, load_model
+from renga.engine.models import HOKKU_PACKAGE, Model, load_model
+from renga.evals.datasets.locations import find_path, require_path
 
-TOKENIZER = Path("../shared/models/smollm2-tokenizer/tokenizer.json")
+TOKENIZER = "models/smollm2-tokenizer/tokenizer.json"
+TRAINED = "models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_TOKENS = 49_152
 PREFIX_TOKENS = 4096
 
 
@@ -218,14 +224,28 @@ def measure_prefix(server: Server, model: Model, plan: Plan) -> dict[str, Any]:
 
 def find_model(name: str) -> str:
     """What `renga serve --model` takes; the random model is made when it is first asked for."""
+    if name == "smollm2":
+        need_data("smollm2-135m")
+        return str(require_path(TRAINED))
     if name != "135m":
         return name
-    path = platformdirs.user_cache_path("renga-benchmarks") / "random-135m.gguf"
+    tokenizer = find_path(TOKENIZER)
+    kind = "smollm2" if tokenizer else "hokku"
+    path = platformdirs.user_cache_path("renga-benchmarks") / f"random-135m-{kind}-tokens.gguf"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        words = random_model.read_words(TOKENIZER, end="<|im_end|>", chat_template=random_model.CHATML)
-        random_model.write_gguf(path, random_model.Shape(), words)
+        random_model.write_gguf(path, random_model.Shape(), read_words(tokenizer))
     return str(path)
+
+
+def read_words(tokenizer: Path | None) -> random_model.Words:
+    """SmolLM2's tokens; where that data set is not here, hokku's, filled up to as many."""
+    if tokenizer is not None:
+        return random_model.read_words(tokenizer, end="<|im_end|>", chat_template=random_model.CHATML)
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(HOKKU_PACKAGE) as package:
+        own = Path(package.extract("tokenizer.json", folder))
+        words = random_model.read_words(own, end="<|end|>", chat_template=random_model.CHATML)
+    return random_model.extend_words(words, specials=("<|im_start|>", "<|im_end|>"), count=SMOLLM2_TOKENS)
 
 
 def measure_model(name: str, plan: Plan) -> dict[str, Any]:
@@ -268,7 +288,11 @@ def print_row(name: str, row: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--model", action="append", help="hokku, 135m, or what `renga serve --model` takes")
+    parser.add_argument(
+        "--model",
+        action="append",
+        help="hokku, 135m (random), smollm2 (a data set), or what `renga serve --model` takes",
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int)
     arguments = parser.parse_args()

@@ -54,6 +54,17 @@ def read_words(tokenizer_json: Path, *, end: str, chat_template: str) -> Words:
     return Words(tokens, merges, types, ids[end], chat_template)
 
 
+def extend_words(words: Words, *, specials: tuple[str, ...], count: int) -> Words:
+    """Add special tokens, and then tokens that no text is ever made of, until there are so many; the last special ends.
+
+    A model's speed depends on how many tokens it chooses from, whichever they are.
+    """
+    tokens = [*words.tokens, *specials]
+    unused = [f"unused{number}" for number in range(count - len(tokens))]
+    types = [*words.types, *(3 for _ in specials), *(1 for _ in unused)]
+    return msgspec.structs.replace(words, tokens=[*tokens, *unused], types=types, end_id=len(tokens) - 1)
+
+
 def write_gguf(path: Path, shape: Shape, words: Words, *, seed: int = 0) -> None:
     """Write the file. Same arguments, same bytes."""
     writer = gguf.GGUFWriter(path, "llama")

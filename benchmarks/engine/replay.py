@@ -29,11 +29,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.needs import need_data
+from renga.evals.datasets.locations import require_path
 from renga.testing.http_client import Connection
 from renga.testing.served import Served, ServedSettings, served
 
-SHARED = Path(os.environ.get("RENGA_SHARED", Path(__file__).parents[2] / "shared"))
-TRACE = "data/traces/azure2023/data/AzureLLMInferenceTrace_{}.csv.gz"
+TRACE = "traces/azure2023/data/AzureLLMInferenceTrace_{}.csv.gz"
 CONFIG = "[engine]\nmax_waiting = 64\n"
 WORDS = ["the", "a", "small", "river", "town", "keeps", "old", "maps", "of", "every", "road", "and", "sells", "them"]
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -77,7 +78,7 @@ class Phase:
 
 def read_trace(name: str, scale: float, seconds: float) -> list[Arrival]:
     """The trace from its tenth minute on, as much as the fastest speed needs."""
-    with gzip.open(SHARED / TRACE.format(name), "rt", encoding="utf-8-sig") as file:
+    with gzip.open(require_path(TRACE.format(name)), "rt", encoding="utf-8-sig") as file:
         rows = [(datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp(), row) for row in csv.DictReader(file)]
     begin = rows[0][0] + 600
     return [
@@ -259,6 +260,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.speed and not options.batch:
         parser.error("--speed needs --batch: there is nothing else to run")
+    need_data("azure2023")
     options.phase_s = options.phase_s or (10.0 if options.quick else 60.0)
     phases = asyncio.run(run(options))
     print(render(phases, options))

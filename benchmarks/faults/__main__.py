@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from benchmarks.faults.load import Client, Findings, audit, read_ledger
-
+from benchmarks.needs import need_postgresql, need_valkey
 from renga.store.database import open_database
 from renga.testing.batches import wavering_upstream
 from renga.testing.postgresql import PostgresqlServer
@@ -239,6 +239,8 @@ def main() -> int:
     parser.add_argument("--victims", default=",".join(VICTIMS), help="some of " + ", ".join(VICTIMS))
     parser.add_argument("--batches", action="store_true", help="the rounds of benchmarks.faults.batches as well")
     options = parser.parse_args()
+    need_valkey()
+    need_postgresql()
     faults, findings, clients = run(options.rounds, options.victims.split(","))
     show(faults, findings, clients)
     is_good = findings.good

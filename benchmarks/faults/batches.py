@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
+from benchmarks.needs import need_postgresql
 from renga.store import tables
 from renga.testing.batches import audit_batch, make_requests, wavering_config, wavering_upstream
 from renga.testing.postgresql import PostgresqlServer
@@ -159,6 +160,8 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--postgresql", action="store_true", help="two servers on a PostgreSQL, one of them killed")
     options = parser.parse_args()
+    if options.postgresql:
+        need_postgresql()
     report = run_postgresql(options) if options.postgresql else run_sqlite(options)
     shown = report.__dict__ | {"faults": report.faults[:10], "fault_count": len(report.faults)}
     if report.recovery_s:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
+
 from benchmarks.gateway.load import Load, Run, Sample, answered
 from benchmarks.gateway.report import Figure, Measured, conclude, render, write_json
 from benchmarks.gateway.systems import BASELINE, SYSTEMS, Place, Server, System, install, render_request

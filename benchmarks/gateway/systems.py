@@ -23,7 +23,6 @@ from pathlib import Path
 
 from benchmarks.gateway.load import answered
 from benchmarks.gateway.upstream import MODEL, PACE_EACH
-
 from renga.testing.served import write_known_key
 
 LITELLM = "litellm[proxy]==1.104.0"
@@ -177,7 +176,9 @@ def install(system: System, cache_dir: Path) -> None:
         return
     print(f"installing {system.package} into {folder}", file=sys.stderr, flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    subprocess.run([folder / "bin" / "pip", "install", "--quiet", system.package], check=True)
+    done = subprocess.run([folder / "bin" / "pip", "install", "--quiet", system.package], check=False)
+    if done.returncode:
+        raise SystemExit(f"pip could not install {system.package}; `--systems direct,direct-chat,renga` measures alone")
     (folder / "installed").touch()
 
 

@@ -1,7 +1,8 @@
 """python -m benchmarks.routing: every figure of docs/concepts/routing.md that needs no server.
 
-Reads $RENGA_SHARED/data/routing or ../shared/data/routing. Writes a Markdown report to the terminal, and the same as
-JSON with --json FILE. `--quick` draws fewer resamples. One core; set OMP_NUM_THREADS=1 for steady times.
+Needs the data set `routing` (`scripts/data list` says where it comes from). Writes a Markdown report to the terminal,
+and the same as JSON with --json FILE. `--quick` draws fewer resamples. One core; set OMP_NUM_THREADS=1 for steady
+times.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.needs import need_data
 from benchmarks.routing.data import (
     Pair,
     TokenCounter,
@@ -23,15 +27,12 @@ from benchmarks.routing.data import (
     load_mmlu_pro,
     load_mtbench,
     load_zeroeval,
-    require_data,
 )
 from benchmarks.routing.floor import Truth, run_floor
 from benchmarks.routing.heads import category_means, cross_fit, disagreement, few_labels, fit_transfer, score_all
 from benchmarks.routing.metrics import Metrics, bootstrap, measure, share_for_quality
 from benchmarks.routing.report import TWO, render
 from benchmarks.routing.stream import HAIKU, OPUS, SIBLING_PRICES, build_stream, price_all, run_stream
-from numpy.typing import NDArray
-
 from renga.route.head import Head
 from renga.route.score import Scorer, load_prior
 from renga.wire.messages import MessageRequest, Turn
@@ -271,7 +272,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few resamples, for a look")
     parser.add_argument("--json", type=Path, help="also write the report as JSON here")
     options = parser.parse_args()
-    require_data()
+    need_data("routing")
     started = time.perf_counter()
     report = run(QUICK if options.quick else FULL)
     report["wall_s"] = time.perf_counter() - started

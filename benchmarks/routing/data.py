@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from renga.evals.datasets.locations import find_path, require_path
 from renga.route.agreement import Kind, agree
 from renga.route.features import Features, read_text
 
@@ -98,23 +96,9 @@ class Pair:
         return Asked(np.where(agrees == 1.0, 1.0, late / 2.0), 2.0 - agrees)
 
 
-def shared_root() -> Path:
-    """$RENGA_SHARED, or ../shared beside the repository."""
-    given = os.environ.get("RENGA_SHARED")
-    return Path(given) if given else Path(__file__).resolve().parents[2] / "shared"
-
-
-def require_data() -> Path:
-    """The folder of routing sets; ends the program with a sentence where it is not there."""
-    folder = shared_root() / "data" / "routing"
-    if not folder.is_dir():
-        sys.exit(f"The routing sets are not at {folder}: set RENGA_SHARED to the folder that holds data/routing.")
-    return folder
-
-
 def read_rows(name: str) -> list[Row]:
     """The rows of one set."""
-    with gzip.open(require_data() / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(require_path(f"routing/{name}.jsonl.gz"), "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
@@ -129,9 +113,9 @@ class TokenCounter:
     """Counts tokens with the shared tokenizer; a quarter of the bytes where it is not there."""
 
     def __init__(self) -> None:
-        path = shared_root() / "models" / "smollm2-tokenizer" / "tokenizer.json"
+        path = find_path("models/smollm2-tokenizer/tokenizer.json")
         self._tokenizer = None
-        if path.is_file():
+        if path is not None:
             from tokenizers import Tokenizer
 
             self._tokenizer = Tokenizer.from_file(str(path))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from benchmarks.routing.data import GEMINI_PRO, Pair, normalize_prompt, read_rows
 from numpy.typing import NDArray
 
+from benchmarks.routing.data import GEMINI_PRO, Pair, normalize_prompt, read_rows
 from renga.route.features import Features, read_text
 from renga.route.head import Head, Labels, fit_head
 

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from benchmarks.needs import need_data
 from renga.evals.cases import Case
 from renga.evals.labels import draw_banking, draw_clinc
 from renga.store.rows import LedgerRow
@@ -128,6 +129,7 @@ def main() -> None:
     if arguments.upstream is not None:
         asyncio.run(replay(arguments.upstream, arguments.data))
         return
+    need_data("banking77", "clinc150")
     figures = run(arguments.labels, arguments.requests)
     print(json.dumps(figures, indent=2))
     if arguments.json is not None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.routing.data import Pair, normalize_prompt
 from numpy.typing import NDArray
 
+from benchmarks.routing.data import Pair, normalize_prompt
 from renga.route.bounds import default_method
 from renga.route.calibration import fit_blend
 from renga.route.economy import Load, PriceRow, PriceStep, price_attempt

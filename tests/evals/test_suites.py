@@ -8,7 +8,7 @@ import pytest
 from renga.evals.baselines import overlap_baseline
 from renga.evals.cases import Answer, Case, Suite
 from renga.evals.client import build_request, read_message
-from renga.evals.data import shared_data
+from renga.evals.datasets.locations import missing_reason
 from renga.evals.desk import ANSWERS, missing_from, placeholders
 from renga.evals.dialogues import draw_desk, draw_prelude, with_order
 from renga.evals.invented import draw_call, draw_record
@@ -16,7 +16,7 @@ from renga.evals.objects import is_call, is_object, is_valid
 from renga.evals.report import SUITES, Row, render_rows, run_suite, run_suites
 from renga.evals.vocabulary import HELD_OUT
 
-needs_data = pytest.mark.skipif(not shared_data().is_dir(), reason=f"the public sets are not at {shared_data()}")
+needs_data = pytest.mark.skipif(bool(missing_reason("eval")), reason=missing_reason("eval"))
 
 
 class Perfect:

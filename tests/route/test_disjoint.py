@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
-from benchmarks.routing.data import normalize_prompt, read_rows, shared_root
+from benchmarks.routing.data import normalize_prompt, read_rows
 from benchmarks.routing.heads import FOLDS, fold_prompts
 
+from renga.evals.datasets.locations import missing_reason
 from renga.route.features import read_text
 from renga.route.score import load_prior
 
-needs_data = pytest.mark.skipif(
-    not (shared_root() / "data" / "routing").is_dir(),
-    reason="the shared routing sets are not here: set RENGA_SHARED or put them at ../shared",
-)
+needs_data = pytest.mark.skipif(bool(missing_reason("routing")), reason=missing_reason("routing"))
 EVALUATED = ("routellm-mmlu", "routellm-gsm8k", "routellm-mtbench", "zeroeval-gsm8k")
 
 

@@ -49,11 +49,11 @@ def test_without_data_the_benchmark_says_what_to_do(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.routing", "--quick"],
         cwd=ROOT,
-        env={**os.environ, "RENGA_SHARED": str(tmp_path)},
+        env={**os.environ, "RENGA_SHARED": str(tmp_path), "RENGA_DATASETS": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 1
-    assert "set RENGA_SHARED to the folder that holds data/routing" in run.stderr
-    assert "Traceback" not in run.stderr
+    assert "`scripts/data get routing --from FOLDER`" in run.stderr
+    assert len(run.stderr.splitlines()) == 1

@@ -19,8 +19,8 @@ from renga.evals.data import (
     plain_text,
     read_lines,
     read_table,
-    shared_data,
 )
+from renga.evals.datasets.locations import require_path
 from renga.evals.statistics import macro_f1
 
 INSTRUCTION = "Classify the customer's message into exactly one of these labels. Reply with the label only."
@@ -96,13 +96,13 @@ def draw_banking(random: Random, most: int, *, count: int) -> list[Case]:
 
 @functools.cache
 def clinc_parts() -> dict[str, Any]:
-    with gzip.open(shared_data() / "tasks/clinc150/data/data_full.json.gz", "rt", encoding="utf-8") as text:
+    with gzip.open(require_path("tasks/clinc150/data/data_full.json.gz"), "rt", encoding="utf-8") as text:
         return json.load(text)
 
 
 @functools.cache
 def held_out_clinc() -> frozenset[str]:
-    domains = json.loads((shared_data() / "tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
+    domains = json.loads(require_path("tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
     return frozenset(label for name in HELD_OUT_CLINC_DOMAINS for label in domains[name])
 
 
@@ -135,7 +135,7 @@ def draw_held_out(random: Random, most: int) -> list[Case]:
         for row in read_lines("corpus/hwu64_train-01.jsonl.gz")
         if json.loads(row["output"])["intent"].startswith(HELD_OUT_HWU_PREFIXES)
     ]
-    table = shared_data() / "tasks/anthropic_cookbook/skills/classification/data/test.tsv"
+    table = require_path("tasks/anthropic_cookbook/skills/classification/data/test.tsv")
     with table.open(encoding="utf-8", newline="") as lines:
         tickets = [(row["text"], row["label"]) for row in csv.DictReader(lines, delimiter="\t")]
     cases: list[Case] = []

@@ -9,7 +9,8 @@ from typing import Any
 
 from renga.evals.baselines import intent_baselines, sentence_baseline
 from renga.evals.cases import Answer, Case, Suite
-from renga.evals.data import bitext_part, read_table, shared_data
+from renga.evals.data import bitext_part, read_table
+from renga.evals.datasets.locations import require_path
 from renga.evals.desk import missing_from
 from renga.evals.dialogues import draw_desk, draw_prelude, with_order
 from renga.evals.passages import HELD_OUT_FACTS, draw_passage
@@ -48,7 +49,7 @@ def is_reply(case: Case, answer: Answer) -> float:
 @functools.cache
 def xquad_questions() -> list[tuple[str, str, list[str]]]:
     """(passage, question, answers) of XQuAD's English part."""
-    with gzip.open(shared_data() / "tasks/xquad/xquad.en.json.gz", "rt", encoding="utf-8") as text:
+    with gzip.open(require_path("tasks/xquad/xquad.en.json.gz"), "rt", encoding="utf-8") as text:
         articles: list[dict[str, Any]] = json.load(text)["data"]
     found: list[tuple[str, str, list[str]]] = []
     for article in articles:
