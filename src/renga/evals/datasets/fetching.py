@@ -188,6 +188,7 @@ def _download(dataset: Dataset, file: DataFile, options: FetchOptions, told: Tol
                 break
             problem = ConnectionError("the connection was closed early")
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code < 500:
                 raise FetchError(f"{url} answers {error.code} {error.reason}") from error
             problem = error
