@@ -37,6 +37,9 @@ def list_sets() -> None:
         table.add_row(each.name, here, size, each.licence, each.provenance, ", ".join(each.groups), each.title)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
+    for each in load_catalog():
+        if each.note:
+            console.print(f"{each.name}: {each.note}", highlight=False, soft_wrap=True)
     console.print(f"\nSets are put into {data_folder()} (RENGA_DATASETS names another folder).", soft_wrap=True)
 
 
