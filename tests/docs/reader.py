@@ -7,6 +7,7 @@ The environment is PATH, HOME, LANG, and the port; HOME is empty at first.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -65,10 +66,8 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         assert self._shell.stdin and self._shell.stdout
         self._stop_server()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._shell.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._shell.wait()
         self._shell.stdin.close()
         self._shell.stdout.close()
@@ -101,8 +100,10 @@ class Reader:
             if _SERVE.match(line):
                 self._flush(waiting)
                 self._serve(line)
-            else:
-                waiting.append(line)
+                continue
+            if _ID.search(line) and not (waiting and waiting[-1].endswith("\\")):
+                self._flush(waiting)  # what it stands for may be printed by the line before
+            waiting.append(line)
         self._flush(waiting)
 
     def _flush(self, lines: list[str]) -> None:
@@ -149,9 +150,8 @@ class Reader:
 
     def _replace(self, text: str) -> str:
         for written, port in self._ports.items():
-            text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{port}").replace(
-                f"port = {written}", f"port = {port}"
-            )
+            for before in ("127.0.0.1:", "port = "):
+                text = text.replace(before + written, before + port)
         if "sk-renga-..." in text:
             assert self.key, "no server has printed a key yet"
             text = text.replace("sk-renga-...", self.key)
