@@ -1,8 +1,8 @@
 """A clone of HEAD in an empty folder with nothing beside it, and a way to run it.
 
-Borrowed: `.venv` of the clone takes its packages from the environment that the tests run in, and Renga from the clone.
-That takes a second and shows all but the installation. Installed: `scripts/install dev` makes it, with a Python of one's
-choice; that takes a minute or two and a package index, so `scripts/test-clone` does it and `scripts/test` does not.
+Borrowed: `.venv` of the clone takes its packages from the environment that the tests run in, and Renga from the clone;
+that takes a second and shows all but the installation. Installed: `scripts/install dev` makes it, with a Python of
+one's choice; that takes a minute or two and a package index, so `scripts/test-clone` does it and `scripts/test` not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def borrow(checkout: Path) -> None:
     python = checkout / ".venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
     packages = checkout / ".venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    # A path file's lines are searched in order; those of folders that it names are not read, so ours stays the only Renga.
+    # Lines of a path file are searched in order, and path files in folders that it names are not read: one Renga.
     (packages / "borrowed.pth").write_text(f"{checkout / 'src'}\n{sysconfig.get_path('purelib')}\n")
     program = checkout / ".venv" / "bin" / "renga"
     program.write_text(f"#!{python}\nimport sys\nfrom renga.cli import main\nsys.exit(main())\n")
@@ -51,14 +51,15 @@ def install(checkout: Path, python: str) -> None:
 
 def find_python(version: str) -> str | None:
     """An interpreter of a version: the system's own where it is that one, else one on the path or of pyenv."""
-    places = [
-        Path("/usr/bin/python3"),
-        *sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python3")),
-    ]
+    pyenv = Path("~/.pyenv/versions").expanduser()
+    places = [Path("/usr/bin/python3"), *sorted(pyenv.glob(f"{version}.*/bin/python3"))]
     if (found := shutil.which(f"python{version}")) is not None:
         places.append(Path(found))
     for place in places:
         command = [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-        if place.exists() and subprocess.run(command, capture_output=True, text=True).stdout.strip() == version:
+        if (
+            place.exists()
+            and subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == version
+        ):
             return str(place)
     return None

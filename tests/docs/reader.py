@@ -96,14 +96,14 @@ class Reader:
 
     def _run_shell(self, block: Block) -> None:
         waiting: list[str] = []
-        for line in block.text.splitlines():
-            if _SERVE.match(line):
+        for command in re.split(r"(?<!\\)\n", block.text):
+            if _SERVE.match(command):
                 self._flush(waiting)
-                self._serve(line)
+                self._serve(command)
                 continue
-            if _ID.search(line) and not (waiting and waiting[-1].endswith("\\")):
-                self._flush(waiting)  # what it stands for may be printed by the line before
-            waiting.append(line)
+            if _ID.search(command):  # what it stands for may be printed by the command before
+                self._flush(waiting)
+            waiting.append(command)
         self._flush(waiting)
 
     def _flush(self, lines: list[str]) -> None:
