@@ -57,9 +57,9 @@ def find_python(version: str) -> str | None:
         places.append(Path(found))
     for place in places:
         command = [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-        if (
-            place.exists()
-            and subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == version
-        ):
+        if not place.exists():
+            continue
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
             return str(place)
     return None
