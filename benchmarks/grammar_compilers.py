@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from renga.engine.ebnf import Rules
-from renga.engine.schema import SchemaWriter
 from renga.errors import InvalidRequest
+from renga.models.engine.grammar.ebnf import GrammarRules
+from renga.models.engine.grammar.json_schema import SchemaWriter
 
 ROOT = Path(__file__).parents[1]
 WALKS = 4
@@ -72,7 +72,7 @@ class Tally:
 
 def write_ours(schema: Any) -> str:
     """The grammar that the engine would be given for `output_config.format`."""
-    rules = Rules()
+    rules = GrammarRules()
     return rules.text(SchemaWriter(rules).write(schema, "schema"))
 
 
@@ -220,8 +220,8 @@ def time_compilers(cases: list[Case], compilers: Compilers, tallies: dict[str, T
 
 def judge_genai(cases: list[Case]) -> tuple[Tally, Tally]:
     """What hokku writes under GenAI's `json_schema`, and under our grammar in the same pipeline."""
-    from renga.engine.models import load_model
-    from renga.engine.pipeline import load_batching
+    from renga.models.engine.loading.model_loader import load_model
+    from renga.models.engine.pipeline import load_batching
 
     model = load_model("hokku")
     pipeline = load_batching(model.launch())
@@ -332,7 +332,7 @@ def main() -> None:
 
 
 def _hokku_compilers(xgrammar: Any) -> Compilers:
-    from renga.engine.models import load_model
+    from renga.models.engine.loading.model_loader import load_model
 
     model = load_model("hokku")
     tokens = [model.vocabulary.token_bytes(token) for token in range(model.vocabulary.size)]
