@@ -14,8 +14,8 @@ from renga.accounting.limits.token_buckets import LimitState
 from renga.errors import ApiError, RengaError
 from renga.inference.crash_log import log_crash
 from renga.inference.execution import CacheStatus, RequestExecution
-from renga.protocols.messages.errors import error_event
 from renga.protocols.messages.events.accumulator import MessageAccumulator
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch, Message
 from renga.routing.plan import Plan, PlannedAttempt
 
@@ -143,7 +143,7 @@ class AnswerEvents:
         assert self._folder is not None
         try:
             for event in batch:
-                self._folder.push(event)
+                self._folder.add_event(event)
         except RengaError:
             # It broke off, or is in no order; the client sees that, and whoever wanted the whole gets none.
             self._folder = None

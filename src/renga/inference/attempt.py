@@ -15,8 +15,8 @@ from renga.errors import ApiError, RengaError
 from renga.inference.crash_log import log_crash
 from renga.inference.services import Permit, Services
 from renga.models.providers.provider_seam import ProviderRequest
-from renga.protocols.messages.events.accumulator import UsageTracker
 from renga.protocols.messages.events.event_types import Batch
+from renga.protocols.messages.events.usage_tracker import UsageTracker
 
 
 class Attempt:

@@ -23,8 +23,8 @@ from renga.inference.services import InferenceRequest, Observation, Permit, Serv
 from renga.inference.verification import BufferedAnswer, CheckResult, examine, hold
 from renga.models.cache.response_cache import Freshness
 from renga.protocols.messages.edits.request_rewrite import add_exchange
-from renga.protocols.messages.events.accumulator import UsageTracker
 from renga.protocols.messages.events.event_types import Batch, Message
+from renga.protocols.messages.events.usage_tracker import UsageTracker
 from renga.routing.catalog.catalog import TIERS
 from renga.routing.plan import Plan, PlannedAttempt
 from renga.routing.policy.decision import SettledDecision

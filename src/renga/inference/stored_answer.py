@@ -20,8 +20,9 @@ from renga.errors import RengaError
 from renga.inference.answer import Answer
 from renga.inference.execution import RequestExecution
 from renga.models.cache.response_cache import CacheQuestion, ResponseCache, StoredAnswer, name_question
-from renga.protocols.messages.events.accumulator import UsageTracker, split
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, Message
+from renga.protocols.messages.events.message_split import split
+from renga.protocols.messages.events.usage_tracker import UsageTracker
 from renga.routing.plan import Plan
 
 _BACKGROUND = frozenset({"shadow"})

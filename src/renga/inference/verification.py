@@ -78,7 +78,7 @@ def hold(batches: Sequence[Batch]) -> BufferedAnswer:
     folder = MessageAccumulator()
     for batch in batches:
         for event in batch:
-            folder.push(event)
+            folder.add_event(event)
     return BufferedAnswer(batches, folder.message(), folder.evidence)
 
 

@@ -81,7 +81,7 @@ async def _respond_whole(exchange: HttpExchange, answered: Answer) -> None:
     folder = MessageAccumulator()
     async for batch in answered.events:
         for event in batch:
-            folder.push(event)
+            folder.add_event(event)
     body = folder.body()
     await answered.events.aclose()
     headers = [JSON, *_answer_headers(answered)]

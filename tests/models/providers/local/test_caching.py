@@ -63,7 +63,7 @@ async def ask(provider: LocalProvider, *, owner: str = "key_a", workspace: str |
         owner=owner,
         workspace_id=workspace,
     )
-    message = await fold(provider.send(call))
+    message = (await fold(provider.send(call))).message()
     usage = message.usage
     assert await provider.count_tokens(call) == prompt_tokens(usage)
     return message
