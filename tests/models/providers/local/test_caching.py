@@ -59,7 +59,7 @@ async def ask(provider: LocalProvider, *, owner: str = "key_a", workspace: str |
     }
     call = make_call({**default, **fields}, model="hokku")
     call = call._replace(request=structs.replace(call.request, caller=Caller(owner, workspace)))
-    message = await fold(provider.send(*call))
+    message = (await fold(provider.send(*call))).message()
     usage = message.usage
     assert await provider.count_tokens(*call.count_arguments()) == prompt_tokens(usage)
     return message
