@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from renga.errors import InvalidRequest
 from renga.models.engine.grammar.ebnf import GrammarRules
 from renga.models.engine.grammar.json_schema import SchemaWriter
+from renga.errors import InvalidRequest
 
 ROOT = Path(__file__).parents[1]
 WALKS = 4
