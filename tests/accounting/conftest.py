@@ -24,11 +24,12 @@ PRICED = "vllm/priced"
 
 
 class Shelf:
-    """Stands for the database: takes rows, is away when told, refuses rows of the model `refused`."""
+    """Stands for the database and its `ledger`: takes rows, is away when told, refuses those of the model `refused`."""
 
     def __init__(self) -> None:
         self.rows: list[LedgerRow] = []
         self.away = False
+        self.ledger = self
 
     def write_rows(self, rows: Sequence[LedgerRow]) -> None:
         if self.away:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli.access.database_access import now_us
+from renga.cli.shell.database_access import now_us
 from renga.domain.ledger import AttemptRow, LedgerRow
 from renga.domain.outcomes import Feedback
 from renga.routing.certificates.certificate import (

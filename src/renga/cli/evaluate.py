@@ -28,7 +28,7 @@ def evaluate(
 
     The sets are looked for in RENGA_SHARED, or in ../shared. Without --url a server is started for it.
     """
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import ConfigError
     from renga.services.evals.eval_report import Calibration, SuiteRow, render_rows, run_suites
     from renga.services.evals.http_answerer import HttpAnswerer

@@ -34,7 +34,7 @@ SMALL = Usage(input_tokens=100, output_tokens=20)
 
 
 def shelf_database(shelf: Shelf) -> Database:
-    """The ledger asks a database for `write_rows` alone."""
+    """Of a database, the ledger asks for `ledger.write_rows` alone."""
     return cast("Database", shelf)
 
 

@@ -46,7 +46,7 @@ def _ask(settings: Config, url: str, days: float) -> RoutingReport:
     """Raises: RengaError with the server's own words if it refuses."""
     import msgspec
 
-    from renga.cli.access.server_connection import open_connection
+    from renga.cli.shell.server_connection import open_connection
     from renga.routing.monitoring.routing_report import RoutingReport
 
     with open_connection(settings, url, os.environ) as connection:
@@ -56,7 +56,7 @@ def _ask(settings: Config, url: str, days: float) -> RoutingReport:
 def _read(settings: Config, days: float) -> RoutingReport:
     """The same out of the database, with every label told to the monitors again."""
     from renga.app import build
-    from renga.cli.access.database_access import open_configured_database
+    from renga.cli.shell.database_access import open_configured_database
 
     app = build(settings)
     desk = app.parts.routing
