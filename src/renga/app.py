@@ -167,7 +167,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     keys = KeyRing(clock, create_first=create_first_key, quotas=quotas, database=database)
     ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
     files = open_file_service(config.files, folder / "files", clock, database) if config.files.enabled else None
-    outcomes = OutcomeBook(clock)
+    outcomes = OutcomeBook(clock, database)
     others = [discounts] if discounts else []
     jobs = (ledger, keys, quotas, signature_secret, outcomes, *others)
     interval_s = config.ledger.flush_interval_s

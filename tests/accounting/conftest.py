@@ -23,7 +23,7 @@ PRICED = "vllm/priced"
 """A target at $1 and $5 per million tokens."""
 
 
-class Shelf:
+class DatabaseDouble:
     """Stands for the database and its `ledger`: takes rows, is away when told, refuses those of the model `refused`."""
 
     def __init__(self) -> None:

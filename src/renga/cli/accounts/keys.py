@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +23,6 @@ from renga.cli.accounts.terms import (
 from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from renga.domain.keys import KeyChange, KeyRow
     from renga.store.database import Database
 
@@ -137,11 +138,10 @@ def limit(
 ) -> None:
     """Change the limits of a key. A running server follows within a second."""
     from renga.cli.accounts.limits import change_limits, render_limits
-    from renga.cli.shell.database_access import author, open_configured_database
+    from renga.cli.shell.database_access import author
     from renga.domain.keys import KeyChange
 
-    with open_configured_database(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         limits = change_limits(row.limits, changes or ())
         if changes:
             database.keys.change(row.key_id, KeyChange(limits=limits), author())
@@ -164,12 +164,11 @@ def update(
     from msgspec import UNSET
 
     from renga.cli.accounts.workspaces import find_workspace
-    from renga.cli.shell.database_access import now_us, open_configured_database
+    from renga.cli.shell.database_access import now_us
     from renga.cli.shell.times import parse_end_us
     from renga.domain.keys import KeyChange
 
-    with open_configured_database(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         terms = change_terms(row.terms, TermOptions(scope, tier, response_cache))
         workspace_id = row.workspace_id
         if workspace is not None:
@@ -195,12 +194,11 @@ def rotate(
 ) -> None:
     """Give a key a new secret, printed to stdout this once only. Both work until the overlap ends."""
     from renga.accounting.keys.key_ring import make_secret
-    from renga.cli.shell.database_access import author, now_us, open_configured_database, render_time
+    from renga.cli.shell.database_access import author, now_us, render_time
     from renga.cli.shell.times import parse_duration_us
 
     until_us = now_us() + parse_duration_us(overlap)
-    with open_configured_database(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         new = make_secret(until_us)
         database.keys.rotate(row.key_id, new.rotation, author())
     print(
@@ -214,11 +212,10 @@ def rotate(
 @keys.command("disable")
 def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Refuse a key for the time being. A running server follows within a second."""
-    from renga.cli.shell.database_access import now_us, open_configured_database
+    from renga.cli.shell.database_access import now_us
     from renga.domain.keys import KeyChange
 
-    with open_configured_database(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         _apply(database, row, KeyChange(disabled_us=now_us()))
     print(f'Disabled {row.key_id} "{row.name}".')
 
@@ -226,11 +223,9 @@ def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption 
 @keys.command("enable")
 def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Let a disabled key work again."""
-    from renga.cli.shell.database_access import open_configured_database
     from renga.domain.keys import KeyChange
 
-    with open_configured_database(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         _apply(database, row, KeyChange(disabled_us=None))
     print(f'Enabled {row.key_id} "{row.name}".')
 
@@ -238,12 +233,23 @@ def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption =
 @keys.command("revoke")
 def revoke(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Revoke a key for good. A running server refuses it within a second; its usage stays in the ledger."""
-    from renga.cli.shell.database_access import author, open_configured_database
+    from renga.cli.shell.database_access import author
 
-    with open_configured_database(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         database.keys.revoke(row.key_id, author())
     print(f'Revoked {row.key_id} "{row.name}".')
+
+
+@contextmanager
+def _open_key(config: Path | None, data_dir: Path | None, key: str) -> Generator[tuple[Database, KeyRow]]:
+    """The database of the settings, and the key that is to be changed in it.
+
+    Raises: NotFound, ConfigError, DatabaseFailed.
+    """
+    from renga.cli.shell.database_access import open_configured_database
+
+    with open_configured_database(read_config(config, data_dir)) as database:
+        yield database, _find_working(database, key)
 
 
 def _apply(database: Database, row: KeyRow, change: KeyChange) -> None:

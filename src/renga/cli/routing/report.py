@@ -59,11 +59,11 @@ def _read(settings: Config, days: float) -> RoutingReport:
     from renga.cli.shell.database_access import open_configured_database
 
     app = build(settings)
-    desk = app.parts.routing
-    assert desk is not None and app.parts.outcomes is not None
+    reports = app.parts.routing
+    assert reports is not None and app.parts.outcomes is not None
     with open_configured_database(settings) as database:
         app.parts.outcomes.read_all(database)
-        return desk.report(database, days, ())
+        return reports.report(database, days, ())
 
 
 def _print_report(found: RoutingReport, days: float) -> None:
