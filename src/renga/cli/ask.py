@@ -1,4 +1,4 @@
-"""`renga ask`."""
+"""`renga ask`: sends one prompt and prints the answer as it comes."""
 
 from __future__ import annotations
 

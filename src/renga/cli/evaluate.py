@@ -1,4 +1,4 @@
-"""`renga eval`."""
+"""`renga eval`: runs the evaluation suites against a served model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`renga get`."""
+"""`renga get`: asks a server for any of its GET routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`renga models`."""
+"""`renga models`: lists the models that a server answers to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`renga serve`."""
+"""`renga serve`: reads the options that a server is started with."""
 
 from __future__ import annotations
 

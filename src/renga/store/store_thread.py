@@ -68,7 +68,7 @@ class StoreThread:
         self._thread = threading.Thread(target=self._main, name="renga-store", daemon=True)
 
     def start(self) -> None:
-        """Begin. Returns at once."""
+        """Start the thread. Returns at once, before the database is open."""
         self._thread.start()
 
     def wait_ready(self, timeout_s: float) -> None:

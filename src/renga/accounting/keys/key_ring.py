@@ -177,7 +177,7 @@ class KeyRing:
             self._stamped_us.update(due)
 
     def abandon(self) -> None:
-        """Only stamps are lost."""
+        """Do nothing: only times of last use are lost, and nobody counts on them."""
 
     def _refresh(self, database: Database) -> None:
         with self._refreshing:

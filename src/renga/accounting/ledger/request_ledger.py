@@ -84,7 +84,7 @@ class Ledger:
 
     @property
     def open_leases(self) -> int:
-        """Leases reserved and not settled."""
+        """How many leases are reserved and not settled."""
         return len(self._open)
 
     @property

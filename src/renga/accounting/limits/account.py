@@ -35,7 +35,7 @@ _RETRY_US = int(RETRY_S * 1_000_000)
 
 
 class AccountContext(Struct, frozen=True):
-    """What all accounts share."""
+    """The clock, the sums and the metrics that all accounts of a process share."""
 
     clock: Clock
     spending: Spending

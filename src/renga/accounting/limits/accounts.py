@@ -22,7 +22,7 @@ from renga.accounting.limits.token_buckets import (
 
 
 class Accounts:
-    """Keys and workspaces with limits."""
+    """The accounts of all keys and workspaces that have limits."""
 
     def __init__(self, context: AccountContext) -> None:
         self._context = context

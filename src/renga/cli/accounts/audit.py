@@ -1,4 +1,4 @@
-"""`renga audit`."""
+"""`renga audit`: shows who changed what, and when."""
 
 from __future__ import annotations
 

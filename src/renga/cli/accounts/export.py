@@ -39,7 +39,7 @@ class ExportFormat(StrEnum):
 
 
 class ExportColumn(Struct, frozen=True):
-    """One column of the export."""
+    """One column of the export, with its type and its meaning."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""`renga keys create|list|get|limit|update|rotate|disable|enable|revoke`."""
+"""`renga keys`: makes, lists, limits, changes, rotates, disables and revokes API keys."""
 
 from __future__ import annotations
 

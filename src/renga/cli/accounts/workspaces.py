@@ -1,4 +1,4 @@
-"""`renga workspaces create|list|limit|archive`."""
+"""`renga workspaces`: makes, lists, limits and archives workspaces, to which keys belong."""
 
 from __future__ import annotations
 

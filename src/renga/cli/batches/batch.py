@@ -73,7 +73,7 @@ def run(
 def list_(
     config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
-    """List batches, newest first."""
+    """List the batches of the key, newest first."""
     from renga.cli.shell.table import Column, print_json, print_table
 
     page = _ask(config, data_dir, url, lambda connection: connection.get_json(f"{BATCHES}?limit=100"))
@@ -95,7 +95,7 @@ def list_(
 
 @batch.command("get")
 def get(batch_id: IdArgument, config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None) -> None:
-    """Show a batch, as JSON."""
+    """Show one batch as it is now, as JSON."""
     from renga.cli.shell.table import print_json
 
     print_json(_ask(config, data_dir, url, lambda connection: connection.get_json(f"{BATCHES}/{batch_id}")))

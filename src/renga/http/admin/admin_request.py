@@ -38,7 +38,7 @@ class AdminRequest(Struct, frozen=True):
 
     @property
     def by(self) -> Author:
-        """For the audit."""
+        """Who asks and when, for the audit."""
         now = self.parts.answering.clock.now()
         return Author(self.exchange.key_id, int(now.timestamp() * 1_000_000))
 
@@ -52,7 +52,7 @@ class AdminRequest(Struct, frozen=True):
         return await database.run(work)
 
     async def respond(self, value: object) -> None:
-        """Answer with JSON."""
+        """Answer with this value as JSON and status 200."""
         await self.exchange.respond(200, msgspec.json.encode(value))
 
 

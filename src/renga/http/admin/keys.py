@@ -44,7 +44,7 @@ async def list_keys(admin: AdminRequest) -> None:
 
 
 async def get_key(admin: AdminRequest) -> None:
-    """One key."""
+    """Answer with the one key that the path names."""
     row = await admin.run(lambda database: _find(database, admin.exchange.parameter))
     await admin.respond(describe_key(row, admin.by.at_us))
 

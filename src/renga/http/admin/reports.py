@@ -69,7 +69,7 @@ _DESCRIBED: Final[tuple[ReportDimension, ...]] = ("model", "service_tier", "cont
 
 
 class _Slices(Struct, frozen=True):
-    """The slices of one page."""
+    """The slices of time that one page of a report has."""
 
     first_us: int
     width_us: int
@@ -110,7 +110,7 @@ async def report_usage(admin: AdminRequest) -> None:
 
 
 async def report_cost(admin: AdminRequest) -> None:
-    """Dollars by day and group."""
+    """Answer with the dollars spent, by day and group."""
     query = _read_query(admin, ())
     groups = _read_groups(query, _COST_GROUPS)
     described = "description" in groups

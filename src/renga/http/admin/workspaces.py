@@ -27,7 +27,7 @@ _IDS_MAX: Final = 100
 
 
 async def create_workspace(admin: AdminRequest) -> None:
-    """Make a workspace."""
+    """Make a workspace with the name that the body gives."""
     name = _name(await _read(admin))
     if name is None:
         raise InvalidRequest("Field required.", path="name")
@@ -59,13 +59,13 @@ async def list_workspaces(admin: AdminRequest) -> None:
 
 
 async def get_workspace(admin: AdminRequest) -> None:
-    """One workspace."""
+    """Answer with the one workspace that the path names."""
     row = await admin.run(lambda database: _find(database, admin.exchange.parameter))
     await admin.respond(describe_workspace(row))
 
 
 async def update_workspace(admin: AdminRequest) -> None:
-    """Rename a workspace."""
+    """Rename a workspace that is not archived."""
     name = _name(await _read(admin))
     workspace_id, by = admin.exchange.parameter, admin.by
 

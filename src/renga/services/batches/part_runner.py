@@ -69,7 +69,7 @@ class _Slot:
         self._held = True
 
     def give_back(self, _: object = None) -> None:
-        """Idempotent."""
+        """Let another request have the slot; a second call does nothing."""
         if self._held:
             self._held = False
             self._slots.release()
@@ -80,7 +80,7 @@ class _Resting(Exception):
 
 
 class PartRun:
-    """One part at work."""
+    """One part at work, with the tasks of its requests."""
 
     def __init__(self, batch: BatchRow) -> None:
         self.batch = batch
@@ -96,7 +96,7 @@ class PartRun:
         asyncio.get_running_loop().call_later(grace_s, self.abort)
 
     def abort(self) -> None:
-        """Cancel what runs."""
+        """Cancel every request of the part that runs."""
         self.is_closing = True
         for task in self.tasks:
             task.cancel()

@@ -115,7 +115,7 @@ class SharedHold(Struct, eq=False):
         return states[0] if len(states) == 1 else tightest(states[0], states[1])
 
     def encode(self, part: SharedHoldPart, before: Spent) -> bytes:
-        """The arguments of one account."""
+        """The arguments of one account, as the reserving script reads them."""
         return b"".join(
             (
                 _encode_limits(part.subject, part.limits),
@@ -142,7 +142,7 @@ class SharedHold(Struct, eq=False):
         return LimitRefusal(self.parts[refusing - 1].kind, LIMIT_NAMES[limit - 1], wait_us)
 
     def correct(self, used: SettledUse, nano_usd: int, now_ns: int) -> None:
-        """Settle what `read` tells."""
+        """Correct what `read` tells to what the request used."""
         self.now_ns = now_ns
         if self.fallback_hold is None:
             for part in self.parts:

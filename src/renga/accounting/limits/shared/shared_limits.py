@@ -56,7 +56,7 @@ _OPENING_BALANCE_WAIT_S = 2.0
 
 
 class SharedStatus(Struct, frozen=True):
-    """For people and probes."""
+    """Whether the shared count is there, for people and probes."""
 
     is_away: bool
     detail: str
@@ -287,7 +287,7 @@ class SharedLimits:
         _log.error("the shared limits: %s", self.status().detail)
 
     def found(self) -> None:
-        """All together again."""
+        """Note that all servers count together again."""
         _log.warning("the shared limits: %s again", self.status().detail)
 
     def _note_born(self, born: int) -> None:
