@@ -1,4 +1,4 @@
-"""`renga eval`."""
+"""`renga eval`: runs the evaluation suites against a served model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, UrlOption, read_config
 
 
 def evaluate(
@@ -29,7 +29,7 @@ def evaluate(
     `scripts/data get eval` obtains the sets; suites whose set is not here are left out. Without --url a server is
     started for it.
     """
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import ConfigError
     from renga.services.evals.datasets.locations import missing_reason
     from renga.services.evals.eval_report import Calibration, SuiteRow, render_rows, run_suites

@@ -86,7 +86,7 @@ class Ledger:
 
     @property
     def open_leases(self) -> int:
-        """Leases reserved and not settled."""
+        """How many leases are reserved and not settled."""
         return len(self._open)
 
     @property
@@ -120,7 +120,9 @@ class Ledger:
         self._open.add(longer)
         return longer
 
-    def hold_price(self, lease: Lease, targets: Sequence[str], also_billed: Sequence[str] = ()) -> Awaitable[None] | None:
+    def hold_price(
+        self, lease: Lease, targets: Sequence[str], also_billed: Sequence[str] = ()
+    ) -> Awaitable[None] | None:
         """Set aside what the request may cost at most, where it has a budget: one of `targets` answers, and each that
         is `also_billed` is asked too. Call it once the plan is known, with none where a stored answer is given. Returns
         what must be waited for, if anything: limits that servers share are taken here.
@@ -319,13 +321,13 @@ class Ledger:
     def _write(self, database: Database, rows: Sequence[LedgerRow]) -> None:
         """Write a batch; where the database refuses it as a whole, row by row, so that one bad row stops no other."""
         try:
-            database.write_rows(rows)
+            database.ledger.write_rows(rows)
         except DatabaseAway:
             raise
         except DatabaseFailed:
             for row in rows:
                 try:
-                    database.write_rows((row,))
+                    database.ledger.write_rows((row,))
                 except DatabaseAway:
                     raise
                 except DatabaseFailed as refusal:
@@ -342,7 +344,7 @@ class Ledger:
         if self._spool is None or not self._spool.has_rows():
             return
         # Fails where the database is away, before anything is set apart.
-        database.write_rows(())
+        database.ledger.write_rows(())
         for file in self._spool.claim():
             count = 0
             for rows in self._spool.read(file, _BATCH_ROWS):

@@ -1,4 +1,4 @@
-"""Tables and JSON on stdout."""
+"""Prints tables, lists of values and JSON on stdout."""
 
 from __future__ import annotations
 
