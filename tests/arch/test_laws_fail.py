@@ -192,12 +192,12 @@ def test_absent_files_are_found_wherever_they_are_cited(tmp_path: Path) -> None:
         "docs/log.md": "`wire/was.py` is history.\n",
         "docs/guides/here.md": "`guides/here.md`",
         "scripts/check": "#!/bin/sh\n# runs tests/gone.py\nexec tests/code.py\n",
-        "src/renga/protocols/messages/events/accumulator.py": '"""As tests/lost.py does; `wire/fold.py`."""\n'
+        "src/renga/wire/fold.py": '"""As tests/lost.py does; `wire/fold.py`."""\n'
         'X = 1  # and `route/lost.py` too\nY = "wire/data.py"\n',
     }
     expected = [
-        "src/renga/protocols/messages/events/accumulator.py:1: tests/lost.py is not there",
-        "src/renga/protocols/messages/events/accumulator.py:2: route/lost.py",
+        "src/renga/wire/fold.py:1: tests/lost.py is not there",
+        "src/renga/wire/fold.py:2: route/lost.py",
         "README.md:1: wire/gone.py",
         "README.md:1: docs/gone.md",
         "README.md:1: wire/old/",
@@ -211,8 +211,8 @@ def test_absent_modules_are_found(tmp_path: Path) -> None:
     files = {
         "README.md": "`renga.toml`, `renga.done` of an answer, `renga.wire.fold.Folder`, `renga.meter.keys`.\n",
         "src/renga/__init__.py": "",
-        "src/renga/protocols/__init__.py": "from renga.wire.fold import Folder",
-        "src/renga/protocols/messages/events/accumulator.py": "# renga.wire.Folder, renga.wire.fold, renga.wire.Gone, renga.gone\n"
+        "src/renga/wire/__init__.py": "from renga.wire.fold import Folder",
+        "src/renga/wire/fold.py": "# renga.wire.Folder, renga.wire.fold, renga.wire.Gone, renga.gone\n"
         "class Folder: ...\n",
     }
     expected = ["fold.py:1: renga.wire.Gone is not there", "fold.py:1: renga.gone", "README.md:1: renga.meter.keys"]
