@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from training.data.compact_encoding import render_json
-from training.learning.attention_supervision import Finder, Pointer, Span
+from training.learning.attention_supervision import Pointer, PointerFinder, Span
 
 ROLES = {f"<|{role}|>": role for role in ("system", "user", "assistant", "tool")}
 """The pieces of the template that begin a turn."""
@@ -117,7 +117,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._random = random
         self._joined = _joined_quotes(tokenizer)
-        self._finder = Finder(tokenizer)
+        self._finder = PointerFinder(tokenizer)
         self._pieces: dict[str, list[int]] = {}
 
     def encode(self, document: Document) -> Encoded:

@@ -176,7 +176,7 @@ def load_corpus(
     tokenizer_path = folder / "tokenizer.json"
     here = pathlib.Path(__file__)
     sources = [*sorted(here.parent.glob("generators/*.py")), here, tokenizer_path]
-    sources += [here.with_name(name) for name in ("documents.py", "pointing.py")]
+    sources += [here.with_name(name) for name in ("documents.py", "supervision_weight.py")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
     path = folder / f"{mixture}-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
     if not path.exists():
