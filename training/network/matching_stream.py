@@ -217,7 +217,7 @@ def _choose(attention: Attention, where: Places, weighed: Tensor) -> None:
 
 def grow(model: Hokku, word_vectors: WordVectors, *, d_model: int = 192) -> Hokku:
     """The same network with a second stream; it says what it said until it has learned to use that."""
-    shape = replace(model.shape, matching=d_model)
+    shape = replace(model.shape, matching_d_model=d_model)
     grown = Hokku(shape, model.embedding.groups.tolist(), model.embedding.flags.tolist())
     grown.load_state_dict(model.state_dict(), strict=False)
     assert grown.matching is not None

@@ -138,7 +138,7 @@ class RequestFields(Struct, frozen=True):
 class MessageRequest(RequestFields, frozen=True):
     """A decoded `POST /v1/messages` body, checked by the rules that hold for every target."""
 
-    demands: tuple[str, ...] = ()
+    required_features: tuple[str, ...] = ()
     """Names of the meaning-changing fields in the body that only some targets honour, as `thread`, `mcp_servers`."""
     breakpoints: tuple[Breakpoint, ...] = ()
     """Where its prefix is to be cached, in order (`protocols/messages/rules/cache_breakpoints.py`)."""
