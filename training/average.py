@@ -35,6 +35,7 @@ def average_checkpoints(paths: list[pathlib.Path], folder: pathlib.Path) -> None
 
 
 def main() -> None:
+    """Average the checkpoints that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=pathlib.Path)
     parser.add_argument("--folder", required=True, type=pathlib.Path)

@@ -124,6 +124,7 @@ def compare_logits(model: Hokku, folder: pathlib.Path, tokens: numpy.ndarray) ->
 
 
 def main() -> None:
+    """Export a checkpoint, and print how far its logits are from the network's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=pathlib.Path, default=pathlib.Path("runs/xs/checkpoint.pt"))
     parser.add_argument("--package", type=pathlib.Path, default=PACKAGE / "hokku.zip")

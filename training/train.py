@@ -348,6 +348,7 @@ def load_corpora(folder: pathlib.Path, *, seed: int, tokens: int, started: bool)
 
 
 def main() -> None:
+    """Train or go on training as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="xs")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/xs"))

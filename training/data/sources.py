@@ -64,6 +64,7 @@ def read_corpus(stem: str, *, limit_rows: int = 0) -> list[dict[str, Any]]:
 
 
 def read_csv(relative: str) -> list[dict[str, str]]:
+    """The rows of one of the packed CSV files of public tasks."""
     path: pathlib.Path = shared_data() / "tasks" / relative
     with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
         return list(csv.DictReader(io.StringIO(text.read())))
@@ -111,6 +112,7 @@ def out_of_scope_texts() -> list[str]:
 
 @functools.cache
 def bitext_rows() -> list[dict[str, str]]:
+    """The rows of Bitext's sample that fall into the training part of its split."""
     rows = read_csv("bitext_customer_support/data/train/Bitext_Sample_Customer_Support_Training_Dataset.csv.gz")
     return [row for row in rows if bitext_part(row["instruction"]) == "train"]
 

@@ -68,6 +68,7 @@ class Places:
 
 
 def places(d_model: int) -> Places:
+    """Divide a stream of this width among what stands in it."""
     size = d_model // 4
     first = d_model - 2 * size
     return Places(

@@ -318,4 +318,5 @@ class Hokku(nn.Module):
 
 
 def count_parameters(model: nn.Module) -> int:
+    """How many numbers a network has to learn."""
     return sum(parameter.numel() for parameter in model.parameters())
