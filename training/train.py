@@ -48,7 +48,7 @@ ROW_TOKENS = 1024
 UPDATE_THREADS = min(2, os.cpu_count() or 1)
 """For the optimizer alone; the gradient worker is idle meanwhile."""
 PART_TOKENS = 3072
-"""On a CPU a batch is cut into parts of this size: they stay in the cache, and a second process can take some of them."""
+"""On a CPU a batch is cut into parts of this size: they stay in the cache, and another process can take some."""
 
 
 @dataclass(slots=True)
@@ -332,7 +332,12 @@ def _deadline(clock: str) -> float:
     if not clock:
         return 0.0
     hour, minute = map(int, clock.split(":"))
-    return datetime.datetime.now().replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp()
+    return (
+        datetime.datetime.now(datetime.UTC)
+        .astimezone()
+        .replace(hour=hour, minute=minute, second=0, microsecond=0)
+        .timestamp()
+    )
 
 
 def load_corpora(folder: pathlib.Path, *, seed: int, tokens: int, started: bool) -> Corpora:

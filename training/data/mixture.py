@@ -190,7 +190,8 @@ def load_corpus(
 
 def tokenizer_texts(seed: int, *, documents: int, pages: int) -> list[str]:
     """Texts that the tokenizer is trained on: prose and messages above all, so that words which no document happens to
-    have stay whole, and some of the mixture's documents."""
+    have stay whole, and some of the mixture's documents.
+    """
     random = Random(seed)
     texts = [text for labels in label_sets().values() for messages in labels.values() for text in messages[:60]]
     for _ in range(documents):

@@ -212,7 +212,8 @@ class PointerFinder:
 
 def _point_entry(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointer]:
     """The entry from every token of its name in the answer; its beginning where the answer begins it, and from every
-    token in the list."""
+    token in the list.
+    """
     yield from (Pointer(target, *place, ENTRY) for target in range(start, end))
     yield Pointer(start, place[0], place[0] + 1, FIELD)
     yield from _point_rest(start, end, place)
@@ -228,7 +229,8 @@ def _point_rest(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointe
 
 def _point_tags(value: tuple[int, int], field: tuple[int, int]) -> Iterator[Pointer]:
     """The field that a value in the message belongs to: from its first token, and from its last where the words before
-    are still near. What `752 dollars` is shows at its end."""
+    are still near. What `752 dollars` is shows at its end.
+    """
     last = value[1] - 1 if value[1] - value[0] <= SHORT_TOKENS else value[0]
     yield from (Pointer(asking + 1, *field, TAG) for asking in {value[0], last})
 

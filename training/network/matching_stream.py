@@ -1,7 +1,8 @@
 """A second stream that finds which entry of a list is like a later message, before anything is learned.
 
 Owns:   the start of `MatchingStream`. A model of this size does not find that out in twenty million tokens, while
-        counting words that two texts share, rare ones more, picks a new label better than that model did (training/log.md).
+        counting words that two texts share, rare ones more, picks a new label better than that model did
+        (training/log.md).
 How:    the stream's coordinates stand apart: what a word means, one that is constant, how rare it is, whose turn it
         stands in, and two places. The first attention gathers the rare words among the last few tokens (an entry) and
         marks whose turn it is; the second gathers the rare words of the latest user turn; the third compares that with

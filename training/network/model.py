@@ -89,7 +89,8 @@ class Shape:
 @dataclass(slots=True)
 class AttentionSupervision:
     """How far attention was, in one pass, from where it is told to look
-    (training/learning/attention_supervision.py)."""
+    (training/learning/attention_supervision.py).
+    """
 
     pointers: Tensor
     "Shapes: (P, 5) int64: row of the batch, asking token, start and end of what it should look at, kind."
@@ -115,7 +116,10 @@ AttentionObserver = Callable[[Tensor, Tensor], None]
 
 
 def rotary_angles(positions: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """cos and sin. Shapes: positions (B, T) int64 -> two of (B, 1, T, head_dim) float32. Source: arXiv:2104.09864."""
+    """Find the cosines and sines of the rotary angles. Source: arXiv:2104.09864.
+
+    Shapes: positions (B, T) int64 -> two of (B, 1, T, head_dim) float32.
+    """
     angles = positions[:, None, :, None].float() * torch.tensor(shape.turns(), device=positions.device)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()

@@ -51,6 +51,8 @@ class PlannedAttempt(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
+    """Which targets answer a request, in which order, and how that was decided."""
+
     attempts: tuple[PlannedAttempt, ...]
     why: str
     """Short and machine-readable, as `tier:haiku` or `policy:auto;triage:verify`, for the ledger and the `renga-plan`

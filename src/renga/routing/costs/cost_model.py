@@ -41,7 +41,8 @@ class PriceStep(Struct, frozen=True):
 
 class PriceRow(Struct, frozen=True):
     """A target's prices: steps by the prompt's length, shortest first. A prompt's whole length is billed at its
-    step."""
+    step.
+    """
 
     target: str
     steps: tuple[PriceStep, ...]
@@ -137,7 +138,8 @@ def cheapest_cascade(stages: tuple[CascadeStage, ...], quality_min: float) -> Ca
 
 def worth_escalating(small: CascadeStage, top: CascadeStage, nano_usd_per_point: int) -> bool:
     """Whether the top tier's expected gain pays for it. False for a request that no tier solves: both qualities are
-    low."""
+    low.
+    """
     if top.cost_nano_usd is None:
         return False
     return (top.quality - small.quality) * 100.0 * nano_usd_per_point > top.cost_nano_usd
