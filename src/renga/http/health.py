@@ -16,6 +16,8 @@ from renga.http.http_services import HttpServices
 
 
 class ProviderReadiness(Struct, frozen=True):
+    """Whether one provider can answer, and what to do where it cannot."""
+
     ready: bool
     detail: str
 
@@ -34,6 +36,8 @@ class ReadinessReport(Struct, frozen=True, omit_defaults=True):
 
 
 class LivenessReport(Struct, frozen=True):
+    """What the server says of itself as long as it runs."""
+
     status: str
     version: str
 

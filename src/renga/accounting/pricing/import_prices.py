@@ -122,6 +122,7 @@ def _convert_clause(match: Any) -> PriceClause:
 
 
 def main(arguments: list[str]) -> int:
+    """Write the price extract anew, or with --check say whether it is up to date."""
     new = convert_providers()
     if "--check" in arguments:
         old = msgspec.json.decode(_FILE.read_bytes(), type=PriceFile)

@@ -88,12 +88,16 @@ class PriceClause(Struct, frozen=True, array_like=True):
 
 
 class ModelPrices(Struct, frozen=True, array_like=True):
+    """The prices of the models whose names a clause matches."""
+
     clause: PriceClause
     periods: tuple[PricePeriod, ...]
     """By ascending day."""
 
 
 class PriceFile(Struct, frozen=True):
+    """The extract of public prices that ships with the package."""
+
     source: str
     """As `genai-prices 0.2.3`."""
     imported_on: str

@@ -208,15 +208,15 @@ def _check_prices(settings: Config) -> Iterator[Finding]:
 def _check_policies(settings: Config) -> Iterator[Finding]:
     """What each policy may keep; a broken certificate, curve or head is refused with its file named."""
     from renga.cli.shell.database_access import open_configured_database
-    from renga.routing.monitoring.comparison import describe_state, read_seal
+    from renga.routing.monitoring.comparison import certificate_digest, describe_state
     from renga.routing.policy.policies import Policies
 
     with open_configured_database(settings) as database:
         broken = {name.rpartition(":")[0]: name.rpartition(":")[2] for name in database.outcomes.read_broken()}
     for policy in Policies(settings.policies):
         subject = f"policy {policy.name}"
-        seal = read_seal(policy)
-        if seal and broken.get(f"shadow:{policy.name}") == seal:
+        digest = certificate_digest(policy)
+        if digest and broken.get(f"shadow:{policy.name}") == digest:
             remedy = "renga route report; then renga route calibrate --from-shadow, for a new certificate"
             yield Finding("warn", subject, "its floor was found broken, so everything goes up", remedy)
         elif describe_state(policy) == "no_certificate":

@@ -89,7 +89,7 @@ def _render_policy(found: PolicyReport) -> Iterator[tuple[str, str]]:
         made = policy.certificate
         yield (
             "certificate",
-            f"{made.seal} of {made.created_on or 'an unknown day'}: {made.ranking}, bound {made.bound_points:.2f} "
+            f"{made.digest} of {made.created_on or 'an unknown day'}: {made.ranking}, bound {made.bound_points:.2f} "
             f"points on {made.rows:,} rows",
         )
     if found.kept_share is not None:

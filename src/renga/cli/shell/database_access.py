@@ -25,6 +25,7 @@ def open_configured_database(config: Config) -> Database:
 
 
 def now_us() -> int:
+    """The time of day in microseconds, as the tables hold it."""
     return int(datetime.now(UTC).timestamp() * 1_000_000)
 
 

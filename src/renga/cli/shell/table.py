@@ -13,6 +13,8 @@ _PIPE_WIDTH = 240
 
 
 class Column(Struct, frozen=True):
+    """A column of a table, and whether it holds numbers."""
+
     name: str
     is_number: bool = False
 

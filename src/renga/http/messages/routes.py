@@ -35,6 +35,8 @@ _FORWARDED = (b"anthropic-user-profile-id", b"anthropic-workspace-id")
 
 
 class TokenCount(msgspec.Struct, frozen=True):
+    """The answer of the route that counts a prompt's tokens."""
+
     input_tokens: int
 
 

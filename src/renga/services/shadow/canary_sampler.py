@@ -42,7 +42,7 @@ class CanarySampler:
         notes = plan.why.split(";")
         for note, pair in self._notes.items():
             if note in notes:
-                return _CanaryObservation(self, pair, ask) if pair.arm.draw() else None
+                return _CanaryObservation(self, pair, ask) if pair.arm.sample() else None
         return None
 
     def restore(self, database: Database) -> None:

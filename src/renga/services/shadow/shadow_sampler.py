@@ -54,7 +54,7 @@ class ShadowSampler:
         pair = self._pairs.get(plan.policy)
         if pair is None or (ask.tiers and not {pair.arm.terms.small, pair.arm.terms.top} <= set(ask.tiers)):
             return None
-        return _ShadowObservation(self, pair, ask) if pair.arm.draw() else None
+        return _ShadowObservation(self, pair, ask) if pair.arm.sample() else None
 
     def restore(self, database: Database) -> None:
         """Nothing: what was spent today is in the rows that come."""

@@ -56,6 +56,7 @@ def make_row(request_id: str) -> LedgerRow:
 
 
 def make_key(number: int, name: str = "laptop") -> KeyRow:
+    """A key that differs from others by its number and name."""
     return KeyRow(f"key_{number}", name, bytes([number]) * 32, "abcd", created_us=1000 + number)
 
 

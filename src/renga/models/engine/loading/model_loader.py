@@ -171,7 +171,7 @@ def _convert(source: Path, cache: Path) -> Path:
     """Convert a GGUF file into the cache, in a process of its own."""
 
     def make(folder: Path) -> None:
-        print(f"renga: converting {source.name}, once; this takes some seconds", file=sys.stderr)
+        sys.stderr.write(f"renga: converting {source.name}, once; this takes some seconds\n")
         command = [sys.executable, "-m", "renga.models.engine.loading.gguf", str(source), str(folder)]
         outcome = subprocess.run(command, capture_output=True, text=True, check=False)
         if outcome.returncode:
