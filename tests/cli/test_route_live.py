@@ -88,7 +88,7 @@ def write_traffic(database: Database) -> None:
                 )
             )
     outcomes.append(replace(make_outcome("req_1", "unjudged"), scores={}, certificate=None, time_us=base.time_us))
-    database.write_rows(rows)
+    database.ledger.write_rows(rows)
     database.outcomes.write(outcomes)
     assert database.outcomes.judge(Feedback("key_a", 0.5, None, request_id="req_0"), base.time_us) is not None
 

@@ -79,7 +79,7 @@ def test_an_outcome_is_written_once_and_its_ledger_row_with_it(
         (0, b'"first"'),
         (1, b"{}"),
     ]
-    assert [row.request_id for row in database.read_rows()] == ["try-1", "msgbatch_1-1"]
+    assert [row.request_id for row in database.ledger.read_rows()] == ["try-1", "msgbatch_1-1"]
     with database.reading() as connection:
         query = select(definitions.batch_requests.c.params).order_by(definitions.batch_requests.c.position)
         assert [bytes(row.params) for row in connection.execute(query)] == [b"", b"", b"{}", b"{}"]
@@ -98,7 +98,7 @@ def test_both_or_neither_is_written(table: BatchTable, runs: BatchRuns, database
         runs.write_outcomes([finished(0)])
     event.remove(engine, "before_cursor_execute", fail)
     assert table.read_results("msgbatch_1", after=-1, limit=9) == []
-    assert database.read_rows() == []
+    assert database.ledger.read_rows() == []
     assert runs.write_outcomes([finished(0)]) == 1
 
 

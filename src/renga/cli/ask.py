@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, UrlOption, read_config
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse

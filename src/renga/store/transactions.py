@@ -27,6 +27,8 @@ class Transactions:
         self._engine = engine
         self.insert = _find_insert(engine.dialect.name)
         """`INSERT ... ON CONFLICT` in this database's dialect."""
+        self.parameter_mark = "?" if engine.dialect.name == "sqlite" else "%s"
+        """What stands for a value in a statement that is handed to the driver as it is."""
 
     @contextmanager
     def reading(self) -> Generator[Connection]:

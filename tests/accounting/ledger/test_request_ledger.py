@@ -48,7 +48,7 @@ def test_a_row_says_what_happened(ledger: Ledger, clock: ToldClock, database: Da
     clock.advance(1.5)
     cost = ledger.settle(lease, make_outcome(usage))
     ledger.run(database)
-    row = next(row for row in database.read_rows() if row.request_id == "req_whole")
+    row = next(row for row in database.ledger.read_rows() if row.request_id == "req_whole")
     assert row.time_us == int(clock.now().timestamp() * 1_000_000)
     assert (row.input_tokens, row.cache_creation_5m_tokens, row.cache_creation_1h_tokens) == (10, 10, 20)
     assert (row.cache_read_tokens, row.output_tokens, row.thinking_tokens) == (40, 50, 5)
@@ -85,7 +85,7 @@ def test_every_value_of_a_row_stands_under_its_name(ledger: Ledger, database: Da
     terms = RequestTerms("req_names", "key_names", "messages", "haiku", 1, True, workspace_id="wrkspc_names")
     ledger.settle(ledger.reserve(terms), outcome)
     ledger.run(database)
-    row = next(row for row in database.read_rows() if row.request_id == "req_names")
+    row = next(row for row in database.ledger.read_rows() if row.request_id == "req_names")
     for source in (outcome, terms):
         names = set(source.__struct_fields__) & set(row.__struct_fields__) - {"check_cost_nano_usd", "service_tier"}
         assert {name: getattr(row, name) for name in names} == {name: getattr(source, name) for name in names}

@@ -201,7 +201,7 @@ class Interleavings(RuleBasedStateMachine):
             shared = meter.quotas.shared
             assert shared is not None
             shared.renew()
-            self.do(shared._link.send)  # pyright: ignore[reportPrivateUsage]
+            self.do(shared._session.send)  # pyright: ignore[reportPrivateUsage]
         self.wait_told()
 
     def wait_told(self) -> None:

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 
 from renga.accounting.ledger.lease import Lease
 from renga.accounting.limits import valkey_session
-from renga.accounting.limits.account import AccountService
-from renga.accounting.limits.outbox import Outbox
-from renga.accounting.limits.shared_limits import SharedLimits
+from renga.accounting.limits.account import AccountContext
+from renga.accounting.limits.shared.outbox import Outbox
+from renga.accounting.limits.shared.shared_limits import SharedLimits
 from renga.accounting.limits.token_buckets import LimitReached
-from renga.accounting.limits.valkey_connection import ValkeyAway, ValkeyRefused, connect, parse_address
-from renga.accounting.limits.valkey_session import SessionTiming, load_scripts
+from renga.accounting.limits.shared.valkey_connection import ValkeyAway, ValkeyRefused, connect, parse_address
+from renga.accounting.limits.shared.valkey_session import SessionTiming, load_scripts
 from renga.config import LimitSettings
 from renga.domain.keys import KeyLimits
 from renga.errors import ConfigError, Overloaded
@@ -61,9 +61,9 @@ class Servers:
     def settings(self, settings: LimitSettings) -> LimitSettings:
         return replace(settings, shared_url=self.valkey.url, shared_timeout_s=self.timeout_s, when_away=self.when_away)
 
-    def share(self, settings: LimitSettings, desk: AccountService) -> SharedLimits:
+    def share(self, settings: LimitSettings, context: AccountContext) -> SharedLimits:
         scripts = load_scripts(f"{{0, redis.call('GET', '{CLOCK}')}}") if self.has_own_time else None
-        return SharedLimits(settings, desk, scripts, self.timing)
+        return SharedLimits(settings, context, scripts, self.timing)
 
     async def set_time(self, now_us: int) -> None:
         if self.has_own_time:

@@ -101,7 +101,7 @@ class Shop:
         return [msgspec.json.decode(each.result or b"null") for each in found]
 
     def rows(self) -> list[tuple[str, str, int | None]]:
-        return sorted((row.request_id, row.status, row.cost_nano_usd) for row in self.database.read_rows())
+        return sorted((row.request_id, row.status, row.cost_nano_usd) for row in self.database.ledger.read_rows())
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:

@@ -20,7 +20,7 @@ MINUTE_NS = 60_000_000_000
 SECOND_NS = 1_000_000_000
 
 
-Owner: TypeAlias = Literal["key", "workspace"]
+AccountKind: TypeAlias = Literal["key", "workspace"]
 """Whose limit it is."""
 
 LimitName: TypeAlias = Literal[
@@ -103,7 +103,7 @@ class LimitState(Struct, frozen=True):
 class LimitRefusal(Struct, frozen=True, gc=False):
     """Why a request is kept out: of all limits that have no room, the one that takes longest."""
 
-    owner: Owner
+    kind: AccountKind
     limit: LimitName
     wait_us: int
     """Until there is room; for a spent budget, until its day or month ends."""

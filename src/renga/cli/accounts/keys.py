@@ -17,7 +17,7 @@ from renga.cli.accounts.terms import (
     change_terms,
     render_terms,
 )
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,10 +56,10 @@ def create(
     from msgspec.structs import replace
 
     from renga.accounting.keys.key_ring import make_key
-    from renga.cli.access.database_access import author, now_us, open_records
+    from renga.cli.access.database_access import author, now_us, open_configured_database
     from renga.cli.accounts.limits import change_limits
     from renga.cli.accounts.workspaces import find_workspace
-    from renga.cli.program.times import parse_end_us
+    from renga.cli.shell.times import parse_end_us
 
     key = make_key(name, now_us())
     row = replace(
@@ -68,7 +68,7 @@ def create(
         terms=change_terms(key.row.terms, TermOptions(scope, tier, response_cache)),
         expires_us=None if expires is None else parse_end_us(expires, now_us()),
     )
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         if workspace not in (None, "none"):
             row = replace(row, workspace_id=find_workspace(database, workspace).workspace_id)
         database.keys.create(row, author())
@@ -79,10 +79,10 @@ def create(
 @keys.command("list")
 def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     """List all keys, revoked ones too."""
-    from renga.cli.access.database_access import now_us, open_records
-    from renga.cli.program.table import Column, print_json, print_table
+    from renga.cli.access.database_access import now_us, open_configured_database
+    from renga.cli.shell.table import Column, print_json, print_table
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         records = _describe(database, database.keys.read(), now_us())
     if as_json:
         print_json([_name_for_json(record) for record in records])
@@ -100,12 +100,12 @@ def get(
     """Show one key: its terms, its limits, and what it has spent beside what it may spend."""
     from renga.accounting.limits.quotas import limits_of_settings, resolve_limits
     from renga.accounting.limits.spending import read_before
-    from renga.cli.access.database_access import now_us, open_records
+    from renga.cli.access.database_access import now_us, open_configured_database
     from renga.cli.accounts.usage import render_exact_usd
-    from renga.cli.program.table import print_json, print_lines
+    from renga.cli.shell.table import print_json, print_lines
 
     settings, now = read_config(config, data_dir), now_us()
-    with open_records(settings) as database:
+    with open_configured_database(settings) as database:
         row = _find_working(database, key)
         (record,) = _describe(database, [row], now)
         before = read_before(database, now)
@@ -136,11 +136,11 @@ def limit(
     data_dir: DataOption = None,
 ) -> None:
     """Change the limits of a key. A running server follows within a second."""
-    from renga.cli.access.database_access import author, open_records
+    from renga.cli.access.database_access import author, open_configured_database
     from renga.cli.accounts.limits import change_limits, render_limits
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         limits = change_limits(row.limits, changes or ())
         if changes:
@@ -163,12 +163,12 @@ def update(
     """Change what a key may do. What is not named stays; a running server follows within a second."""
     from msgspec import UNSET
 
-    from renga.cli.access.database_access import now_us, open_records
+    from renga.cli.access.database_access import now_us, open_configured_database
     from renga.cli.accounts.workspaces import find_workspace
-    from renga.cli.program.times import parse_end_us
+    from renga.cli.shell.times import parse_end_us
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         terms = change_terms(row.terms, TermOptions(scope, tier, response_cache))
         workspace_id = row.workspace_id
@@ -195,11 +195,11 @@ def rotate(
 ) -> None:
     """Give a key a new secret, printed to stdout this once only. Both work until the overlap ends."""
     from renga.accounting.keys.key_ring import make_secret
-    from renga.cli.access.database_access import author, now_us, open_records, render_time
-    from renga.cli.program.times import parse_duration_us
+    from renga.cli.access.database_access import author, now_us, open_configured_database, render_time
+    from renga.cli.shell.times import parse_duration_us
 
     until_us = now_us() + parse_duration_us(overlap)
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         new = make_secret(until_us)
         database.keys.rotate(row.key_id, new.rotation, author())
@@ -214,10 +214,10 @@ def rotate(
 @keys.command("disable")
 def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Refuse a key for the time being. A running server follows within a second."""
-    from renga.cli.access.database_access import now_us, open_records
+    from renga.cli.access.database_access import now_us, open_configured_database
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         _apply(database, row, KeyChange(disabled_us=now_us()))
     print(f'Disabled {row.key_id} "{row.name}".')
@@ -226,10 +226,10 @@ def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption 
 @keys.command("enable")
 def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Let a disabled key work again."""
-    from renga.cli.access.database_access import open_records
+    from renga.cli.access.database_access import open_configured_database
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         _apply(database, row, KeyChange(disabled_us=None))
     print(f'Enabled {row.key_id} "{row.name}".')
@@ -238,9 +238,9 @@ def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption =
 @keys.command("revoke")
 def revoke(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Revoke a key for good. A running server refuses it within a second; its usage stays in the ledger."""
-    from renga.cli.access.database_access import author, open_records
+    from renga.cli.access.database_access import author, open_configured_database
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = _find_working(database, key)
         database.keys.revoke(row.key_id, author())
     print(f'Revoked {row.key_id} "{row.name}".')

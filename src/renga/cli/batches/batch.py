@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import msgspec
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
 
 if TYPE_CHECKING:
     from renga.cli.access.server_connection import ServerConnection
@@ -74,7 +74,7 @@ def list_(
     config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
     """List batches, newest first."""
-    from renga.cli.program.table import Column, print_json, print_table
+    from renga.cli.shell.table import Column, print_json, print_table
 
     page = _ask(config, data_dir, url, lambda connection: connection.get_json(f"{BATCHES}?limit=100"))
     rows = cast("dict[str, list[dict[str, Any]]]", page)["data"]
@@ -96,7 +96,7 @@ def list_(
 @batch.command("get")
 def get(batch_id: IdArgument, config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None) -> None:
     """Show a batch, as JSON."""
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
 
     print_json(_ask(config, data_dir, url, lambda connection: connection.get_json(f"{BATCHES}/{batch_id}")))
 
@@ -106,7 +106,7 @@ def cancel(
     batch_id: IdArgument, config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None
 ) -> None:
     """End a batch; what was answered stays, and so does what runs, if it ends within 10 seconds."""
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
 
     print_json(_ask(config, data_dir, url, lambda connection: _post(connection, f"{BATCHES}/{batch_id}/cancel", b"")))
 

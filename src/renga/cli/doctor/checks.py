@@ -13,7 +13,7 @@ import typer
 
 from renga.cli.doctor.finding import Finding, Level
 from renga.cli.doctor.storage_checks import check_batches, check_files, check_limits, check_store
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from renga.cli.access.server_connection import ServerConnection
@@ -36,7 +36,7 @@ def doctor(
         if not as_json:
             _print_finding(finding)
     if as_json:
-        from renga.cli.program.table import print_json
+        from renga.cli.shell.table import print_json
 
         print_json(findings)
     if any(finding.level == "fail" for finding in findings):
@@ -207,11 +207,11 @@ def _check_prices(settings: Config) -> Iterator[Finding]:
 
 def _check_policies(settings: Config) -> Iterator[Finding]:
     """What each policy may keep; a broken certificate, curve or head is refused with its file named."""
-    from renga.cli.access.database_access import open_records
+    from renga.cli.access.database_access import open_configured_database
     from renga.routing.monitoring.comparison import describe_state, read_seal
     from renga.routing.policy.policies import Policies
 
-    with open_records(settings) as database:
+    with open_configured_database(settings) as database:
         broken = {name.rpartition(":")[0]: name.rpartition(":")[2] for name in database.outcomes.read_broken()}
     for policy in Policies(settings.policies):
         subject = f"policy {policy.name}"

@@ -20,9 +20,9 @@ from renga.cli.evaluate import evaluate
 from renga.cli.get import get
 from renga.cli.models import models
 from renga.cli.program.examples import EXAMPLES
-from renga.cli.program.exit_code import run_command
 from renga.cli.routing.route import route
 from renga.cli.serve import serve
+from renga.cli.shell.exit_code import run_command
 
 
 def build_program() -> typer.Typer:

@@ -19,8 +19,8 @@ from renga.domain.keys import KeyScope
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.query import Query, read_last, read_limit
+from renga.http.http_services import HttpServices
 from renga.http.route_table import Handler, Route
-from renga.http.services import HttpServices
 from renga.protocols.resources.admin import AdminPage, ApiKey, AuditEntry, Workspace
 
 if TYPE_CHECKING:
@@ -41,35 +41,35 @@ class AdminRequest(Struct, frozen=True):
         now = self.parts.answering.clock.now()
         return Author(self.exchange.key_id, int(now.timestamp() * 1_000_000))
 
-    async def ask(self, work: Callable[[Database], _T]) -> _T:
+    async def run(self, work: Callable[[Database], _T]) -> _T:
         """Do something with the database, off the event loop.
 
         Raises: ApiError where it cannot be reached.
         """
-        records = self.parts.records
-        assert records is not None  # composition gives it to whoever has this port
-        return await records.ask(work)
+        database = self.parts.database
+        assert database is not None  # composition gives it to whoever has this port
+        return await database.run(work)
 
     async def respond(self, value: object) -> None:
         """Answer with JSON."""
         await self.exchange.respond(200, msgspec.json.encode(value))
 
 
-DeskHandler: TypeAlias = Callable[[AdminRequest], Awaitable[None]]
+AdminHandler: TypeAlias = Callable[[AdminRequest], Awaitable[None]]
 
 
-def admin_route(method: str, path: str, handle: DeskHandler, scope: KeyScope = "admin") -> Route:
+def admin_route(method: str, path: str, handle: AdminHandler, scope: KeyScope = "admin") -> Route:
     """A row of this port's table."""
     return Route(method, path, _audited(handle), scope)
 
 
-def _audited(handle: DeskHandler) -> Handler:
+def _audited(handle: AdminHandler) -> Handler:
     async def handler(exchange: HttpExchange, parts: HttpServices) -> None:
-        desk = AdminRequest(exchange, parts)
+        admin = AdminRequest(exchange, parts)
         # Keys and workspaces write entries of their changes besides; this one says who asked, even for a look.
-        action, subject, by = f"{exchange.method} {exchange.route}", exchange.parameter[:200], desk.by
-        await desk.ask(lambda database: database.audit.write(by, action, subject))
-        await handle(desk)
+        action, subject, by = f"{exchange.method} {exchange.route}", exchange.parameter[:200], admin.by
+        await admin.run(lambda database: database.audit.write(by, action, subject))
+        await handle(admin)
 
     return handler
 

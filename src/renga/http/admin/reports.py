@@ -82,17 +82,17 @@ class _Slices(Struct, frozen=True):
         return self.first_us + self.width_us * self.count
 
 
-async def report_usage(desk: AdminRequest) -> None:
+async def report_usage(admin: AdminRequest) -> None:
     """Tokens by slice of time and group."""
-    query = _read_query(desk, (*_FILTERS, *_FILTERS_OF_OTHERS))
+    query = _read_query(admin, (*_FILTERS, *_FILTERS_OF_OTHERS))
     groups = read_all(query, "group_by")
     for name in groups:
         if name not in (*_USAGE_GROUPS, *_NEVER_KNOWN):
             raise InvalidRequest(f"Must be one of {', '.join((*_USAGE_GROUPS, *_NEVER_KNOWN))}.", path="group_by")
     by: tuple[ReportDimension, ...] = tuple(dimension for name, dimension in _USAGE_GROUPS.items() if name in groups)
-    slices = _read_slices(desk, query, tuple(_WIDTHS))
+    slices = _read_slices(admin, query, tuple(_WIDTHS))
     wanted = ReportQuery(slices.first_us, slices.end_us, slices.width_us, by, _read_filters(query))
-    rows = await desk.ask(lambda database: database.reports.read(wanted))
+    rows = await admin.run(lambda database: database.reports.read(wanted))
 
     def describe(row: ReportRow) -> UsageItem:
         group = dict(zip(by, row.group, strict=True))
@@ -112,12 +112,12 @@ async def report_usage(desk: AdminRequest) -> None:
     found: dict[int, list[UsageItem]] = {}
     for row in rows:
         found.setdefault(row.start_us, []).append(describe(row))
-    await desk.respond(_make_report(slices, found))
+    await admin.respond(_make_report(slices, found))
 
 
-async def report_cost(desk: AdminRequest) -> None:
+async def report_cost(admin: AdminRequest) -> None:
     """Dollars by day and group."""
-    query = _read_query(desk, ())
+    query = _read_query(admin, ())
     groups = read_all(query, "group_by")
     for name in groups:
         if name not in _COST_GROUPS:
@@ -126,9 +126,9 @@ async def report_cost(desk: AdminRequest) -> None:
     by: tuple[ReportDimension, ...] = ("workspace_id",) if "workspace_id" in groups else ()
     if described:
         by = (*by, *_DESCRIBED)
-    slices = _read_slices(desk, query, ("1d",))
+    slices = _read_slices(admin, query, ("1d",))
     wanted = ReportQuery(slices.first_us, slices.end_us, slices.width_us, by)
-    rows = await desk.ask(lambda database: database.reports.read(wanted))
+    rows = await admin.run(lambda database: database.reports.read(wanted))
 
     def describe(row: ReportRow) -> CostItem:
         group = dict(zip(by, row.group, strict=True))
@@ -148,7 +148,7 @@ async def report_cost(desk: AdminRequest) -> None:
     found: dict[int, list[CostItem]] = {}
     for row in rows:
         found.setdefault(row.start_us, []).append(describe(row))
-    await desk.respond(_make_report(slices, found))
+    await admin.respond(_make_report(slices, found))
 
 
 def render_cents(nano_usd: int) -> str:
@@ -167,16 +167,16 @@ def _make_report(slices: _Slices, found: Mapping[int, Sequence[UsageItem | CostI
     return ReportPage(buckets, following is not None, None if following is None else _encode_page(following))
 
 
-def _read_query(desk: AdminRequest, filters: Sequence[str]) -> dict[str, list[str]]:
+def _read_query(admin: AdminRequest, filters: Sequence[str]) -> dict[str, list[str]]:
     """Raises: InvalidRequest for a parameter that is none: a report that left it out in silence would be wrong."""
-    query = desk.exchange.query()
+    query = admin.exchange.query()
     for name in query:
         if name.removesuffix("[]") not in _PARAMETERS and name.removesuffix("[]") not in filters:
             raise InvalidRequest("There is no such parameter.", path=name[:100])
     return query
 
 
-def _read_slices(desk: AdminRequest, query: Query, widths: tuple[str, ...]) -> _Slices:
+def _read_slices(admin: AdminRequest, query: Query, widths: tuple[str, ...]) -> _Slices:
     """The slices that a query asks for: those that start at `starting_at` or later and end by `ending_at`.
 
     Without an end, the slice that is running is the last.
@@ -191,7 +191,7 @@ def _read_slices(desk: AdminRequest, query: Query, widths: tuple[str, ...]) -> _
         raise InvalidRequest("Field required.", path="starting_at", hint="as 2026-11-01T00:00:00Z")
     first = _parse_time(starting_at, "starting_at") // width.width_us
     if ending_at is None:
-        end = desk.by.at_us // width.width_us + 1
+        end = admin.by.at_us // width.width_us + 1
     else:
         end = _parse_time(ending_at, "ending_at") // width.width_us
         if end <= first:

@@ -15,9 +15,9 @@ import msgspec
 from renga.errors import InvalidRequest
 from renga.http.exchange.body import read_body
 from renga.http.exchange.http_exchange import JSON, Header, HttpExchange
+from renga.http.http_services import HttpServices
 from renga.http.messages.event_stream import write_stream
 from renga.http.messages.limit_headers import render_limits, render_usd
-from renga.http.services import HttpServices
 from renga.inference import Answer, InferenceRequest, answer
 from renga.inference import count_tokens as count
 from renga.protocols.messages.decode import ApiVersion, MessageRequest, decode_count, decode_request

@@ -12,7 +12,7 @@ import msgspec
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.query import read_all, read_last, read_limit
-from renga.http.services import HttpServices
+from renga.http.http_services import HttpServices
 from renga.models.providers.provider_seam import Capabilities
 from renga.protocols.resources.models import (
     CompactionSupport,

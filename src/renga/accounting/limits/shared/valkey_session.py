@@ -17,8 +17,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from renga.accounting.limits.outbox import Outbox, OutboxReport
-from renga.accounting.limits.valkey_connection import (
+from renga.accounting.limits.shared.outbox import Outbox, OutboxReport
+from renga.accounting.limits.shared.valkey_connection import (
     Reply,
     ValkeyAddress,
     ValkeyAway,
