@@ -95,7 +95,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def client(model: Model) -> AsyncIterator[EngineClient]:
     """An engine process that the tests of this folder share; one that stops or kills it starts its own."""
-    client = EngineClient(model.launch(cache_bytes=1 << 24))
+    client = EngineClient(model.engine_config(cache_bytes=1 << 24))
     await client.start()
     yield client
     await client.stop()
@@ -105,7 +105,7 @@ class Running:
     """A client with other settings, for one test."""
 
     def __init__(self, model: Model, **settings: int) -> None:
-        self.client = EngineClient(msgspec.structs.replace(model.launch(cache_bytes=1 << 24), **settings))
+        self.client = EngineClient(msgspec.structs.replace(model.engine_config(cache_bytes=1 << 24), **settings))
 
     async def __aenter__(self) -> EngineClient:
         await self.client.start()

@@ -145,14 +145,14 @@ class SpawnedProcess:
         self.process.wait()
 
 
-def spawn(launch: EngineConfig) -> SpawnedProcess:
+def spawn(config: EngineConfig) -> SpawnedProcess:
     """Start an engine process with one end of a socket pair. Needs no event loop. Cost: about 2 ms, blocking.
 
     A process whose socket nobody holds any more ends by itself.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    arguments = ["-m", "renga.models.engine.process", str(theirs.fileno()), msgspec.json.encode(launch).decode()]
+    arguments = ["-m", "renga.models.engine.process", str(theirs.fileno()), msgspec.json.encode(config).decode()]
     # A terminal's Ctrl-C goes to both, and is the parent's business from the child's first moment on. Masks stay.
     former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
@@ -171,12 +171,12 @@ def spawn(launch: EngineConfig) -> SpawnedProcess:
 class EngineClient:
     """One engine process, kept alive. Use it from one event loop."""
 
-    def __init__(self, launch: EngineConfig, spawned: SpawnedProcess | None = None) -> None:
-        """`spawned` is a process of the same launch that is already on its way; without it `start` starts one."""
-        self.launch = launch
+    def __init__(self, config: EngineConfig, spawned: SpawnedProcess | None = None) -> None:
+        """`spawned` is a process of the same config that is already on its way; without it `start` starts one."""
+        self.config = config
         self._spawned = spawned
         self._ids = itertools.count(1)
-        self._inboxes: dict[int, TokenQueue] = {}
+        self._queues: dict[int, TokenQueue] = {}
         self._background = 0
         """How many of them nobody waits for: they take nobody's place in the line."""
         self._child: ChildProcess | None = None
@@ -207,7 +207,7 @@ class EngineClient:
     @property
     def in_flight(self) -> int:
         """Requests that were given to the process and have not ended."""
-        return len(self._inboxes)
+        return len(self._queues)
 
     def stats(self) -> EngineStats:
         """The engine's load, as of its last report."""
@@ -247,7 +247,7 @@ class EngineClient:
         is_background = generation.priority > LIVE
         self._refuse_if_full(is_background=is_background)
         request_id = next(self._ids)
-        inbox = self._inboxes[request_id] = TokenQueue()
+        queue = self._queues[request_id] = TokenQueue()
         self._background += is_background
         began_s = asyncio.get_running_loop().time()
         child: ChildProcess | None = None
@@ -256,23 +256,23 @@ class EngineClient:
             child = await self._connected()
             child.send(SubmitCommand(request_id, generation))
             while not finished:
-                batch = await inbox.take()
+                batch = await queue.take()
                 finished = batch.finish is not None
                 yield batch
             self._service_s += (asyncio.get_running_loop().time() - began_s - self._service_s) / 16
         finally:
-            del self._inboxes[request_id]
+            del self._queues[request_id]
             self._background -= is_background
             if child and not finished:
                 child.send(CancelCommand(request_id))
 
     def _refuse_if_full(self, *, is_background: bool) -> None:
         """Raise `Overloaded` if one more of its kind would be too many."""
-        launch = self.launch
-        count = self._background if is_background else len(self._inboxes) - self._background
-        if count < launch.running_max + launch.waiting_max:
+        config = self.config
+        count = self._background if is_background else len(self._queues) - self._background
+        if count < config.max_running + config.max_waiting:
             return
-        rounds = math.ceil(count / launch.running_max)
+        rounds = math.ceil(count / config.max_running)
         raise Overloaded(
             f"{count} requests are running or waiting, which is all that the engine takes",
             retry_after_s=max(1.0, round(rounds * self._service_s)),
@@ -282,7 +282,7 @@ class EngineClient:
         """Wait for a child to talk to; it need not be ready, it reads its commands once it is."""
         while self._child is None or self._unusable is not None:
             if self._unusable is not None:
-                raise self._death()
+                raise self._make_death_error()
             if self._supervisor is None:
                 raise EngineDied("the engine is stopped")
             await self._changed.wait()
@@ -292,11 +292,11 @@ class EngineClient:
         """Take one report in; what belongs to a request that was left is dropped."""
         match report:
             case TokensReport(request_id, batch, _):
-                if inbox := self._inboxes.get(request_id):
-                    inbox.put(batch)
+                if queue := self._queues.get(request_id):
+                    queue.put(batch)
             case FailedReport(request_id, reason, message):
-                if inbox := self._inboxes.get(request_id):
-                    inbox.fail(InvalidRequest(message) if reason == "invalid" else ApiError(message))
+                if queue := self._queues.get(request_id):
+                    queue.fail(InvalidRequest(message) if reason == "invalid" else ApiError(message))
             case StatsReport(stats):
                 self._stats = stats
             case ReadyReport():
@@ -322,20 +322,20 @@ class EngineClient:
                 self._announce()
                 await child.gone
             finally:
-                self._bury(child)
+                self._reap(child)
             failures = 0 if child.was_ready else failures + 1
 
-    def _bury(self, child: ChildProcess) -> None:
+    def _reap(self, child: ChildProcess) -> None:
         """Reap a child and end the requests that it took along."""
         child.kill()
         self._deaths += 1
         self._child = None
         self._stats = EngineStats()
-        for inbox in self._inboxes.values():
-            inbox.fail(self._death())
+        for queue in self._queues.values():
+            queue.fail(self._make_death_error())
         self._announce()
 
-    def _death(self) -> ApiError:
+    def _make_death_error(self) -> ApiError:
         """Why a request ends that the process took along."""
         if self._unusable is not None:
             return ApiError(f"the engine cannot load the model: {self._unusable}")
@@ -343,7 +343,7 @@ class EngineClient:
 
     async def _connect(self) -> ChildProcess:
         """Start a process, or take the one that was started before there was a loop, and speak to it."""
-        spawned, self._spawned = self._spawned or spawn(self.launch), None
+        spawned, self._spawned = self._spawned or spawn(self.config), None
         loop = asyncio.get_running_loop()
         try:
             _, child = await loop.create_unix_connection(

@@ -24,7 +24,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     model_folder: str
     """Folder with openvino_model.xml and .bin."""
     vocabulary_folder: str
-    """Folder with the openvino_detokenizer.xml that models/engine/text/detokenizer.py writes, made at the first
+    """Folder with the openvino_detokenizer.xml that models/engine/loading/detokenizer.py writes, made at the first
     start."""
     vocabulary_size: int
     """Number of token ids."""
@@ -32,15 +32,15 @@ class EngineConfig(msgspec.Struct, frozen=True):
     """Tokens that end every answer of this model."""
     context_tokens: int = 2048
     """Prompt and answer together may not be longer."""
-    running_max: int = 16
+    max_running: int = 16
     """Requests decoded at once; the others wait."""
-    background_max: int = 2
+    max_background: int = 2
     """Of these, how many background requests may be while live ones are there."""
-    waiting_max: int = 256
+    max_waiting: int = 256
     """Requests that may wait; one more is refused with `Overloaded`."""
-    batched_tokens_max: int = 512
+    max_batched_tokens: int = 512
     """Tokens of one step, prompt chunks and decoded ones together. Bounds how long one step, and so a cancel, takes."""
-    piece_tokens: int = 64
+    prefill_chunk_tokens: int = 64
     """Tokens of a step that reads a background prompt while live requests are about. Whole blocks of the cache."""
     cache_blocks: int = 0
     """Key-value blocks, those of the prefix cache included; 0 is 1 GiB of them."""

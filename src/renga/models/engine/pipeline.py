@@ -123,12 +123,12 @@ class GenaiContinuation:
         self._handle.cancel()
 
 
-def load_pipeline(launch: EngineConfig) -> GenaiPipeline:
+def load_pipeline(config: EngineConfig) -> GenaiPipeline:
     """Load the model and its vocabulary."""
-    return GenaiPipeline(load_batching(launch), launch.context_tokens)
+    return GenaiPipeline(load_batching(config), config.context_tokens)
 
 
-def load_batching(launch: EngineConfig) -> ContinuousBatchingPipeline:
+def load_batching(config: EngineConfig) -> ContinuousBatchingPipeline:
     """Load GenAI's own pipeline, set as the engine needs it. Benchmarks measure the engine against it alone.
 
     Cost: imports 0.15 s, vocabulary 0.06 s, model 0.3 s for 8 M parameters and 1.5 s for 135 M. OpenVINO's cache of
@@ -140,30 +140,30 @@ def load_batching(launch: EngineConfig) -> ContinuousBatchingPipeline:
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = True
     scheduler.dynamic_split_fuse = True
-    scheduler.max_num_batched_tokens = launch.batched_tokens_max
-    scheduler.max_num_seqs = launch.running_max
-    if launch.cache_blocks:
-        scheduler.num_kv_blocks = launch.cache_blocks
+    scheduler.max_num_batched_tokens = config.max_batched_tokens
+    scheduler.max_num_seqs = config.max_running
+    if config.cache_blocks:
+        scheduler.num_kv_blocks = config.cache_blocks
     else:
         scheduler.cache_size = 1  # GiB, taken as it is touched
-    properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if launch.device == "CPU" else {}
-    if launch.threads:
-        properties["INFERENCE_NUM_THREADS"] = launch.threads
-    if launch.precision:
-        properties["INFERENCE_PRECISION_HINT"] = launch.precision
-    tokenizer = genai.Tokenizer(_find_vocabulary(launch))
-    return genai.ContinuousBatchingPipeline(launch.model_folder, tokenizer, scheduler, launch.device, **properties)
+    properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if config.device == "CPU" else {}
+    if config.threads:
+        properties["INFERENCE_NUM_THREADS"] = config.threads
+    if config.precision:
+        properties["INFERENCE_PRECISION_HINT"] = config.precision
+    tokenizer = genai.Tokenizer(_find_vocabulary(config))
+    return genai.ContinuousBatchingPipeline(config.model_folder, tokenizer, scheduler, config.device, **properties)
 
 
-def _find_vocabulary(launch: EngineConfig) -> str:
+def _find_vocabulary(config: EngineConfig) -> str:
     """Give the detokenizer's folder, made at a model's first start; later starts are spared its imports."""
-    if not Path(launch.vocabulary_folder).exists():
-        from renga.models.engine.text.detokenizer import save_detokenizer
+    if not Path(config.vocabulary_folder).exists():
+        from renga.models.engine.loading.detokenizer import save_detokenizer
         from renga.models.engine.text.vocabulary import Vocabulary
 
-        vocabulary = Vocabulary.load(Path(launch.model_folder, "tokenizer.json"))
-        save_detokenizer(vocabulary, Path(launch.vocabulary_folder), size=launch.vocabulary_size)
-    return launch.vocabulary_folder
+        vocabulary = Vocabulary.load(Path(config.model_folder, "tokenizer.json"))
+        save_detokenizer(vocabulary, Path(config.vocabulary_folder), size=config.vocabulary_size)
+    return config.vocabulary_folder
 
 
 def _make_config(generation: GenerationRequest, stops: frozenset[int], context_tokens: int) -> GenerationConfig:

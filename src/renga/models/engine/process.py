@@ -34,9 +34,9 @@ from renga.models.engine.scheduling.step_loop import Engine
 _READ_BYTES = 1 << 18
 
 
-def load_engine(launch: EngineConfig) -> Engine:
+def load_engine(config: EngineConfig) -> Engine:
     """Load the model, and put an engine around it."""
-    return Engine(load_pipeline(launch), launch)
+    return Engine(load_pipeline(config), config)
 
 
 class EngineConnection:
@@ -80,11 +80,11 @@ def run(connection: EngineConnection, engine: Engine, *, flush_interval_ms: floa
     pending: list[Report] = []
     flushed_ns = 0
     while True:
-        commands = connection.receive(engine.rest_s)
+        commands = connection.receive(engine.yield_interval_s)
         if commands is None:
             return
         pending += [report for command in commands for report in engine.handle(command)]
-        if engine.busy and not engine.rest_s:
+        if engine.busy and not engine.yield_interval_s:
             pending += engine.step()
         now_ns = time.monotonic_ns()
         is_due = now_ns - flushed_ns >= flush_interval_ms * 1e6
@@ -101,18 +101,18 @@ def _is_urgent(report: Report) -> bool:
 
 
 def main() -> None:
-    """Run as `python -m renga.models.engine.process FD LAUNCH`, with LAUNCH as JSON."""
+    """Run as `python -m renga.models.engine.process FD CONFIG`, with CONFIG as JSON."""
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the parent decides when this ends, by closing the socket
         signal.signal(ignored, signal.SIG_IGN)
     connection = EngineConnection(socket.socket(fileno=int(sys.argv[1])))
-    launch = msgspec.json.decode(sys.argv[2], type=EngineConfig)
+    config = msgspec.json.decode(sys.argv[2], type=EngineConfig)
     try:
-        engine = load_engine(launch)
+        engine = load_engine(config)
     except (RuntimeError, ImportError, OSError) as error:
         connection.send([UnusableReport(str(error))])
         return
     if connection.send([ReadyReport()]):
-        run(connection, engine, flush_interval_ms=launch.flush_interval_ms)
+        run(connection, engine, flush_interval_ms=config.flush_interval_ms)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def keep_entry(folder: Path, make: Callable[[Path], None]) -> Path:
+def create_cached_folder(folder: Path, make: Callable[[Path], None]) -> Path:
     """Give `folder`, made first if it is absent: `make` fills an empty folder beside it, which then takes its name.
 
     Raises: what `make` raises; nothing is left behind.

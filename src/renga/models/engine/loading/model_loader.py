@@ -22,7 +22,7 @@ import platformdirs
 
 from renga.errors import ConfigError
 from renga.models.engine.ipc import EngineConfig
-from renga.models.engine.loading.model_cache import keep_entry
+from renga.models.engine.loading.model_cache import create_cached_folder
 from renga.models.engine.text import detokenizer
 from renga.models.engine.text.chat_template import PLAIN_TEMPLATE, ChatTemplate
 from renga.models.engine.text.families import Family
@@ -36,9 +36,9 @@ _KV_BYTES_PER_VALUE = 2
 """At most: 8-bit caches take less, and `cache_bytes` is an upper bound."""
 _STEP_WEIGHT_BYTES = 10_000_000_000
 """Weight bytes x tokens that 2 cores work through in about 150 ms; keeps one step, and so a cancel, under 200 ms."""
-_PIECES_A_STEP = 8
-"""A background prompt's piece is this part of a step: for hokku 64 tokens and 3 ms, where 512 take 16
-(docs/log/batches.md). In pieces a prompt takes about one and a half times as long."""
+_CHUNKS_A_STEP = 8
+"""A background prompt's chunk is this part of a step: for hokku 64 tokens and 3 ms, where 512 take 16
+(docs/log/batches.md). In chunks a prompt takes about one and a half times as long."""
 
 _HUB_ID = re.compile(
     r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*(?<!\.gguf)(?<!\.zip)(/[\w./-]+\.gguf)?", re.ASCII | re.IGNORECASE
@@ -98,8 +98,8 @@ class Model(msgspec.Struct, frozen=True):
             vocabulary_size=self.vocabulary_size,
             stop_token_ids=self.stop_token_ids,
             context_tokens=min(self.context_tokens, cached_tokens),
-            batched_tokens_max=step_tokens,
-            piece_tokens=max(KV_BLOCK_TOKENS, step_tokens // _PIECES_A_STEP),
+            max_batched_tokens=step_tokens,
+            prefill_chunk_tokens=max(KV_BLOCK_TOKENS, step_tokens // _CHUNKS_A_STEP),
             cache_blocks=cache_blocks,
             threads=threads,
             precision=self.precision,
@@ -190,7 +190,7 @@ def _keep(source: Path, cache: Path, make: Callable[[Path], None]) -> Path:
     facts = source.stat()
     key = hashlib.sha256(f"{source.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:16]
     try:
-        return keep_entry(cache / "models" / f"{source.stem}-{key}", make)
+        return create_cached_folder(cache / "models" / f"{source.stem}-{key}", make)
     except OSError as error:
         raise ConfigError(
             f"cannot keep the model in {cache}: {error.strerror}",

@@ -69,9 +69,9 @@ def start_engine(settings: EngineSettings) -> StartedEngine:
     model = load_model(settings.model)
     launch = replace(
         model.launch(cache_bytes=settings.cache_bytes, threads=settings.threads),
-        running_max=settings.max_running,
-        background_max=settings.max_background,
-        waiting_max=settings.max_waiting,
+        max_running=settings.max_running,
+        max_background=settings.max_background,
+        max_waiting=settings.max_waiting,
     )
     # the cache may hold less than the model was made for
     return StartedEngine(replace(model, context_tokens=launch.context_tokens), launch, spawn(launch))
