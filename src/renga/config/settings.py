@@ -19,7 +19,7 @@ from renga.config.canaries import CanarySettings
 from renga.config.discounts import DiscountSettings
 from renga.config.files import FileSettings
 from renga.config.health import HealthSettings, TargetSettings
-from renga.config.kinds import NonNegative
+from renga.config.kinds import Count, NonNegative, Share
 from renga.config.limits import LimitSettings
 from renga.config.routing import PolicySettings
 
@@ -68,14 +68,10 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     threads: Annotated[int, Meta(description="Threads of the engine process; 0 lets it choose.", ge=0)] = 0
     request_timeout_s: Annotated[float, Meta(description="Longest a request may wait and run.", gt=0)] = 600.0
     temperature: Annotated[
-        float | None, Meta(description="Where a request says none; none: as the model's files say.", ge=0, le=2)
+        NonNegative | None, Meta(description="Where a request says none; none: the model's own.")
     ] = None
-    top_p: Annotated[
-        float | None, Meta(description="Where a request says none; none: as the model's files say.", ge=0, le=1)
-    ] = None
-    top_k: Annotated[
-        int | None, Meta(description="Where a request says none; none: as the model's files say. 0: all.", ge=0)
-    ] = None
+    top_p: Annotated[Share | None, Meta(description="Where a request says none; none: the model's own.")] = None
+    top_k: Annotated[Count | None, Meta(description="Where a request says none; none: the model's own. 0: all.")] = None
 
 
 class EngineSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
