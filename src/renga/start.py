@@ -54,7 +54,7 @@ def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
         engine = _start_engine_early(config.engine)
         from renga.app import build
         from renga.http.server.uvicorn_server import ServerHooks, run_server
-        from renga.models.engine.loading.model_loader import name_model
+        from renga.models.engine.loading.model_source import name_model
 
         try:
             app = build(config, create_first_key=True, engine=engine)
@@ -91,7 +91,7 @@ def _start_engine_early(settings: EngineSettings) -> StartedEngine | None:
     if not settings.enabled:
         return None
     if settings.model != "hokku" and not Path(settings.model).expanduser().is_dir():
-        from renga.models.engine.loading.model_loader import refuse_missing
+        from renga.models.engine.loading.model_source import refuse_missing
 
         refuse_missing(settings.model)
         return None

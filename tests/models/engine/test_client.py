@@ -14,8 +14,10 @@ import pytest
 import uvloop
 from tests.models.engine.conftest import Running, collect
 
+from renga.config import EngineSettings
 from renga.errors import ApiError, ConfigError, EngineDied, InvalidRequest, Overloaded
-from renga.models.engine.client import EngineClient, spawn
+from renga.models.engine.child_process import spawn
+from renga.models.engine.client import EngineClient
 from renga.models.engine.ipc import BACKGROUND, EngineConfig, GenerationRequest
 from renga.models.engine.loading.model_loader import Model
 
@@ -256,7 +258,8 @@ def test_runs_on_uvloop(model: Model) -> None:
 ORPHAN = """
 import asyncio, sys
 import msgspec
-from renga.models.engine.client import EngineClient, spawn
+from renga.models.engine.child_process import spawn
+from renga.models.engine.client import EngineClient
 from renga.models.engine.ipc import EngineConfig
 
 async def main():
@@ -271,7 +274,7 @@ asyncio.run(main())
 
 
 def test_no_orphan_outlives_a_killed_server(model: Model) -> None:
-    config: EngineConfig = model.engine_config(cache_bytes=1 << 24)
+    config: EngineConfig = model.engine_config(EngineSettings(cache_bytes=1 << 24))
     server = subprocess.Popen(
         [sys.executable, "-c", ORPHAN, msgspec.json.encode(config).decode()], stdout=subprocess.PIPE, text=True
     )

@@ -291,7 +291,7 @@ def _ask_model(connection: ServerConnection, settings: Config) -> Finding:
     import msgspec
 
     from renga.cli.access.server_connection import read_error
-    from renga.models.engine.loading.model_loader import name_model
+    from renga.models.engine.loading.model_source import name_model
 
     name = name_model(settings.engine.model)
     body = {"model": f"local/{name}", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -60,8 +60,15 @@ class Continuation(Protocol):
         ...
 
 
+Extra: TypeAlias = Literal["images", "adapter"]
+"""What a generation may bring besides tokens, by the field's name."""
+
+
 class Pipeline(Protocol):
     """Continues many prompts at once, a step at a time. Errors are RuntimeErrors."""
+
+    accepts: frozenset[Extra]
+    """What a generation may bring besides tokens; a request with any other is refused before it gets here."""
 
     def add(self, request_id: int, generation: GenerationRequest, stops: frozenset[int]) -> Continuation:
         """Take a prompt in; it is read from the next step on."""
@@ -77,7 +84,14 @@ class Pipeline(Protocol):
 
 
 class GenaiPipeline:
-    """`Pipeline`, by GenAI."""
+    """`Pipeline`, by GenAI's continuous batching of language models.
+
+    It takes no images: GenAI reads a prompt with images as one text (openvino-genai 2026.4.1, `add_request`), in which
+    what a client wrote could become control tokens. It takes no adapters: they are chosen when it is built, and its
+    requests share one set of weights.
+    """
+
+    accepts: frozenset[Extra] = frozenset()
 
     def __init__(self, pipeline: ContinuousBatchingPipeline, context_tokens: int) -> None:
         self._pipeline = pipeline

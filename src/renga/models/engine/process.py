@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Protocol
 
 import msgspec
 
@@ -29,14 +30,44 @@ from renga.models.engine.ipc import (
     encode_frame,
 )
 from renga.models.engine.pipeline import load_pipeline
+from renga.models.engine.scheduling.embedding_loop import EmbeddingEngine
 from renga.models.engine.scheduling.step_loop import Engine
 
 _READ_BYTES = 1 << 18
 
 
+class StepLoop(Protocol):
+    """What the process runs: a language model's `Engine`, or an `EmbeddingEngine`."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+        ...
+
+    @property
+    def yield_interval_s(self) -> float | None:
+        """How long nothing is to be done unless a command comes; None: until one comes."""
+        ...
+
+    def handle(self, command: Command) -> list[Report]:
+        """Take a command in; what it leads to comes out of later steps."""
+        ...
+
+    def step(self) -> list[Report]:
+        """Do a bounded piece of work, and say what came of it."""
+        ...
+
+
 def load_engine(config: EngineConfig) -> Engine:
-    """Load the model, and put an engine around it."""
+    """Load a language model, and put an engine around it."""
     return Engine(load_pipeline(config), config)
+
+
+def load_embedding_engine(config: EngineConfig) -> EmbeddingEngine:
+    """Load an embedding model, and put an engine around it."""
+    from renga.models.engine.embedding_pipeline import load_embedding_pipeline
+
+    return EmbeddingEngine(load_embedding_pipeline(config))
 
 
 class EngineConnection:
@@ -72,7 +103,7 @@ class EngineConnection:
         return True
 
 
-def run(connection: EngineConnection, engine: Engine, *, flush_interval_ms: float) -> None:
+def run(connection: EngineConnection, engine: StepLoop, *, flush_interval_ms: float) -> None:
     """Serve until the other end is gone.
 
     A small model steps every 2 ms, and an event for each token would cost the server more than the model takes.
@@ -107,7 +138,7 @@ def main() -> None:
     connection = EngineConnection(socket.socket(fileno=int(sys.argv[1])))
     config = msgspec.json.decode(sys.argv[2], type=EngineConfig)
     try:
-        engine = load_engine(config)
+        engine = load_embedding_engine(config) if config.task == "embed" else load_engine(config)
     except (RuntimeError, ImportError, OSError) as error:
         connection.send([UnusableReport(str(error))])
         return

@@ -11,10 +11,12 @@ import huggingface_hub
 import pytest
 from tests.models.engine.conftest import TAGS, Running, collect, make_tokenizer_json
 
+from renga.config import EngineSettings
 from renga.errors import ConfigError
 from renga.models.engine.ipc import GenerationRequest
 from renga.models.engine.loading.gguf import build_tokenizer_json, read_metadata
-from renga.models.engine.loading.model_loader import HOKKU_PACKAGE, Model, load_model
+from renga.models.engine.loading.model_loader import Model, load_model
+from renga.models.engine.loading.model_source import HOKKU_PACKAGE
 from renga.models.engine.text.families import detect_family
 from renga.models.engine.text.vocabulary import Vocabulary
 
@@ -120,7 +122,7 @@ def test_a_hub_id_is_fetched_only_when_named(monkeypatch: pytest.MonkeyPatch, mo
 
 
 def test_steps_are_short_for_large_models_and_the_cache_bounds_the_context(model: Model) -> None:
-    small = model.engine_config(cache_bytes=model.kv_bytes_per_token * 100)
+    small = model.engine_config(EngineSettings(cache_bytes=model.kv_bytes_per_token * 100))
     assert small.context_tokens == small.cache_blocks * 32 == 96
     assert model.engine_config().max_batched_tokens == 512
 

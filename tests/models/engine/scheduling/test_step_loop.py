@@ -23,7 +23,7 @@ from renga.models.engine.ipc import (
     SubmitCommand,
     TokensReport,
 )
-from renga.models.engine.pipeline import CacheUse, StepOutput
+from renga.models.engine.pipeline import CacheUse, Extra, StepOutput
 from renga.models.engine.scheduling.admission import QUIET_NS, WATCH_NS
 from renga.models.engine.scheduling.step_loop import YIELD_STEPS, Engine
 
@@ -80,6 +80,8 @@ class FakePipeline:
 
     cache_tokens = 100_000
 
+    accepts: frozenset[Extra] = frozenset()
+
     def __init__(self) -> None:
         self._strands: dict[int, Strand] = {}
         self._blocks: set[tuple[int, ...]] = set()
@@ -135,9 +137,9 @@ class Told:
         self.pipeline = FakePipeline()
         self.now_ns = 10 * WATCH_NS
         config = EngineConfig(
-            "",
-            "",
-            VOCABULARY,
+            model_folder="",
+            vocabulary_size=VOCABULARY,
+            max_waiting=256,
             context_tokens=1 << 20,
             max_running=max_running,
             max_background=max_background,

@@ -19,7 +19,7 @@ from renga.models.engine.text.vocabulary import Vocabulary
 
 FILE_NAME = "openvino_detokenizer.xml"
 FORMAT = 2
-"""Part of the key of a cache entry; to be raised with every change of what is written."""
+"""Part of the name of a cached folder; to be raised with every change of what is written."""
 
 
 def save_detokenizer(vocabulary: Vocabulary, folder: Path, *, size: int) -> None:

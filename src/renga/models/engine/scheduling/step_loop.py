@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from renga.models.engine.ipc import (
     CancelCommand,
     Command,
+    EmbedCommand,
     EngineConfig,
     EngineStats,
     FailedReport,
@@ -28,7 +29,7 @@ from renga.models.engine.ipc import (
     TokenBatch,
     TokensReport,
 )
-from renga.models.engine.pipeline import Continuation, Pipeline
+from renga.models.engine.pipeline import Continuation, Extra, Pipeline
 from renga.models.engine.scheduling.admission import Admission, WaitingRequest
 from renga.models.engine.scheduling.chunked_prefill import ChunkedPrefill, count_common
 
@@ -102,7 +103,9 @@ class Engine:
         if self._must_flush or self._admission.has_live:
             return 0.0
         yield_interval_ns = max(0, self._yield_until_ns - self._clock_ns())
-        return (yield_interval_ns if self._has_work else max(yield_interval_ns, self._admission.yield_interval_ns())) / 1e9
+        return (
+            yield_interval_ns if self._has_work else max(yield_interval_ns, self._admission.yield_interval_ns())
+        ) / 1e9
 
     @property
     def _has_work(self) -> bool:
@@ -135,10 +138,12 @@ class Engine:
         """Take a command in; what it leads to comes out of later steps."""
         match command:
             case SubmitCommand(request_id, generation):
-                fault = _find_fault(generation, self._config)
+                fault = _find_fault(generation, self._config, self._pipeline.accepts)
                 if fault:
                     return [FailedReport(request_id, "invalid", fault)]
                 self._admission.queue(request_id, generation)
+            case EmbedCommand(request_id):
+                return [FailedReport(request_id, "invalid", "the model writes answers and gives no embeddings")]
             case CancelCommand(request_id):
                 self._cancel(request_id)
         return []
@@ -308,7 +313,7 @@ class Engine:
         return [StatsReport(self._reported)]
 
 
-def _find_fault(generation: GenerationRequest, config: EngineConfig) -> str | None:
+def _find_fault(generation: GenerationRequest, config: EngineConfig, accepts: frozenset[Extra]) -> str | None:
     """Say why a request cannot run. GenAI reads beyond the embedding table for an unknown id without a word."""
     prompt = generation.prompt_token_ids
     if not prompt:
@@ -319,6 +324,10 @@ def _find_fault(generation: GenerationRequest, config: EngineConfig) -> str | No
         return f"a token id is not in the vocabulary of {config.vocabulary_size}"
     if generation.max_tokens < 1:
         return "max_tokens must be at least 1"
+    if generation.images and "images" not in accepts:
+        return "the model reads no images"
+    if generation.adapter is not None and "adapter" not in accepts:
+        return "the engine runs this model without adapters"
     return None
 
 
