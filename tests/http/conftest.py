@@ -75,7 +75,7 @@ class Scripted:
     def capabilities(self, model: str) -> Capabilities:
         return self.can
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(self.is_ready, "" if self.is_ready else "the model is being loaded")
 
     async def models(self) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ class Served:
 async def serving(settings: ServerSettings, files: FileService | None = None) -> AsyncIterator[Served]:
     provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
     providers = {"local": provider}
-    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
+    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, ("hokku",))
     parts = Services(
         providers, Router(catalog, providers), ledger, SystemClock(), files=FileInliner(files) if files else None
     )

@@ -46,7 +46,8 @@ def start(settings: Config) -> None:
 
 def _announce(info: ServerInfo) -> None:
     """Say that it listens. Plain prints: this is on the way to the first answer."""
-    print(f"Renga listens on {info.url} (local model: {info.model or 'none'}). Ctrl-C stops it.")
+    models = f"local model{'s' if len(info.models) > 1 else ''}: {', '.join(info.models) or 'none'}"
+    print(f"Renga listens on {info.url} ({models}). Ctrl-C stops it.")
     if info.admin_url is not None:
         print(f"Administrators' port: {info.admin_url}")
     for line in info.advice:

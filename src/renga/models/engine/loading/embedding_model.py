@@ -22,7 +22,10 @@ _POOLING_KEYS: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_lasttoken": "last_token",
 }
-"""What `1_Pooling/config.json` holds; without that file it is the mean. Source: sentence-transformers, models/Pooling.py."""
+"""What `1_Pooling/config.json` holds; without it the mean is taken.
+
+Source: sentence-transformers, models/Pooling.py.
+"""
 
 
 class EmbeddingModel(Struct, frozen=True):
@@ -79,4 +82,7 @@ def load_embedding_model(name: str, *, cache_folder: Path | None = None) -> Embe
 def _read_pooling(folder: Path) -> Pooling:
     """How the model's makers pool, which is part of what its vectors mean."""
     config = read_json(folder / "1_Pooling" / "config.json")
-    return next((pooling for key, pooling in _POOLING_KEYS.items() if config.get(key)), "mean")
+    for key, pooling in _POOLING_KEYS.items():
+        if config.get(key):
+            return pooling
+    return "mean"
