@@ -22,8 +22,8 @@ from renga.http.server.uvicorn_server import build_server_config
 from renga.inference import Services
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import Batch, Message, Usage
+from renga.protocols.messages.events.message_split import split
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.router import Router
 from renga.testing.http_client import RawHttpConnection, RawHttpResponse

@@ -28,8 +28,8 @@ from renga.metrics.request_metrics import RequestMetrics
 from renga.models.providers.anthropic.provider import AnthropicProvider
 from renga.models.providers.provider_seam import Target
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import Message, Usage
+from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.sse import encode_batch
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.costs.cascade import CascadeChooser

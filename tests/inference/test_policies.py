@@ -7,7 +7,7 @@ import pytest
 from tests.inference.conftest import COST, PRICES, Town, message, refuse, say
 
 from renga.config import PolicySettings
-from renga.protocols.messages.events.accumulator import split
+from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.sse import encode_batch
 from renga.testing.servers.scripted_upstream import HoldOpen, ReceivedRequest, Reply, Send, Stall, sse_reply
 from renga.testing.stream_checker import check_stream

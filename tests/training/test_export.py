@@ -81,7 +81,7 @@ def test_engine_runs_the_package(checkpoint: pathlib.Path, tmp_path: pathlib.Pat
     from training.train import load_model
 
     from renga.config import EngineSettings
-from renga.models.engine.ipc import GenerationRequest, SubmitCommand, TokensReport
+    from renga.models.engine.ipc import GenerationRequest, SubmitCommand, TokensReport
     from renga.models.engine.loading.model_loader import load_model as load_package
     from renga.models.engine.process import load_engine
 

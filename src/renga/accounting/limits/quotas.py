@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Struct, UnsetType
 
-from renga.accounting.ledger.lease import RequestTerms
 from renga.accounting.limits.account import AccountService, Hold
 from renga.accounting.limits.accounts import Accounts
 from renga.accounting.limits.reservation import (
@@ -33,6 +32,7 @@ from renga.domain.keys import KeyLimits, KeyRow
 from renga.domain.ledger import LedgerRow
 from renga.errors import PermissionDenied
 from renga.metrics.request_metrics import RequestMetrics
+from renga.protocols.messages.inference_request import InferenceRequest
 
 if TYPE_CHECKING:
     from renga.accounting.limits.shared_limits import SharedLimits
@@ -105,39 +105,40 @@ class Quotas:
     def abandon(self) -> None:
         """Nothing is kept here that is not in the ledger."""
 
-    def reserve(self, terms: RequestTerms) -> Hold | SharedHold | None:
+    def reserve(self, request: InferenceRequest) -> Hold | SharedHold | None:
         """Take what a request is expected to need of its key's and its workspace's limits; None where neither has any.
         Where servers share their limits nothing is taken before `hold_price`.
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         """
-        if terms.surface in OWN_SURFACES:
+        if request.surface in OWN_SURFACES:
             return None
         table = self._table
-        limits = table.keys.get(terms.key_id, self._default)
-        common = None if terms.workspace_id is None else table.workspaces.get(terms.workspace_id)
+        caller = request.caller
+        limits = table.keys.get(caller.key_id, self._default)
+        common = None if caller.workspace_id is None else table.workspaces.get(caller.workspace_id)
         if limits is None and common is None:
             return None
         claim = ReservationRequest(
-            terms.key_id,
+            caller.key_id,
             limits,
-            terms.workspace_id or "",
+            caller.workspace_id or "",
             common,
-            1 + terms.input_bytes // BYTES_A_TOKEN,
-            terms.max_tokens,
-            terms.service_tier == "batch",
+            1 + len(request.body) // BYTES_A_TOKEN,
+            request.message.max_tokens,
+            request.service_tier == "batch",
         )
         return self._accounts.reserve(claim) if self.shared is None else self.shared.begin(claim)
 
     def hold_price(
-        self, hold: Hold | SharedHold, terms: RequestTerms, targets: Sequence[str], beside: Sequence[str] = ()
+        self, hold: Hold | SharedHold, request: InferenceRequest, targets: Sequence[str], also_billed: Sequence[str] = ()
     ) -> Awaitable[None] | None:
-        """Set aside what a request may cost at most if one of these targets answers, and those `beside` it are asked
-        too. Returns what must be waited for, if anything.
+        """Set aside what a request may cost at most if one of these targets answers, and those that are
+        `also_billed` are asked too. Returns what must be waited for, if anything.
 
         Raises: LimitReached, BudgetSpent, PermissionDenied (a price is not known); the lease is still to be settled.
         """
-        cost = self._find_most(hold, terms, targets, beside) if hold.at_us else _FREE
+        cost = self._find_most(hold, request, targets, also_billed) if hold.at_us else _FREE
         if isinstance(hold, Hold):
             if hold.at_us:
                 self._accounts.hold_dollars(hold, cost)
@@ -178,18 +179,18 @@ class Quotas:
             self._desk.spending.add(row.workspace_id, nano_usd, row.time_us)
 
     def _find_most(
-        self, hold: Hold | SharedHold, terms: RequestTerms, targets: Sequence[str], beside: Sequence[str]
+        self, hold: Hold | SharedHold, request: InferenceRequest, targets: Sequence[str], also_billed: Sequence[str]
     ) -> ReservedCost:
         """The most that a request can cost.
 
         Raises: PermissionDenied if a hard budget is set and a price is not known.
         """
-        input_tokens = 1 + terms.input_bytes // BYTES_A_TOKEN_MIN
+        input_tokens = 1 + len(request.body) // BYTES_A_TOKEN_MIN
         most = most_input = 0
         for target in targets:
             cost = self._price(hold, target, input_tokens)
             most, most_input = max(most, cost.most_nano_usd), max(most_input, cost.input_nano_usd)
-        for target in beside:
+        for target in also_billed:
             most += self._price(hold, target, input_tokens).most_nano_usd
         return (
             ReservedCost(-(-most // 2), -(-most_input // 2)) if hold.claim.is_batch else ReservedCost(most, most_input)

@@ -276,7 +276,7 @@ class BatchRunner:
             folder = MessageAccumulator()
             async for events in answered.events:
                 for event in events:
-                    folder.push(event)
+                    folder.add_event(event)
             return mark_batch(folder.body())
         finally:
             await answered.events.aclose()

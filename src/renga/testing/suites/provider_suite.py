@@ -103,7 +103,7 @@ async def read_all(
             assert not ended_in_error, "an event after the error"
             ended_in_error = isinstance(event, ErrorEvent)
             if not ended_in_error:
-                folder.push(event)
+                folder.add_event(event)
     checker.finish()
     return checker, folder
 

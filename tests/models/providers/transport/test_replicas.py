@@ -185,7 +185,7 @@ async def test_both_kinds_have_replicas_and_cached_tokens_are_told() -> None:
         await provider.start()
         try:
             call = make_call(body("topic " * 500))
-            message = await fold(provider.send(*call))
+            message = (await fold(provider.send(*call))).message()
             await fold(provider.send(*call))
         finally:
             await provider.stop()

@@ -42,7 +42,7 @@ from renga.models.providers.transport.upstream_errors import BY_TYPE, ErrorSourc
 from renga.protocols.messages.blocks import OutputBlock
 from renga.protocols.messages.edits.cache_control_insertion import mark_blocks
 from renga.protocols.messages.edits.raw_model_edit import replace_model
-from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, Message, RawEvent
 from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.rules.required_features import DEMANDING, DEMANDING_PARTS

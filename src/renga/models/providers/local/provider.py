@@ -24,7 +24,7 @@ from renga.models.providers.local.local_model import LocalModel
 from renga.models.providers.local.model_pool import ModelPool
 from renga.models.providers.local.preparation import PreparedRequest, calls_tools, prepare_request
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth
-from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch
 from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.signature import Signer

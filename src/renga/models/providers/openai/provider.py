@@ -37,7 +37,7 @@ from renga.models.providers.transport.retry import (
 )
 from renga.models.providers.transport.upstream_client import Headers, UpstreamLost, UpstreamResponse
 from renga.models.providers.transport.upstream_errors import ErrorSource, read_refusal, render_refusal
-from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch
 from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.request import MessageRequest
