@@ -21,7 +21,8 @@ from renga.testing.provider_calls import make_call
 async def test_requests_hear_why_there_is_no_model(model: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
     provider = build_local_provider(Config(engine=EngineSettings(model=model)), lambda: b"secret", SystemClock())
     await provider.start()
-    call = make_call({"model": "haiku", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}, model="x")
+    body: dict[str, object] = {"model": "haiku", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
+    call = make_call(body, model=provider.pool.default.name)
     try:
         with pytest.raises(ApiError, match="the local engine has no model"):
             await provider.count_tokens(*call.count_arguments())

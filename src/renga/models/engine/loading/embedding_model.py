@@ -15,7 +15,13 @@ from msgspec import Struct
 from renga.config import EngineSettings, ModelSettings
 from renga.errors import ConfigError
 from renga.models.engine.ipc import EngineConfig, Pooling
-from renga.models.engine.loading.model_source import find_model_folder, is_embedding_folder, name_model, read_json
+from renga.models.engine.loading.model_source import (
+    find_model_folder,
+    is_embedding_folder,
+    name_model,
+    read_json,
+    read_precision,
+)
 
 _POOLING_KEYS: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -39,6 +45,8 @@ class EmbeddingModel(Struct, frozen=True):
     context_tokens: int
     vocabulary_size: int
     pooling: Pooling
+    precision: str = ""
+    """As for language models: `f32` where config.json says so."""
 
     def engine_config(self, settings: ModelSettings | None = None) -> EngineConfig:
         """How its engine process is started with these settings, those of `[engine]` by default."""
@@ -53,6 +61,7 @@ class EmbeddingModel(Struct, frozen=True):
             max_waiting=settings.max_waiting,
             pooling=self.pooling,
             threads=settings.threads,
+            precision=self.precision,
         )
 
 
@@ -76,6 +85,7 @@ def load_embedding_model(name: str, *, cache_folder: Path | None = None) -> Embe
         context_tokens=cast("int", longest or config.get("max_position_embeddings", 512)),
         vocabulary_size=config.get("vocab_size", 0),
         pooling=_read_pooling(folder),
+        precision=read_precision(config),
     )
 
 

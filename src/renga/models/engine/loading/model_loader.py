@@ -17,7 +17,13 @@ from renga.config import EngineSettings, ModelSettings
 from renga.errors import ConfigError
 from renga.models.engine.ipc import EngineConfig
 from renga.models.engine.loading import detokenizer
-from renga.models.engine.loading.model_source import find_model_folder, is_embedding_folder, name_model, read_json
+from renga.models.engine.loading.model_source import (
+    find_model_folder,
+    is_embedding_folder,
+    name_model,
+    read_json,
+    read_precision,
+)
 from renga.models.engine.text.chat_template import PLAIN_TEMPLATE, ChatTemplate
 from renga.models.engine.text.families import Family
 from renga.models.engine.text.vocabulary import Vocabulary
@@ -150,7 +156,7 @@ def _read_folder(name: str, folder: Path, cache: Path) -> Model:
         vocabulary_size=max(vocabulary.size, config.get("vocab_size", 0)),
         kv_bytes_per_token=_measure_kv(config),
         sampling=_read_sampling(generation),
-        precision="f32" if config.get("dtype", config.get("torch_dtype")) == "float32" else "",
+        precision=read_precision(config),
     )
 
 

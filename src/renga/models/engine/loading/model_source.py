@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ _HUB_FILES = ("openvino_model.*", "openvino_tokenizer.*", "*.json", "*.jinja")
 """What of a repository is fetched; embedding models bring the tokenizer that they are run with."""
 
 
+def read_precision(config: dict[str, Any]) -> str:
+    """`f32` for a model whose config.json says so, and else empty: bfloat16 is not exact enough for every model."""
+    return "f32" if config.get("dtype", config.get("torch_dtype")) == "float32" else ""
+
+
 def name_model(setting: str) -> str:
     """How clients name the model that a setting means: `hokku`, a file's stem, a folder's name, a hub id's last part.
 
@@ -38,7 +44,10 @@ def name_model(setting: str) -> str:
     path = Path(setting).expanduser()
     if path.suffix in (".zip", ".gguf"):
         return path.stem
-    return path.resolve().name if path.is_dir() else setting.rpartition("/")[2]
+    with suppress(OSError):  # what no file system would take as a name
+        if path.is_dir():
+            return path.resolve().name
+    return setting.rpartition("/")[2]
 
 
 def refuse_missing(setting: str) -> None:

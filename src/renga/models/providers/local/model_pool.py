@@ -17,6 +17,7 @@ from renga.errors import ApiError, ConfigError, NotFound, Overloaded
 from renga.models.engine.client import EngineClient
 from renga.models.engine.loading.model_loader import Model
 from renga.models.providers.local.local_model import LocalModel
+from renga.models.providers.provider_seam import ProviderHealth
 
 _RETRY_AFTER_S = 5.0
 """When a request may come back for which its model was not loaded in time."""
@@ -73,6 +74,10 @@ class ModelPool:
         if model is None:
             raise NotFound(f"there is no local model {name}", hint=f"there are {', '.join(self.models)}")
         return model
+
+    def health(self, model: LocalModel) -> ProviderHealth:
+        """Whether a model can take requests now; none can before `start` and after `stop`."""
+        return model.health() if self._is_started else ProviderHealth(False, "the local engine is not running")
 
     @contextmanager
     def use(self, model: LocalModel) -> Generator[None]:

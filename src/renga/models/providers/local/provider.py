@@ -52,8 +52,8 @@ class LocalProvider:
 
     def health(self, model: str = "") -> ProviderHealth:
         if model:
-            return self.pool.find(model).health()
-        each = {name: local.health() for name, local in self.pool.models.items()}
+            return self.pool.health(self.pool.find(model))
+        each = {name: self.pool.health(local) for name, local in self.pool.models.items()}
         whole = each[self.pool.default.name]
         if self.pool.default.failure is not None:
             whole = next((health for health in each.values() if health.ready), whole)
