@@ -189,7 +189,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     router = Router(catalog, providers, decider, shares)
     path = Services(providers, router, ledger, clock, health=health, files=FileInliner(files) if files else None)
     live = build_live(path, RoutingSurroundings(catalog, policies, shares, outcomes, prices))
-    answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
+    answering = replace(path, observers=live.observers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     worker = BatchWorker(answering, batches, config.batches, place)
     metrics.watch("renga_outcomes_lost_rows_total", "Outcomes given up; each was logged.", lambda: outcomes.lost_rows)

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from tests.accounting.conftest import PRICED, make_outcome
 
 from renga.accounting.keys.key_ring import KeyRing, make_key
-from renga.accounting.ledger.lease import Lease, RequestTerms
+from renga.accounting.ledger.lease import Lease
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.ledger.spool import Spool
 from renga.accounting.limits.quotas import Quotas
@@ -25,8 +24,10 @@ from renga.domain.keys import KeyChange, KeyLimits
 from renga.errors import PermissionDenied
 from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller
 from renga.store.database import Database, open_database
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 
 USD = 1_000_000_000
 DEAR = Usage(100_000, output_tokens=180_000)
@@ -48,7 +49,8 @@ class Meter:
     def reserve(self, max_tokens: int = 100, input_bytes: int = 396, key: str = "key_a", target: str = PRICED) -> Lease:
         self.number += 1
         name = f"req_{id(self)}_{self.number}"
-        lease = self.ledger.reserve(RequestTerms(name, key, "messages", "haiku", max_tokens, False, input_bytes))
+        request = make_request(name, Caller(key), max_tokens=max_tokens, input_bytes=input_bytes)
+        lease = self.ledger.reserve(request)
         try:
             self.ledger.hold_price(lease, [target])
         except BaseException:
@@ -85,8 +87,8 @@ def test_without_limits_nothing_is_held(clock: ToldClock) -> None:
 def test_what_the_server_asks_on_its_own_account_has_no_limits(clock: ToldClock) -> None:
     meter = Meter(clock, requests_per_minute=1, budget_usd_per_day=0.0)
     for number in range(3):
-        terms = RequestTerms(f"req_{number}", "shadow", "shadow", "haiku", 100, False)
-        assert meter.ledger.reserve(terms).hold is None
+        request = make_request(f"req_{number}", Caller("shadow"), surface="shadow")
+        assert meter.ledger.reserve(request).hold is None
 
 
 def test_what_is_taken_and_what_stays(clock: ToldClock) -> None:
@@ -299,8 +301,8 @@ def test_a_request_that_nobody_counted_costs_its_input(clock: ToldClock) -> None
 def test_a_request_that_grows_holds_what_it_may_cost_then(clock: ToldClock) -> None:
     """As where it names a file: many small requests that name large ones must not pass a budget together."""
     meter = Meter(clock, budget_usd_per_day=2)
-    small = RequestTerms("req_small", "key_a", "messages", "haiku", 100, False, 396)
-    lease = meter.ledger.extend(meter.ledger.reserve(small), replace(small, input_bytes=8_000_000))
+    small = make_request("req_small", Caller("key_a"), input_bytes=396)
+    lease = meter.ledger.extend(meter.ledger.reserve(small), small.with_body(small.message, b" " * 8_000_000))
     meter.ledger.hold_price(lease, [PRICED])
     with pytest.raises(LimitReached):
         meter.reserve()

@@ -131,7 +131,11 @@ class Quotas:
         return self._accounts.reserve(claim) if self.shared is None else self.shared.begin(claim)
 
     def hold_price(
-        self, hold: Hold | SharedHold, request: InferenceRequest, targets: Sequence[str], also_billed: Sequence[str] = ()
+        self,
+        hold: Hold | SharedHold,
+        request: InferenceRequest,
+        targets: Sequence[str],
+        also_billed: Sequence[str] = (),
     ) -> Awaitable[None] | None:
         """Set aside what a request may cost at most if one of these targets answers, and those that are
         `also_billed` are asked too. Returns what must be waited for, if anything.
