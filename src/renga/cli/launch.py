@@ -32,12 +32,12 @@ From Python, with `pip install anthropic`:
 
 
 def start_by_default() -> None:
-    """`renga serve` without options."""
+    """Do what `renga serve` does when it is given no options."""
     start(load_config(None, os.environ))
 
 
 def start(settings: Config) -> None:
-    """Serve until Ctrl-C."""
+    """Serve with these settings until Ctrl-C ends it."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from renga import start
 

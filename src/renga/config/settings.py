@@ -119,7 +119,7 @@ class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How requests are written down."""
+    """How requests are written down, and how soon."""
 
     flush_interval_s: Annotated[
         float, Meta(description="Longest a row waits in the journal before it is in the database.", gt=0, le=1)

@@ -64,7 +64,7 @@ class EngineClient:
 
     @property
     def ready(self) -> bool:
-        """Whether requests would run now."""
+        """Whether the model is loaded, so that requests would run now."""
         return self._child is not None and self._child.was_ready
 
     @property

@@ -128,7 +128,7 @@ class EngineStats(msgspec.Struct, frozen=True):
 
 
 class SubmitCommand(msgspec.Struct, frozen=True, tag="submit"):
-    """Queue a request."""
+    """Queue a request for its turn in the engine."""
 
     request_id: int
     generation: GenerationRequest
@@ -148,7 +148,7 @@ class CancelCommand(msgspec.Struct, frozen=True, tag="cancel"):
 
 
 class ReadyReport(msgspec.Struct, frozen=True, tag="ready"):
-    """The model is loaded."""
+    """The model is loaded, and requests are read from now on."""
 
 
 class UnusableReport(msgspec.Struct, frozen=True, tag="unusable"):
@@ -158,7 +158,7 @@ class UnusableReport(msgspec.Struct, frozen=True, tag="unusable"):
 
 
 class TokensReport(msgspec.Struct, frozen=True, tag="tokens"):
-    """More tokens of one request."""
+    """More tokens of one request, with its end where that has come."""
 
     request_id: int
     batch: TokenBatch

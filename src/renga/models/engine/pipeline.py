@@ -48,7 +48,7 @@ class Continuation(Protocol):
     """A prompt in the pipeline's hands."""
 
     def read(self) -> StepOutput:
-        """Take what came of it."""
+        """Take the tokens that came since the last call."""
         ...
 
     def is_refused(self) -> bool:
@@ -114,7 +114,7 @@ class GenaiPipeline:
 
 
 class GenaiContinuation:
-    """`Continuation`, by GenAI."""
+    """`Continuation`, around what GenAI gives for a request."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle

@@ -79,7 +79,7 @@ _LINE = re.compile(r"(?:^|-)(haiku|sonnet|opus)(?:-|$)")
 
 
 class ResolvedName(Struct, frozen=True):
-    """What a model name means."""
+    """What a model name that a client wrote means here."""
 
     answered_as: str
     tier: Tier | None = None

@@ -30,7 +30,7 @@ _POOLING_KEYS: dict[str, Pooling] = {
 }
 """What `1_Pooling/config.json` holds; without it the mean is taken.
 
-Source: sentence-transformers, models/Pooling.py.
+Source: sentence-transformers, its module `Pooling`.
 """
 
 

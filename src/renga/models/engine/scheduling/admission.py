@@ -27,7 +27,7 @@ a short step. Whole prompts are read in half the time, which is for nights witho
 
 
 class WaitingRequest(Struct, frozen=True):
-    """A request that may start."""
+    """A request that waits for its turn, or may start now."""
 
     request_id: int
     generation: GenerationRequest
@@ -72,7 +72,7 @@ class Admission:
         return bool(self._live) or self._clock_ns() - self._live_seen_ns < QUIET_NS
 
     def queue(self, request_id: int, generation: GenerationRequest, read_tokens: int = 0) -> None:
-        """Stand in line."""
+        """Let a request wait, or wait again, until `take` gives it."""
         self._leave(request_id)
         self._waiters[request_id] = WaitingRequest(request_id, generation, read_tokens)
         self._awaiting_first_token.add(request_id)
@@ -145,7 +145,7 @@ class Admission:
         return WaitingRequest(waiter.request_id, waiter.generation, waiter.read_tokens, in_chunks=True)
 
     def _leave(self, request_id: int) -> None:
-        """Not to run any more."""
+        """Note that a request does not run any more."""
         self._running.pop(request_id, None)
         self.end_chunks(request_id)
 

@@ -20,7 +20,7 @@ from renga.models.engine.scheduling.admission import WaitingRequest
 
 
 class ChunkedPrefill:
-    """One such prompt."""
+    """A background prompt that is read in chunks, and how far that is."""
 
     def __init__(self, pipeline: Pipeline, waiter: WaitingRequest, prefill_chunk_tokens: int) -> None:
         self._pipeline = pipeline

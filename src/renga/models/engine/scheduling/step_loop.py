@@ -294,7 +294,7 @@ class Engine:
         return failed
 
     def _forget(self, request_id: int) -> None:
-        """A running request has ended."""
+        """Note that a running request has ended, and free its place."""
         del self._running[request_id]
         self._admission.end(request_id)
 

@@ -111,7 +111,7 @@ class LocalModel:
 
     @contextmanager
     def in_use(self) -> Generator[None]:
-        """Keep it from being unloaded."""
+        """Keep it from being unloaded while a request needs it."""
         self.users += 1
         try:
             yield
