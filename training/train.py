@@ -7,6 +7,7 @@ Owns:   the loop, the schedule, the checkpoint and the loss plot. Phase 1 learns
 
 import argparse
 import datetime
+import functools
 import os
 import pathlib
 import time
@@ -235,7 +236,7 @@ class Run:
         results = compute_parts(self.compute, jobs, self.gradient_worker)
         counted = max(1.0, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
-            parameter.grad = sum(result.gradients[index] for result in results) / counted
+            parameter.grad = functools.reduce(torch.add, (result.gradients[index] for result in results)) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.tables, 1.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(UPDATE_THREADS)

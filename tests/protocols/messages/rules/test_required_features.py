@@ -11,7 +11,7 @@ HELLO = {"model": "haiku", "max_tokens": 50, "messages": [{"role": "user", "cont
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 
 
-def decode(version="2023-06-01", **fields):
+def decode(version="2026-10-21", **fields):
     return decode_request(msgspec.json.encode({**HELLO, **fields}), version)
 
 
