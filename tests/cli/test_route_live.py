@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli.access.database_access import now_us
+from renga.cli.shell.database_access import now_us
 from renga.domain.ledger import AttemptRow, LedgerRow
 from renga.domain.outcomes import Feedback
 from renga.routing.certificates.certificate import (
@@ -88,7 +88,7 @@ def write_traffic(database: Database) -> None:
                 )
             )
     outcomes.append(replace(make_outcome("req_1", "unjudged"), scores={}, certificate=None, time_us=base.time_us))
-    database.write_rows(rows)
+    database.ledger.write_rows(rows)
     database.outcomes.write(outcomes)
     assert database.outcomes.judge(Feedback("key_a", 0.5, None, request_id="req_0"), base.time_us) is not None
 

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from renga.accounting.keys.key_ring import KeyIdentity
+from renga.accounting.keys.key_ring import KeyIdentity, KeyRing
 from renga.accounting.ledger.lease import Lease, RequestOutcome, RequestTerms
 from renga.clock import SystemClock
 from renga.config import ServerSettings
@@ -22,8 +22,8 @@ from renga.http.server.uvicorn_server import build_server_config
 from renga.inference import Services
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import Batch, Message, Usage
+from renga.protocols.messages.events.message_split import split
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.router import Router
 from renga.testing.http_client import RawHttpConnection, RawHttpResponse
@@ -119,12 +119,12 @@ KEYS = {
 }
 
 
-class KnownKeys:
-    def identify(self, secret: str) -> KeyIdentity | None:
-        return KEYS.get(secret)
-
-    async def seek(self, secret: str) -> KeyIdentity | None:
-        return self.identify(secret)
+def make_keys() -> KeyRing:
+    """The keys above, and no others."""
+    keys = KeyRing(SystemClock())
+    for secret, identity in KEYS.items():
+        keys.admit(secret, identity)
+    return keys
 
 
 @dataclass
@@ -178,7 +178,7 @@ async def serving(settings: ServerSettings, files: FileService | None = None) ->
     )
     behind = HttpServices(
         parts,
-        KnownKeys(),
+        make_keys(),
         catalog,
         settings,
         CollectorRegistry(),

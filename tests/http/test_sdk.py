@@ -7,8 +7,8 @@ from anthropic import AsyncAnthropic
 
 from renga.errors import Overloaded, RateLimited
 from renga.protocols.messages.blocks import TextBlock, ThinkingBlock, ToolUseBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import ErrorBody, ErrorEvent, Message, Ping, Usage
+from renga.protocols.messages.events.message_split import split
 
 ASK = {"model": "claude-haiku-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
 RICH = Message(

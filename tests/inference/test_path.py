@@ -11,8 +11,9 @@ from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded, RengaEr
 from renga.inference import Answer, InferenceRequest, Services, answer, count_tokens
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
 from renga.protocols.messages.blocks import Base64Source, ImageBlock
-from renga.protocols.messages.events.accumulator import MessageAccumulator, split
+from renga.protocols.messages.events.accumulator import MessageAccumulator
 from renga.protocols.messages.events.event_types import Batch, ErrorEvent, Message
+from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.request import MessageRequest, Turn
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.router import Router
@@ -103,7 +104,7 @@ async def read(answered: Answer) -> Message:
     folder = MessageAccumulator()
     async for batch in answered.events:
         for event in batch:
-            folder.push(event)
+            folder.add_event(event)
     return folder.message()
 
 

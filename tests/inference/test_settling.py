@@ -23,8 +23,8 @@ from renga.inference import InferenceRequest, Services, answer
 from renga.metrics.request_metrics import RequestMetrics
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import Batch, Message, Usage
+from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.request import MessageRequest, Turn
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.costs.cascade import CascadeChooser
@@ -102,6 +102,7 @@ STORIES = st.builds(
 class Shelf:
     def __init__(self) -> None:
         self.rows: list[LedgerRow] = []
+        self.ledger = self
 
     def write_rows(self, rows: Sequence[LedgerRow]) -> None:
         self.rows += rows

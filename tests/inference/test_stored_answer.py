@@ -18,8 +18,9 @@ from renga.inference import Answer, InferenceRequest, Services, answer
 from renga.models.cache.response_cache import ResponseCache
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
 from renga.protocols.messages.decode import decode_request
-from renga.protocols.messages.events.accumulator import MessageAccumulator, split
+from renga.protocols.messages.events.accumulator import MessageAccumulator
 from renga.protocols.messages.events.event_types import Batch, Message
+from renga.protocols.messages.events.message_split import split
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.costs.cascade import CascadeChooser
 from renga.routing.costs.price_rows import PriceRows
@@ -98,7 +99,7 @@ class Scene:
         folder = MessageAccumulator()
         async for batch in answered.events:
             for event in batch:
-                folder.push(event)
+                folder.add_event(event)
         await answered.events.aclose()
         assert not self.ledger.open
         return answered.cache_status, folder.message()

@@ -13,11 +13,13 @@ NEEDED = ("torch", "openvino", "tokenizers", "numpy", "tqdm", "matplotlib")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = [item for item in items if item.path.is_relative_to(ROOT / "tests/training")]
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    reason = f"the training extra is not installed: {', '.join(absent)}" if absent else ""
+    reason = (
+        f"the training extra is not installed ({', '.join(absent)}): `scripts/install dev training`" if absent else ""
+    )
     if not reason:
-        from renga.services.evals.public_sets import shared_data
+        from renga.services.evals.datasets.locations import missing_reason
 
-        reason = "" if shared_data().is_dir() else f"the public sets are not at {shared_data()}"
+        reason = missing_reason("training", "xquad", "anthropic_cookbook")
     for item in here:
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -32,12 +32,12 @@ From Python, with `pip install anthropic`:
 
 
 def start_by_default() -> None:
-    """`renga serve` without options."""
+    """What `renga serve` does without any options."""
     start(load_config(None, os.environ))
 
 
 def start(settings: Config) -> None:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C, and say first what was started."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from renga import start
 

@@ -165,7 +165,8 @@ VARIABLES: dict[str, str] = {
     "RENGA_CONFIG": "Path of the settings file, instead of ./renga.toml or the one in the user's settings folder.",
     "RENGA_URL": "Server that `renga ask`, `models`, `get` and `eval` talk to, instead of answering by themselves.",
     "RENGA_KEY": "Key that these commands send.",
-    "RENGA_SHARED": "Folder that holds `data/` with the public task sets, for `renga eval`.",
+    "RENGA_DATASETS": "Folder that public data sets are put into and read from, instead of `data/` in the clone.",
+    "RENGA_SHARED": "Folder whose `data/` is looked in for public data sets as well, instead of `../shared`.",
 }
 """Variables that are read but are no settings."""
 

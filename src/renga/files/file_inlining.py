@@ -24,6 +24,7 @@ from renga.errors import InvalidRequest, NotFound, RequestTooLarge
 from renga.files.file_service import FileService
 from renga.files.media_types import is_text
 from renga.protocols.messages import blocks
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.request import MessageRequest
 
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -64,33 +65,33 @@ class _Nested(Struct, frozen=True):
 class FileInliner:
     """Puts the content of files into requests."""
 
-    def __init__(self, shelf: FileService) -> None:
-        self._shelf = shelf
-        self._max_bytes = shelf.settings.max_inline_bytes
+    def __init__(self, files: FileService) -> None:
+        self._files = files
+        self._max_bytes = files.settings.max_inline_bytes
 
-    async def resolve(self, request: MessageRequest, raw: bytes, owner: Owner) -> tuple[MessageRequest, bytes]:
+    async def resolve(self, request: InferenceRequest) -> InferenceRequest:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.
 
         Raises: NotFound, InvalidRequest or RequestTooLarge, naming the field.
         """
-        references = list(find_references(request))
+        references = list(find_references(request.message))
         if not references:
-            return request, raw
-        rows = await self._find_rows(references, owner)
+            return request
+        rows = await self._find_rows(references, request.caller.owner)
         total_bytes = sum(rows[reference.file_id].size_bytes for reference in references)
         if total_bytes > self._max_bytes:
             raise RequestTooLarge(
                 f"The files of this request have {total_bytes} bytes together; {self._max_bytes} may be.",
                 path=references[0].place,
             )
-        return await asyncio.to_thread(self._replace, request, raw, references, rows)
+        return await asyncio.to_thread(self._replace, request, references, rows)
 
     async def _find_rows(self, references: Sequence[FileReference], owner: Owner) -> dict[str, FileRow]:
         rows: dict[str, FileRow] = {}
         for reference in references:
             if reference.file_id not in rows:
                 try:
-                    rows[reference.file_id] = await self._shelf.find(owner, reference.file_id[:64])
+                    rows[reference.file_id] = await self._files.find(owner, reference.file_id[:64])
                 except NotFound as error:
                     raise NotFound(
                         error.message, path=reference.place, hint=error.hint, error_code=error.error_code
@@ -99,16 +100,18 @@ class FileInliner:
         return rows
 
     def _replace(
-        self, request: MessageRequest, raw: bytes, references: Sequence[FileReference], rows: Mapping[str, FileRow]
-    ) -> tuple[MessageRequest, bytes]:
-        contents = {file_id: self._shelf.read_whole(row) for file_id, row in rows.items()}
+        self, request: InferenceRequest, references: Sequence[FileReference], rows: Mapping[str, FileRow]
+    ) -> InferenceRequest:
+        contents = {file_id: self._files.read_whole(row) for file_id, row in rows.items()}
         edits: dict[Path, Source] = {
             reference.path: _render_source(reference, rows[reference.file_id], contents[reference.file_id])
             for reference in references
         }
+        message = request.message
         for path, source in edits.items():
-            request = _replace_value(request, path, source)
-        return request, replace_raw(raw, {path: msgspec.json.encode(source) for path, source in edits.items()})
+            message = _replace_value(message, path, source)
+        encoded = {path: msgspec.json.encode(source) for path, source in edits.items()}
+        return request.with_body(message, replace_raw(request.body, encoded))
 
 
 def find_references(request: MessageRequest) -> Iterator[FileReference]:

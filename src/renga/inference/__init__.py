@@ -1,8 +1,9 @@
 """THE path of a request: reserve, plan, send, settle. Every surface enters here, by `answer`."""
 
-from renga.inference.answer import Answer, AnswerEvents
-from renga.inference.execution import RequestExecution
+from renga.inference.answer import Answer
+from renga.inference.execution import Settled
 from renga.inference.path import answer, count_tokens
-from renga.inference.services import InferenceRequest, Services
+from renga.inference.services import Services
+from renga.protocols.messages.inference_request import Caller, InferenceRequest
 
-__all__ = ["Answer", "AnswerEvents", "InferenceRequest", "RequestExecution", "Services", "answer", "count_tokens"]
+__all__ = ["Answer", "Caller", "InferenceRequest", "Services", "Settled", "answer", "count_tokens"]

@@ -1,4 +1,4 @@
-"""An answer that has begun, and the stream of its batches.
+"""An answer that has begun: what of it a surface reads, and the answer of a target.
 
 Owns: reading to the end, turning what breaks on the way into an error event, and settling when it is read or closed.
 Must never know: how the answer was chosen.
@@ -7,117 +7,134 @@ Must never know: how the answer was chosen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import Literal, Protocol, TypeAlias
 
-from renga.accounting.ledger.lease import RequestOutcome
 from renga.accounting.limits.token_buckets import LimitState
+from renga.domain.reasons import Reasons
 from renga.errors import ApiError, RengaError
 from renga.inference.crash_log import log_crash
-from renga.inference.execution import CacheStatus, RequestExecution
-from renga.protocols.messages.errors import error_event
+from renga.inference.execution import Answering, Settled
+from renga.inference.verification import BufferedAnswer
+from renga.models.cache.response_cache import Freshness
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.accumulator import MessageAccumulator
 from renga.protocols.messages.events.event_types import Batch, Message
-from renga.routing.plan import Plan, PlannedAttempt
+
+CacheStatus: TypeAlias = Freshness | Literal["miss"]
 
 
-class Answer:
-    """An answer that has begun. Iterate `events` to its end or close it; either settles the request."""
-
-    def __init__(self, passage: RequestExecution, stream: AsyncIterator[Batch], first: Batch) -> None:
-        self._passage = passage
-        self.events = AnswerEvents(passage, stream, first)
-
-    @property
-    def plan(self) -> Plan:
-        assert self._passage.plan is not None
-        return self._passage.plan
-
-    @property
-    def why(self) -> str:
-        """The plan's reasons and what has become of it so far, for the `renga-plan` header."""
-        return self._passage.why
-
-    @property
-    def confidence(self) -> float | None:
-        """That the small tier's answer is good enough, as its check found; None where nothing was checked."""
-        return self._passage.confidence
-
-    @property
-    def attempt(self) -> PlannedAttempt:
-        """The attempt that answers."""
-        assert self._passage.attempt is not None
-        return self._passage.attempt
+class Answer(Protocol):
+    """An answer that has begun. Iterate it to its end or close it; either settles the request."""
 
     @property
     def target_name(self) -> str:
         """Who answers, or gave the answer that was stored."""
-        return self._passage.stored_target or self.attempt.target.name
+        ...
+
+    @property
+    def reasons(self) -> Reasons:
+        """The plan's reasons and what has become of it so far, for the `renga-plan` header."""
+        ...
+
+    @property
+    def confidence(self) -> float | None:
+        """That the small tier's answer is good enough, as its check found; None where nothing was checked."""
+        ...
 
     @property
     def cache_status(self) -> CacheStatus | None:
         """Whether it came from the response cache; None where that was not asked."""
-        return self._passage.cache_status
+        ...
 
     @property
     def overhead_us(self) -> int:
         """Microseconds from arrival until the winning attempt was sent, failed attempts included."""
-        return self._passage.overhead_us
-
-    @property
-    def outcome(self) -> RequestOutcome | None:
-        """How it ended; None while it runs."""
-        return self._passage.outcome
-
-    @property
-    def cost_nano_usd(self) -> int | None:
-        """What it cost; None while it runs, and where the price is not known."""
-        return self._passage.cost_nano_usd
+        ...
 
     @property
     def limits(self) -> LimitState | None:
         """What is left of the key's limits now; None where it has none."""
-        hold = self._passage.lease.hold
+        ...
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """The target's confidence in what it wrote, once it was read to its end; None where it gives none."""
+        ...
+
+    def __aiter__(self) -> Answer: ...
+
+    async def __anext__(self) -> Batch: ...
+
+    async def close(self) -> Settled:
+        """Stop the work, if it still runs, and settle. Gives the same every time."""
+        ...
+
+
+class TargetAnswer:
+    """The answer of a target. A class and not a generator, so that closing it settles even if nothing was read."""
+
+    __slots__ = ("_accumulator", "_answering", "_arrived", "_is_buffered", "_is_read", "_state")
+
+    def __init__(self, answering: Answering) -> None:
+        answer = answering.answer
+        self._answering = answering
+        self._state: Answering | Settled = answering
+        self._is_buffered = isinstance(answer, BufferedAnswer)
+        self._arrived = iter(answer.batches if isinstance(answer, BufferedAnswer) else (answer,))
+        is_awaited = bool(answering.planned.observations) or answering.checks_afterwards
+        self._accumulator = MessageAccumulator() if is_awaited and not self._is_buffered else None
+        self._is_read = False
+
+    @property
+    def target_name(self) -> str:
+        return self._answering.attempt.planned.target.name
+
+    @property
+    def reasons(self) -> Reasons:
+        return self._answering.planned.reasons
+
+    @property
+    def confidence(self) -> float | None:
+        checked = self._answering.planned.findings.checked
+        return checked[0].result.confidence if checked else None
+
+    @property
+    def cache_status(self) -> CacheStatus | None:
+        return None if self._answering.planned.miss is None else "miss"
+
+    @property
+    def overhead_us(self) -> int:
+        return self._answering.planned.overhead_us(self._answering.attempt)
+
+    @property
+    def limits(self) -> LimitState | None:
+        hold = self._answering.planned.reserved.lease.hold
         return None if hold is None else hold.read()
 
     @property
     def mean_logprob(self) -> float | None:
-        """The target's confidence in what it wrote, where it gives one; None while it runs."""
-        evidence = self._passage.tally.evidence
+        evidence = self._answering.attempt.tracker.evidence
         return evidence.mean_logprob if evidence else None
 
-
-class AnswerEvents:
-    """The batches of an answer. A class and not a generator, so that closing it settles even if nothing was read."""
-
-    def __init__(self, passage: RequestExecution, stream: AsyncIterator[Batch], first: Batch) -> None:
-        self._passage = passage
-        self._stream = stream
-        self._first: Batch | None = first
-        self._was_held = passage.held is not None
-        self._folder = MessageAccumulator() if passage.wants_message else None
-        self._is_read = False
-        self._is_closed = False
-
-    def __aiter__(self) -> AnswerEvents:
+    def __aiter__(self) -> TargetAnswer:
         return self
 
     async def __anext__(self) -> Batch:
-        batch = self._first
-        if batch is not None:
-            self._first = None
-        else:
-            batch = await self._next()
-        if not self._was_held:
-            self._passage.tally.watch(batch)
-            if self._folder is not None:
-                self._fold(batch)
+        batch = next(self._arrived, None)
+        if batch is None:
+            batch = await self._read_stream()
+        if not self._is_buffered:
+            self._answering.attempt.tracker.watch(batch)
+            if self._accumulator is not None:
+                self._accumulate(self._accumulator, batch)
         return batch
 
-    async def _next(self) -> Batch:
+    async def _read_stream(self) -> Batch:
+        attempt = self._answering.attempt
         try:
-            return await anext(self._stream)
+            return await anext(attempt.stream)
         except StopAsyncIteration:
-            if not self._passage.tally.ended:
+            if not attempt.tracker.ended:
                 return [error_event(ApiError("The answer broke off before its end."))]
             await self._finish()
             raise
@@ -126,7 +143,7 @@ class AnswerEvents:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log_crash(self._passage.ask.request_id, error)
+            log_crash(self._answering.planned.reserved.request.request_id, error)
             return [error_event(ApiError("Internal error."))]
 
     async def _finish(self) -> None:
@@ -135,33 +152,31 @@ class AnswerEvents:
         try:
             message = self._message()
             if message is not None:
-                await self._passage.examine_afterwards(message)
+                await self._answering.check_afterwards(message)
         finally:
-            await self.aclose()
+            await self.close()
 
-    def _fold(self, batch: Batch) -> None:
-        assert self._folder is not None
+    def _accumulate(self, accumulator: MessageAccumulator, batch: Batch) -> None:
         try:
-            for event in batch:
-                self._folder.push(event)
+            accumulator.add_batch(batch)
         except RengaError:
             # It broke off, or is in no order; the client sees that, and whoever wanted the whole gets none.
-            self._folder = None
+            self._accumulator = None
 
     def _message(self) -> Message | None:
         try:
-            return None if self._folder is None else self._folder.message()
+            return None if self._accumulator is None else self._accumulator.message()
         except RengaError:
             return None
 
-    async def aclose(self) -> None:
-        """Stop the work, if it still runs, and settle. Idempotent."""
-        if self._is_closed:
-            return
+    async def close(self) -> Settled:
+        state = self._state
+        if isinstance(state, Settled):
+            return state
         try:
-            close = getattr(self._stream, "aclose", None)
+            close = getattr(state.attempt.stream, "aclose", None)
             if close is not None:
                 await close()
         finally:
-            self._passage.settle(left_early=not self._is_read, message=self._message())
-        self._is_closed = True
+            self._state = settled = state.settle(left_early=not self._is_read, message=self._message())
+        return settled

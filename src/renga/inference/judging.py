@@ -15,6 +15,7 @@ import msgspec
 from renga.errors import ApiError
 from renga.protocols.messages.blocks import TextBlock, ToolResultBlock, ToolUseBlock
 from renga.protocols.messages.events.event_types import Message
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.request import MessageRequest, Turn
 
 GRADE_TOKENS = 16
@@ -50,18 +51,19 @@ class _JudgeTurn(msgspec.Struct, frozen=True):
     content: str
 
 
-def ask_judge(request: MessageRequest, answer: Message) -> tuple[MessageRequest, bytes]:
-    """The question to a judge, decoded and as a body."""
-    system = request.system or ""
+def ask_judge(request: InferenceRequest, answer: Message) -> InferenceRequest:
+    """The question to a judge, in place of the request that was answered."""
+    answered = request.message
+    system = answered.system or ""
     if not isinstance(system, str):
         system = "\n".join(block.text for block in system)
-    conversation = tuple(_Shown(turn.role, _show(turn.content)) for turn in request.messages)
+    conversation = tuple(_Shown(turn.role, _show(turn.content)) for turn in answered.messages)
     material = msgspec.json.encode(_Material(system, conversation, _show(answer.content))).decode()
-    body = _JudgeBody(request.model, GRADE_TOKENS, _SYSTEM, (_JudgeTurn("user", material),))
-    asked = MessageRequest(
-        model=request.model, messages=(Turn("user", material),), max_tokens=GRADE_TOKENS, system=_SYSTEM
+    body = _JudgeBody(answered.model, GRADE_TOKENS, _SYSTEM, (_JudgeTurn("user", material),))
+    question = MessageRequest(
+        model=answered.model, messages=(Turn("user", material),), max_tokens=GRADE_TOKENS, system=_SYSTEM
     )
-    return asked, msgspec.json.encode(body)
+    return request.with_body(question, msgspec.json.encode(body))
 
 
 def read_judgement(message: Message) -> float:

@@ -1,4 +1,4 @@
-"""What the path is asked, what it runs through, and the seams of what may be attached to it. Values and protocols.
+"""What the path runs through, and the seams of what may be attached to it. Values and protocols.
 
 Must never know: how any of it does its work. An attachment that is not there is None or (), and costs nothing then.
 """
@@ -9,60 +9,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from renga.accounting.ledger.lease import RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import RequestOutcome
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.clock import Clock
-from renga.domain.owners import Owner
 from renga.models.cache.response_cache import ResponseCache
-from renga.models.providers.provider_seam import Provider, ProviderRequest
+from renga.models.providers.provider_seam import Provider
 from renga.protocols.messages.events.event_types import Message
-from renga.protocols.messages.request import ApiVersion, MessageRequest, ServiceTier
-from renga.routing.plan import Caller, Plan, PlannedAttempt
+from renga.protocols.messages.inference_request import InferenceRequest
+from renga.routing.plan import Plan
 from renga.routing.router import Router
-
-
-class InferenceRequest(Struct, frozen=True):
-    """A request as it enters, from whichever surface."""
-
-    request: MessageRequest
-    raw: bytes
-    """The body as a Messages request; an Anthropic-family target gets it with only `model` changed."""
-    version: ApiVersion
-    betas: tuple[str, ...]
-    key_id: str
-    request_id: str
-    surface: str
-    arrived_ns: int
-    """Monotonic, from the same clock as `Services.clock`."""
-    forwarded_headers: tuple[tuple[str, str], ...] = ()
-    service_tier: ServiceTier = "standard"
-    workspace_id: str | None = None
-    """Of its key; None where the key is in none."""
-    tiers: tuple[str, ...] = ()
-    """That its key may use; empty: all."""
-    response_cache: bool = False
-    """Whether its key wants answers that were given before."""
-
-    def renewed(self, request: MessageRequest, raw: bytes) -> InferenceRequest:
-        """The same question in other words, and in those alone."""
-        return replace(self, request=request, raw=raw)
-
-    def terms(self) -> RequestTerms:
-        """What the ledger needs to know before it runs."""
-        request = self.request
-        return RequestTerms(
-            self.request_id,
-            self.key_id,
-            self.surface,
-            request.model,
-            request.max_tokens,
-            request.stream,
-            len(self.raw),
-            self.service_tier,
-            self.workspace_id,
-        )
 
 
 class Observation(Protocol):
@@ -79,8 +35,9 @@ class Observation(Protocol):
 class Observer(Protocol):
     """Looks at requests as they pass: the shadow sampler, for one."""
 
-    def begin(self, ask: InferenceRequest, plan: Plan) -> Observation | None:
-        """A watch for this request; None where it is of no interest. Synchronous and cheap: every request pays it."""
+    def observe_request(self, request: InferenceRequest, plan: Plan) -> Observation | None:
+        """An observation of this request; None where it is of no interest. Synchronous and cheap: every request pays it.
+        """
         ...
 
 
@@ -107,7 +64,7 @@ class HealthGate(Protocol):
 class FileResolver(Protocol):
     """Uploaded files (`files/file_inlining.py`)."""
 
-    async def resolve(self, request: MessageRequest, raw: bytes, owner: Owner) -> tuple[MessageRequest, bytes]:
+    async def resolve(self, request: InferenceRequest) -> InferenceRequest:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.
 
         Raises: NotFound, InvalidRequest or RequestTooLarge, naming the field.
@@ -122,29 +79,7 @@ class Services(Struct, frozen=True):
     router: Router
     ledger: Ledger
     clock: Clock
-    watchers: tuple[Observer, ...] = ()
+    observers: tuple[Observer, ...] = ()
     health: HealthGate | None = None
     files: FileResolver | None = None
     responses: ResponseCache | None = None
-
-
-def build_asker(ask: InferenceRequest) -> Caller:
-    """What of a request's sender decides its plan."""
-    return Caller(ask.key_id, ask.tiers, len(ask.raw))
-
-
-def build_call(ask: InferenceRequest, plan: Plan, attempt: PlannedAttempt) -> ProviderRequest:
-    """One attempt of a request, ready to send."""
-    return ProviderRequest(
-        attempt.target,
-        ask.request,
-        ask.raw,
-        ask.version,
-        ask.betas,
-        ask.request_id,
-        ask.key_id,
-        forwarded_headers=ask.forwarded_headers,
-        echo_model=plan.echo_model,
-        service_tier=ask.service_tier,
-        workspace_id=ask.workspace_id,
-    )

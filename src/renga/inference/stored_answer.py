@@ -1,7 +1,6 @@
 """Answers from the response cache, as the path gives them.
 
-Owns: who may be answered so, the settling of such an answer (it cost nothing and no target gave it), and keeping new
-ones.
+Owns: who may be answered so, and the settling of such an answer (it cost nothing and no target gave it).
 Must never know: HTTP, how answers are stored (`models/cache/response_cache.py`).
 Invariants: only where the key, the policy of the name that it asked for, or the settings say so; a stored answer passes
 no target and no check, and its row says `cache:hit` or `cache:stale`; a stale one is the last resort, after every
@@ -10,124 +9,144 @@ target failed, and never a batch's, which has time to ask again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import msgspec
+from msgspec import Struct
 
-from renga.accounting.ledger.lease import RequestOutcome
-from renga.accounting.limits.token_buckets import LimitReached
+from renga.accounting.ledger.lease import AttemptRecord, RequestOutcome, Status
+from renga.accounting.limits.token_buckets import LimitReached, LimitState
+from renga.domain.reasons import Reason, Reasons
 from renga.errors import RengaError
-from renga.inference.answer import Answer
-from renga.inference.execution import RequestExecution
-from renga.models.cache.response_cache import CacheQuestion, ResponseCache, StoredAnswer, name_question
-from renga.protocols.messages.events.accumulator import UsageTracker, split
+from renga.inference.answer import CacheStatus
+from renga.inference.cache_miss import CacheMiss
+from renga.inference.execution import Planned, Reserved, Settled
+from renga.models.cache.response_cache import StoredAnswer, name_question
+from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, Message
-from renga.routing.plan import Plan
 
 _BACKGROUND = frozenset({"shadow"})
 """Surfaces whose answers are samples, which must be new."""
 
 
-def find_stored(passage: RequestExecution) -> Answer | None:
-    """The answer that was given to the same question before; None where there is none, or nobody asked for it.
-
-    A question without one is noted, so that its answer is kept.
+def look_up(reserved: Reserved) -> ReplayedAnswer | CacheMiss | None:
+    """The answer that was given to the same question before, or what waits for its first one; None where nobody asked for
+    stored answers, or the question is not one whose answers are given again.
     """
-    ask, parts = passage.ask, passage.parts
-    if parts.responses is None or ask.surface in _BACKGROUND:
+    request, services = reserved.request, reserved.services
+    responses = services.responses
+    if responses is None or request.surface in _BACKGROUND:
         return None
-    if not (ask.response_cache or parts.responses.for_all or parts.router.stores_answers(ask.request.model)):
+    is_wanted = request.caller.response_cache or responses.for_all
+    if not (is_wanted or services.router.stores_answers(request.message.model)):
         return None
-    name = name_question(CacheQuestion(ask.key_id, ask.request, ask.raw, ask.version, ask.betas, ask.forwarded_headers))
+    name = name_question(request)
     if name is None:
         return None
-    stored = parts.responses.find(name)
-    if stored is not None:
-        return _replay(passage, stored)
-    passage.cache_status, passage.question = "miss", name
-    passage.watches.append(CacheWriter(parts.responses, name))
-    return None
+    stored = responses.find(name)
+    if stored is None:
+        return CacheMiss(responses, name)
+    return ReplayedAnswer(Replay(reserved, stored, (Reason("cache", "hit"),), reserved.elapsed_us()))
 
 
-def find_stale(passage: RequestExecution, error: BaseException) -> Answer | None:
+def find_stale(state: Reserved | Planned, error: BaseException) -> ReplayedAnswer | None:
     """The answer from before for a request that every target failed; None where there is none."""
     is_down = isinstance(error, RengaError) and error.retryable and not isinstance(error, LimitReached)
-    if not is_down or passage.ask.service_tier == "batch":
+    if not is_down or isinstance(state, Reserved) or state.miss is None:
         return None
-    if not passage.came_to_targets or passage.question is None or passage.parts.responses is None:
+    is_batch = state.reserved.request.service_tier == "batch"
+    if is_batch or not (state.log.attempts or state.log.skipped):
         return None
-    stored = passage.parts.responses.find(passage.question, stale=True)
-    return None if stored is None else _replay(passage, stored)
+    stored = state.miss.find_stale()
+    if stored is None:
+        return None
+    reasons = (*state.reasons, Reason("cache", "stale"))
+    replay = Replay(state.reserved, stored, reasons, state.reserved.elapsed_us(), state.log.records())
+    # Nobody answered: whoever waits for a target's answer waits no longer.
+    state.tell_observers(replay.compose_outcome("failed", None), None)
+    return ReplayedAnswer(replay)
 
 
-class CacheWriter:
-    """Waits for the answer to a question that had none, to store it. A `Watch`."""
+class Replay(Struct, frozen=True):
+    """A stored answer on its way to a client, and what was tried before it."""
 
-    def __init__(self, responses: ResponseCache, name: bytes) -> None:
-        self._responses = responses
-        self._name = name
+    reserved: Reserved
+    stored: StoredAnswer
+    reasons: Reasons
+    overhead_us: int
+    attempts: tuple[AttemptRecord, ...] = ()
 
-    def ended(self, outcome: RequestOutcome, message: Message | None) -> None:
-        # What was sent at once and did not pass its check afterwards is not given a second time.
-        if message is not None and outcome.target is not None and "sent:escalated" not in outcome.why:
-            self._responses.keep(self._name, message, outcome.target)
+    def settle(self, *, is_taken: bool) -> Settled:
+        """Write the row: nobody answered, and it cost nothing."""
+        outcome = self.compose_outcome("succeeded" if is_taken else "canceled", self.stored.message if is_taken else None)
+        return Settled(outcome, self.reserved.services.ledger.settle(self.reserved.lease, outcome))
 
-
-class StoredExecution(RequestExecution):
-    """A request that is answered from the cache; what was tried before goes into its row."""
-
-    def __init__(self, before: RequestExecution, stored: StoredAnswer) -> None:
-        super().__init__(before.ask, before.lease, before.parts)
-        self.trials = before.trials
-        self.overhead_us = self.elapsed_us()
-        self.cache_status = stored.freshness
-        self.stored_target = stored.target
-        self.plan = Plan((), f"{before.why};cache:stale" if stored.freshness == "stale" else "cache:hit", "")
-        self._tally = UsageTracker()
-
-    @property
-    def tally(self) -> UsageTracker:
-        return self._tally
-
-    @property
-    def wants_message(self) -> bool:
-        return False
-
-    async def examine_afterwards(self, message: Message) -> None:
-        """It was examined when it was given first."""
-
-    def settle(self, *, left_early: bool, message: Message | None = None) -> None:
-        if self.outcome is not None:
-            return
-        whole = self._tally.ended and not left_early
-        self.outcome = RequestOutcome(
-            status="succeeded" if whole or self._tally.ended else "canceled",
-            target=None,
-            tier=None,
-            why=self.why,
-            attempts=tuple([trial.record() for trial in self.trials]),
-            usage=None,
-            stop_reason=self._tally.stop_reason,
-            error_type=None,
-            overhead_us=self.overhead_us,
-            first_event_us=self.overhead_us,
-            total_us=self.elapsed_us(),
+    def compose_outcome(self, status: Status, message: Message | None) -> RequestOutcome:
+        """The outcome, with the message that the client got."""
+        return RequestOutcome(
+            status,
+            None,
+            None,
+            self.reasons,
+            self.attempts,
+            None,
+            None if message is None else message.stop_reason,
+            None,
+            self.overhead_us,
+            self.overhead_us,
+            self.reserved.elapsed_us(),
             winner=None,
-            message_id=self._tally.message_id,
+            message_id=None if message is None else message.id,
         )
-        self.cost_nano_usd = self.parts.ledger.settle(self.lease, self.outcome)
 
 
-def _replay(before: RequestExecution, stored: StoredAnswer) -> Answer:
-    message = stored.message
-    if before.ask.request.stream:
-        first: Batch = split(message)
-    else:
-        first = [CompleteMessage(msgspec.json.encode(message), message)]
-    return Answer(StoredExecution(before, stored), _nothing_more(), first)
+class ReplayedAnswer:
+    """An answer from the response cache, as a surface reads it."""
 
+    __slots__ = ("_events", "_replay", "_state")
 
-async def _nothing_more() -> AsyncIterator[Batch]:
-    """A stream that has ended: all of a stored answer is in its first batch."""
-    for batch in ():
-        yield batch
+    confidence: float | None = None
+    mean_logprob: float | None = None
+
+    def __init__(self, replay: Replay) -> None:
+        message = replay.stored.message
+        is_stream = replay.reserved.request.message.stream
+        whole = CompleteMessage(msgspec.json.encode(message), message)
+        self._replay = replay
+        self._state: Replay | Settled = replay
+        self._events: list[Batch] = [split(message) if is_stream else [whole]]
+        """What the client has not taken yet: all of a stored answer is one batch."""
+
+    @property
+    def target_name(self) -> str:
+        return self._replay.stored.target
+
+    @property
+    def reasons(self) -> Reasons:
+        return self._replay.reasons
+
+    @property
+    def cache_status(self) -> CacheStatus | None:
+        return self._replay.stored.freshness
+
+    @property
+    def overhead_us(self) -> int:
+        return self._replay.overhead_us
+
+    @property
+    def limits(self) -> LimitState | None:
+        hold = self._replay.reserved.lease.hold
+        return None if hold is None else hold.read()
+
+    def __aiter__(self) -> ReplayedAnswer:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if not self._events:
+            await self.close()
+            raise StopAsyncIteration
+        return self._events.pop()
+
+    async def close(self) -> Settled:
+        state = self._state
+        if isinstance(state, Replay):
+            self._state = state = state.settle(is_taken=not self._events)
+        return state

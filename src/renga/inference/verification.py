@@ -1,36 +1,35 @@
 """Checking an answer before the client sees it: what a check needs is fetched, and asked again.
 
-Owns: held answers, second answers, judgements, and that a check which cannot be made does not accept.
+Owns: buffered answers, second opinions, judgements, and that a check which cannot be made does not accept.
 Must never know: what the checks conclude (`routing/checks/answer_checks.py`), who is asked next.
-Invariants: a check that fails, for whatever reason, escalates; what it used is in the passage's trials; a client that
-leaves stops whatever is being fetched.
+Invariants: a check that fails, for whatever reason, escalates; what it used is in the request's log of attempts; a client
+that leaves stops whatever is being fetched.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from renga.accounting.ledger.lease import Role
-from renga.errors import Overloaded, RengaError
-from renga.inference.attempt import Attempt
+from renga.errors import ApiError, Overloaded, RengaError
+from renga.inference.attempt import Attempt, AttemptLog
 from renga.inference.judging import ask_judge, read_judgement
-from renga.inference.services import InferenceRequest, build_call
 from renga.models.providers.provider_seam import Target
 from renga.protocols.messages.blocks import TextBlock, ToolUseBlock
 from renga.protocols.messages.edits.request_rewrite import ask_whole
-from renga.protocols.messages.events.accumulator import MessageAccumulator
+from renga.protocols.messages.events.accumulator import fold_batches
 from renga.protocols.messages.events.event_types import Batch, Evidence, Message
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.request import ThinkingAdaptive, ThinkingEnabled
 from renga.routing.plan import PlannedAttempt, Verification
 
 if TYPE_CHECKING:
-    from renga.inference.execution import RequestExecution
-    from renga.routing.checks.answer_checks import CheckCase, CheckVerdict
+    from renga.routing.checks.answer_checks import CheckCase, CheckFinding, CheckVerdict
 
 SECOND_TEMPERATURE = 0.8
 """For the model that gave the first answer: at 0 it would only repeat itself."""
@@ -50,110 +49,128 @@ class BufferedAnswer(Struct, frozen=True):
             return ""
         return "\n".join(block.text for block in self.message.content if isinstance(block, TextBlock))
 
-    def replay(self) -> tuple[AsyncIterator[Batch], Batch]:
-        """The answer as the stream that it came as."""
-        return _iterate(self.batches[1:]), self.batches[0]
-
 
 class CheckResult(Struct, frozen=True):
-    """What the checks found."""
+    """What the checks found of one answer."""
 
     accept: bool
     confidence: float
-    reasons: tuple[str, ...]
+    findings: tuple[CheckFinding, ...]
     agreement: float | None
     mean_logprob: float | None
 
     @property
     def has_fault(self) -> bool:
         """Whether the answer cannot stand, whatever else is known of it."""
-        return any(reason.startswith("structural:") and reason != "structural:ok" for reason in self.reasons)
+        return any(finding.check == "structural" and finding.code != "ok" for finding in self.findings)
+
+    @property
+    def decided_by(self) -> str:
+        """The finding that decided, in words; "" where no check ran."""
+        return self.findings[-1].text if self.findings else ""
 
 
-def hold(batches: Sequence[Batch]) -> BufferedAnswer:
-    """Fold what a target sent.
+class CheckedAnswer(Struct, frozen=True):
+    """An answer that was checked, and what was found."""
+
+    attempt: Attempt
+    answer: BufferedAnswer
+    result: CheckResult
+
+
+def buffer_answer(batches: Sequence[Batch]) -> BufferedAnswer:
+    """Add up what a target sent.
 
     Raises: ApiError if it is no whole answer.
     """
-    folder = MessageAccumulator()
-    for batch in batches:
-        for event in batch:
-            folder.push(event)
-    return BufferedAnswer(batches, folder.message(), folder.evidence)
+    folded = fold_batches(batches)
+    return BufferedAnswer(batches, folded.message(), folded.evidence)
 
 
-async def examine(passage: RequestExecution, attempt: PlannedAttempt, held: BufferedAnswer) -> CheckResult:
-    """Run an attempt's checks on its answer, fetching what they need."""
+async def check_answer(
+    request: InferenceRequest, target: Target, check: Verification, answer: BufferedAnswer, log: AttemptLog
+) -> CheckResult:
+    """Check a target's answer to a request, fetching what the checks need; what is asked for that is in the log."""
     # It needs numpy, which was loaded when the policy decided.
-    from renga.routing.checks.answer_checks import CheckCase, verify
+    from renga.routing.checks.answer_checks import CheckCase, CheckFinding, verify
 
-    check = attempt.check
-    assert check is not None
-    case = CheckCase(passage.ask.request, held.message, held.evidence)
+    case = CheckCase(request.message, answer.message, answer.evidence)
     while True:
         verdict = verify(case, check.policy)
         if verdict.needs is None:
-            return _examined(verdict, held, verdict.reasons)
+            return _conclude(verdict, answer, verdict.findings)
         try:
             async with asyncio.timeout(check.timeout_s):
-                case = await _fetch(passage, attempt, check, case, verdict)
+                if verdict.needs == "second":
+                    case = await _add_second_opinion(case, request, target, check, log)
+                else:
+                    case = await _add_judgement(case, request, check, log)
         except (RengaError, TimeoutError) as error:
             named = error.type if isinstance(error, RengaError) else "timeout"
-            failed = replace(verdict, accept=False)
-            return _examined(failed, held, (*verdict.reasons, f"{verdict.needs}:{named}"))
+            missed = CheckFinding(verdict.needs, named)
+            return _conclude(replace(verdict, accept=False), answer, (*verdict.findings, missed))
 
 
-async def _fetch(
-    passage: RequestExecution, attempt: PlannedAttempt, check: Verification, case: CheckCase, verdict: CheckVerdict
+async def _add_second_opinion(
+    case: CheckCase, request: InferenceRequest, target: Target, check: Verification, log: AttemptLog
 ) -> CheckCase:
-    """The case with what the verdict asks for.
+    """The case with one more second opinion.
 
     Raises: RengaError when it cannot be had.
     """
-    from renga.routing.checks.answer_checks import Judgement, SecondOpinion
+    from renga.routing.checks.answer_checks import SecondOpinion
 
-    ask = passage.ask
-    if verdict.needs == "second":
-        target = check.second or attempt.target
-        temperature = SECOND_TEMPERATURE if target == attempt.target and _is_cold(ask) else None
-        request, raw = ask_whole(ask.request, ask.raw, temperature)
-        second = await _ask(passage, ask.renewed(request, raw), target, "second")
-        return replace(case, seconds=(*case.seconds, SecondOpinion(second, None)))
-    assert check.judge is not None
-    request, raw = ask_judge(case.request, case.answer)
-    grading = replace(ask, request=request, raw=raw, betas=(), forwarded_headers=())
-    judged = await _ask(passage, grading, check.judge, "judge")
-    return replace(case, judgement=Judgement(read_judgement(judged), None))
+    asked = check.second or target
+    temperature = SECOND_TEMPERATURE if asked == target and _is_cold(request) else None
+    answer = await _ask_for_check(ask_whole(request, temperature), asked, "second", log)
+    return replace(case, seconds=(*case.seconds, SecondOpinion(answer, None)))
 
 
-async def _ask(passage: RequestExecution, ask: InferenceRequest, target: Target, role: Role) -> Message:
-    """One more answer, for the check alone."""
-    assert passage.plan is not None
-    parts = passage.parts
-    permission = None
-    if parts.health is not None:
-        permission = parts.health.enter(target.name)
-        if permission is None:
-            raise Overloaded(f"{target.name} is {parts.health.refusal(target.name)}")
-    call = build_call(ask, passage.plan, PlannedAttempt(target, None))
+async def _add_judgement(
+    case: CheckCase, request: InferenceRequest, check: Verification, log: AttemptLog
+) -> CheckCase:
+    """The case with a judge's grade.
+
+    Raises: RengaError when it cannot be had.
+    """
+    from renga.routing.checks.answer_checks import Judgement
+
+    if check.judge is None:
+        raise ApiError("no target judges here")
+    question = replace(ask_judge(request, case.answer), betas=(), forwarded_headers=())
+    answer = await _ask_for_check(question, check.judge, "judge", log)
+    return replace(case, judgement=Judgement(read_judgement(answer), None))
+
+
+async def _ask_for_check(request: InferenceRequest, target: Target, role: Role, log: AttemptLog) -> Message:
+    """One more answer, for the check alone.
+
+    Raises: RengaError when it cannot be had.
+    """
+    health = log.services.health
+    permit = None
+    if health is not None:
+        permit = health.enter(target.name)
+        if permit is None:
+            raise Overloaded(f"{target.name} is {health.refusal(target.name)}")
     # An id of its own: an engine knows its requests by them.
-    call = replace(call, request_id=f"{ask.request_id}_{role}{len(passage.trials)}")
-    trial = Attempt(parts, call, role, permission)
-    passage.trials.append(trial)
-    return hold(await trial.collect()).message
+    named = replace(request, request_id=f"{request.request_id}_{role}{len(log.attempts)}")
+    attempt = log.start(named, PlannedAttempt(target, None), role, permit)
+    try:
+        first = attempt.take_first(await anext(attempt.stream, None))
+    except BaseException as error:
+        attempt.end(error)
+        raise
+    return buffer_answer(await attempt.collect(first)).message
 
 
-def _is_cold(ask: InferenceRequest) -> bool:
+def _is_cold(request: InferenceRequest) -> bool:
     """Whether the same model would say the same again. One that thinks takes no temperature, and varies by itself."""
-    thinks = isinstance(ask.request.thinking, ThinkingEnabled | ThinkingAdaptive)
-    return not thinks and not ask.request.temperature
+    message = request.message
+    thinks = isinstance(message.thinking, ThinkingEnabled | ThinkingAdaptive)
+    return not thinks and not message.temperature
 
 
-def _examined(verdict: CheckVerdict, held: BufferedAnswer, reasons: tuple[str, ...]) -> CheckResult:
-    logprob = None if held.evidence is None else held.evidence.mean_logprob
-    return CheckResult(verdict.accept, verdict.confidence, reasons, verdict.agreement, logprob)
-
-
-async def _iterate(batches: Sequence[Batch]) -> AsyncIterator[Batch]:
-    for batch in batches:
-        yield batch
+def _conclude(verdict: CheckVerdict, answer: BufferedAnswer, findings: tuple[CheckFinding, ...]) -> CheckResult:
+    logprob = None if answer.evidence is None else answer.evidence.mean_logprob
+    return CheckResult(verdict.accept, verdict.confidence, findings, verdict.agreement, logprob)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from renga.domain.reasons import Reasons
 from renga.models.providers.provider_seam import Target, Tier
 
 if TYPE_CHECKING:
@@ -13,24 +14,12 @@ if TYPE_CHECKING:
     from renga.routing.checks.answer_checks import CheckPolicy
 
 
-class Caller(Struct, frozen=True):
-    """What of whoever asks decides a plan."""
-
-    key_id: str = ""
-    tiers: tuple[str, ...] = ()
-    """Tiers that may answer; () for all."""
-    body_bytes: int = 0
-
-
-ANYONE = Caller()
-
-
 class Verification(Struct, frozen=True):
     """What an answer must pass before the client sees it."""
 
     policy: CheckPolicy
     second: Target | None
-    """Whom to ask for second answers; None: whoever gave the first."""
+    """Whom to ask for second opinions; None: whoever gave the first answer."""
     judge: Target | None
     timeout_s: float
     """For each second answer and judgement."""
@@ -54,10 +43,9 @@ class Plan(Struct, frozen=True):
     """Which targets answer a request, in which order, and how that was decided."""
 
     attempts: tuple[PlannedAttempt, ...]
-    why: str
-    """Short and machine-readable, as `tier:haiku` or `policy:auto;triage:verify`, for the ledger and the `renga-plan`
-    header; the path adds what became of it."""
-    echo_model: str
+    reasons: Reasons
+    """Why these; the path adds what became of them."""
+    answered_as: str
     """What the client finds in `message.model`; "" for the name of whichever target answers."""
     policy: str | None = None
     """None where the client chose a tier or a target itself."""
@@ -74,7 +62,7 @@ class Plan(Struct, frozen=True):
     """Whether an answer that was not accepted is sent when no tier above can be reached. Never one with a fault."""
 
     @property
-    def beside(self) -> tuple[str, ...]:
+    def also_billed(self) -> tuple[str, ...]:
         """Targets that may have to be paid besides the one that answers."""
         names: list[str] = []
         for attempt in self.attempts:

@@ -15,16 +15,22 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
+from renga.domain.reasons import Reason, Reasons
 from renga.errors import InvalidRequest, NotFound, PermissionDenied
 from renga.models.providers.provider_seam import Provider, Target, Tier
+from renga.protocols.messages.inference_request import Caller
 from renga.protocols.messages.request import MessageRequest
 from renga.routing.catalog.capability_check import refuse
 from renga.routing.catalog.catalog import NAMES_MAX, TIERS, Catalog, ResolvedName
-from renga.routing.plan import ANYONE, Caller, Plan, PlannedAttempt
+from renga.routing.plan import Plan, PlannedAttempt
 from renga.routing.policy.decision import Candidates, Decider, SettledDecision
 from renga.routing.policy.policies import Policies
 from renga.routing.targets.traffic_split import TrafficSplit
-from renga.routing.triage.conversations import read_opening
+from renga.routing.triage.conversations import identify, read_opening
+
+
+ANYONE = Caller("")
+"""Whoever asks without a key, as the command line does."""
 
 
 class _Choice(Struct, frozen=True):
@@ -33,11 +39,11 @@ class _Choice(Struct, frozen=True):
     named: ResolvedName
     candidates: tuple[PlannedAttempt, ...]
     """Who could answer, best first in each tier."""
-    why: str
+    reasons: Reasons
     """Where no policy decides."""
-    notes: tuple[str, ...]
+    drawn: Reasons
     """What was drawn among the candidates."""
-    echo_model: str
+    answered_as: str
 
 
 class Router:
@@ -63,7 +69,9 @@ class Router:
         """For reports, and for whoever may have to suspend one."""
         return None if self._decider is None else self._decider.policies
 
-    def plan(self, request: MessageRequest, asker: Caller = ANYONE, *, as_if_ready: bool = False) -> Plan:
+    def plan(
+        self, request: MessageRequest, caller: Caller = ANYONE, body_bytes: int = 0, *, as_if_ready: bool = False
+    ) -> Plan:
         """The attempts for a request; `as_if_ready` where nothing has been started.
 
         Raises: NotFound if the model's name means nothing here or its tier has no target; InvalidRequest if no target
@@ -71,9 +79,9 @@ class Router:
         """
         if self._shares is None:
             # It hangs on nothing but the name and the tiers, and both mean the same in every request.
-            choice = self._choose_once(request.model, asker.tiers)
+            choice = self._choose_once(request.model, caller.tiers)
         else:
-            choice = self._choose(request.model, asker.tiers, read_opening(asker.key_id, request))
+            choice = self._choose(request.model, caller.tiers, read_opening(caller.key_id, request))
         if not choice.candidates:
             raise NotFound(
                 f"model: {request.model} has no target here",
@@ -83,11 +91,12 @@ class Router:
         attempts = fitting if as_if_ready else self._ready_first(fitting)
         policy = choice.named.policy
         if policy is None or self._decider is None:
-            return Plan(attempts, _note_order(choice.why, fitting, attempts), choice.echo_model)
-        plan = self._decider.decide(policy, request, Candidates(attempts, self._fits), asker)
+            return Plan(attempts, _note_order(choice.reasons, fitting, attempts), choice.answered_as)
+        candidates = Candidates(attempts, self._fits)
+        plan = self._decider.decide(policy, request, candidates, identify(caller.key_id, request), body_bytes)
         attempts = plan.attempts if as_if_ready else self._ready_first(plan.attempts)
-        why = _note_order(_add_notes(plan.why, choice.notes), plan.attempts, attempts)
-        return replace(plan, attempts=attempts, why=why, echo_model=choice.echo_model)
+        reasons = _note_order(_add_drawn(plan.reasons, choice.drawn), plan.attempts, attempts)
+        return replace(plan, attempts=attempts, reasons=reasons, answered_as=choice.answered_as)
 
     def stores_answers(self, model: str) -> bool:
         """Whether the policy of a model's name wants its answers to be stored and given again.
@@ -107,33 +116,33 @@ class Router:
     def _choose(self, name: str, tiers: tuple[str, ...], opening: str = "") -> _Choice:
         """Raises: NotFound, PermissionDenied."""
         named = self._catalog.resolve(name)
-        candidates, notes = self._candidates(named, tiers, opening)
-        return _Choice(named, candidates, _add_notes(_why(named), notes), notes, _echo_model(named))
+        candidates, drawn = self._candidates(named, tiers, opening)
+        return _Choice(named, candidates, _add_drawn((_reason(named),), drawn), drawn, _answered_as(named))
 
     def _candidates(
         self, named: ResolvedName, allowed: tuple[str, ...], opening: str
-    ) -> tuple[tuple[PlannedAttempt, ...], tuple[str, ...]]:
+    ) -> tuple[tuple[PlannedAttempt, ...], Reasons]:
         """Who could answer, best first in each tier, and what was drawn among them."""
         if named.target is not None:
             self._check_target(named.target, allowed)
             return (PlannedAttempt(named.target, None),), ()
         tiers: Sequence[Tier] = TIERS if named.tier is None or named.policy is not None else (named.tier,)
         found: list[PlannedAttempt] = []
-        notes: list[str] = []
+        drawn: list[Reason] = []
         for tier in tiers:
             # The id that was asked for is one model of one tier; the others answer with their newest.
-            asked: str = named.echo_model if named.policy is None or tier == named.tier else tier
+            asked: str = named.answered_as if named.policy is None or tier == named.tier else tier
             targets = self._catalog.tier_targets(tier, asked)
             if self._shares is not None:
                 arranged = self._shares.arrange(tier, targets, opening)
                 targets = arranged.targets
-                notes += [arranged.note] if arranged.note else []
+                drawn += [Reason("canary", arranged.canary.name)] if arranged.canary else []
             found += [PlannedAttempt(target, tier) for target in targets]
         if allowed and found:
             found = [attempt for attempt in found if attempt.tier in allowed]
             if not found:
-                raise _forbidden(named.echo_model, allowed)
-        return tuple(found), tuple(notes)
+                raise _forbidden(named.answered_as, allowed)
+        return tuple(found), tuple(drawn)
 
     def _check_target(self, target: Target, allowed: tuple[str, ...]) -> None:
         """Raises: PermissionDenied for a target that is in none of the tiers that a key may use."""
@@ -179,29 +188,29 @@ class Router:
         return tuple(sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready))
 
 
-def _note_order(why: str, planned: Sequence[PlannedAttempt], attempts: Sequence[PlannedAttempt]) -> str:
+def _note_order(reasons: Reasons, planned: Sequence[PlannedAttempt], attempts: Sequence[PlannedAttempt]) -> Reasons:
     """The plan's reasons, and which target does not come first because it cannot take work."""
-    return why if not attempts or attempts[0] is planned[0] else f"{why};not_ready:{planned[0].target.name}"
+    if not attempts or attempts[0] is planned[0]:
+        return reasons
+    return (*reasons, Reason("not_ready", planned[0].target.name))
 
 
 def _forbidden(name: str, allowed: tuple[str, ...]) -> PermissionDenied:
     return PermissionDenied(f"This key may not use {name}.", path="model", hint=f"it may use {', '.join(allowed)}")
 
 
-def _why(named: ResolvedName) -> str:
+def _reason(named: ResolvedName) -> Reason:
+    """What a name means, where no policy decides."""
     if named.is_auto:
-        return "auto"
-    return f"tier:{named.tier}" if named.tier else "target"
+        return Reason("auto")
+    return Reason("tier", named.tier) if named.tier else Reason("target")
 
 
-def _add_notes(why: str, notes: Sequence[str]) -> str:
-    """The notes behind the first word: the last one is what decided."""
-    if not notes:
-        return why
-    first, *rest = why.split(";")
-    return ";".join((first, *notes, *rest))
+def _add_drawn(reasons: Reasons, drawn: Reasons) -> Reasons:
+    """What was drawn stands behind the first reason: the last one is what decided."""
+    return (reasons[0], *drawn, *reasons[1:]) if drawn else reasons
 
 
-def _echo_model(named: ResolvedName) -> str:
+def _answered_as(named: ResolvedName) -> str:
     """Official ids are echoed; a tier's name or `auto` answers with the name of the model that did."""
-    return named.echo_model if named.echo_model.startswith("claude-") else ""
+    return named.answered_as if named.answered_as.startswith("claude-") else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from renga.config import ProviderSettings
-from renga.models.providers.provider_seam import ProviderRequest, Target
 from renga.protocols.messages.decode import decode_request
+from renga.protocols.messages.inference_request import Caller, InferenceRequest
 from renga.protocols.messages.request import ApiVersion
 
 SIMPLE_BODY: dict[str, object] = {
@@ -22,17 +24,22 @@ def make_settings(kind: str, url: str, changes: dict[str, object] | None = None)
     return msgspec.convert(fields | (changes or {}), ProviderSettings)
 
 
-def make_call(
-    body: dict[str, object], *, model: str = "big-model", version: ApiVersion = "2023-06-01"
-) -> ProviderRequest:
-    """A call for `upstream/MODEL`, from a request's body."""
-    raw = msgspec.json.encode(body)
-    return ProviderRequest(
-        target=Target("upstream", model),
-        request=decode_request(raw, version),
-        raw=raw,
-        version=version,
-        betas=(),
-        request_id="req_test",
-        owner="key_test",
+class ProviderCall(NamedTuple):
+    """The arguments of one `send`, to be given as `send(*call)`."""
+
+    request: InferenceRequest
+    model: str
+    answered_as: str
+
+    def count_arguments(self) -> tuple[InferenceRequest, str]:
+        """The arguments of `count_tokens` for the same call."""
+        return self.request, self.model
+
+
+def make_call(body: dict[str, object], *, model: str = "big-model", version: ApiVersion = "2023-06-01") -> ProviderCall:
+    """A call of a model, from a request's body."""
+    data = msgspec.json.encode(body)
+    request = InferenceRequest(
+        decode_request(data, version), data, Caller("key_test"), "req_test", "messages", 0, version=version
     )
+    return ProviderCall(request, model, model)

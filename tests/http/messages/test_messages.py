@@ -8,7 +8,6 @@ import pytest
 from renga.config import ServerSettings
 from renga.errors import InvalidRequest, Overloaded
 from renga.protocols.messages.blocks import TextBlock, ThinkingBlock, ToolUseBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import (
     CompleteMessage,
     ContentBlockDelta,
@@ -22,6 +21,7 @@ from renga.protocols.messages.events.event_types import (
     TextDelta,
     Usage,
 )
+from renga.protocols.messages.events.message_split import split
 from renga.testing.stream_checker import check_stream
 
 KEY = {"x-api-key": "sk-renga-test"}

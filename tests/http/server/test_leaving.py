@@ -8,8 +8,8 @@ import pytest
 
 from renga.config import ServerSettings
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import ContentBlockDelta, Message, TextDelta, Usage
+from renga.protocols.messages.events.message_split import split
 from renga.testing.stream_checker import check_stream
 
 KEY = {"x-api-key": "sk-renga-test"}

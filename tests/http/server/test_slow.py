@@ -8,8 +8,8 @@ import pytest
 from tests.http.conftest import HELLO, KEY, SECRET
 
 from renga.config import ServerSettings
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import ContentBlockDelta, TextDelta
+from renga.protocols.messages.events.message_split import split
 
 HASTY = ServerSettings(head_timeout_s=0.2, body_timeout_s=0.4, write_timeout_s=0.3, idle_timeout_s=1)
 

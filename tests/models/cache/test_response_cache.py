@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from renga.config import CacheSettings
-from renga.models.cache.response_cache import CacheQuestion, ResponseCache, name_question
+from renga.models.cache.response_cache import ResponseCache, name_question
 from renga.protocols.messages.blocks import TextBlock
 from renga.protocols.messages.decode import decode_request
 from renga.protocols.messages.events.event_types import Message, Usage
@@ -19,9 +19,11 @@ BODY: dict[str, Any] = {"model": "haiku", "max_tokens": 50, "messages": [{"role"
 ANSWER = Message("hokku", "msg_1", content=(TextBlock("So."),), stop_reason="end_turn", usage=Usage(3, output_tokens=2))
 
 
-def question(owner: str = "key_a", version: str = "2023-06-01", **fields: Any) -> CacheQuestion:
+def question(owner: str = "key_a", version: str = "2023-06-01", **fields: Any) -> InferenceRequest:
     raw = msgspec.json.encode({**BODY, **fields})
-    return CacheQuestion(owner, decode_request(raw, "2023-06-01"), raw, version)
+    return InferenceRequest(
+        decode_request(raw, "2023-06-01"), raw, Caller(owner), "req_1", "messages", 0, version=version
+    )
 
 
 def name(owner: str = "key_a", **fields: Any) -> bytes:

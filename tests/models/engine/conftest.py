@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import gguf
 import msgspec
 import pytest
 import pytest_asyncio
+from benchmarks.engine import random_model
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from renga.models.engine.client import EngineClient
 from renga.models.engine.ipc import GenerationRequest, TokenBatch
 from renga.models.engine.loading.model_loader import Model, load_model
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-import gguf
-import random_model
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from renga.models.providers.anthropic.provider import AnthropicProvider
-from renga.models.providers.provider_seam import Provider, ProviderRequest
+from renga.models.providers.provider_seam import Provider
 from renga.testing.fake_clock import ToldClock
-from renga.testing.provider_calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.provider_calls import SIMPLE_BODY, ProviderCall, make_call, make_settings
 from renga.testing.servers.scripted_upstream import Reply, Reset, ScriptedUpstream, Stall, json_reply, sse_reply
 from renga.testing.suites.provider_suite import ProviderSuite
 
@@ -58,7 +58,7 @@ class AnthropicHarness:
         self.provider = provider
         self.upstream = upstream
 
-    def call(self, *, streamed: bool = True) -> ProviderRequest:
+    def call(self, *, streamed: bool = True) -> ProviderCall:
         return make_call({**SIMPLE_BODY, "stream": streamed})
 
     def answer(self) -> None:

@@ -22,7 +22,7 @@ CONNECTIONS = 4
 
 async def leave_after(provider: Provider, batches: int) -> None:
     """Read that many batches and go; 0: go while the request is under way."""
-    stream = cast("AsyncGenerator[Batch]", provider.send(make_call({**SIMPLE_BODY, "stream": True}, model="echo")))
+    stream = cast("AsyncGenerator[Batch]", provider.send(*make_call({**SIMPLE_BODY, "stream": True}, model="echo")))
     async with aclosing(stream):
         first = asyncio.ensure_future(anext(stream))
         if batches == 0:

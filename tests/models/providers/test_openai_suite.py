@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from renga.models.providers.openai.provider import OpenAICompatibleProvider
-from renga.models.providers.provider_seam import Provider, ProviderRequest
+from renga.models.providers.provider_seam import Provider
 from renga.testing.fake_clock import ToldClock
-from renga.testing.provider_calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.provider_calls import SIMPLE_BODY, ProviderCall, make_call, make_settings
 from renga.testing.servers.scripted_upstream import (
     ReceivedRequest,
     Reply,
@@ -55,7 +55,7 @@ class OpenAIHarness:
         self.is_asked_to_count = is_asked_to_count
         self.upstream = upstream
 
-    def call(self, *, streamed: bool = True) -> ProviderRequest:
+    def call(self, *, streamed: bool = True) -> ProviderCall:
         return make_call({**SIMPLE_BODY, "stream": streamed})
 
     def answer(self) -> None:

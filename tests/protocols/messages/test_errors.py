@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from renga.errors import BY_STATUS, ApiError, InvalidRequest
-from renga.protocols.messages.errors import encode_error, error_event, error_from_event
+from renga.protocols.messages.errors import encode_error
+from renga.protocols.messages.events.error_events import error_event, error_from_event
 from renga.protocols.messages.events.event_types import ErrorBody, ErrorEvent
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from renga.errors import ApiError
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.events.accumulator import split
 from renga.protocols.messages.events.event_types import CompleteMessage, Evidence, Message, Ping, RawEvent, Usage
+from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.sse import PING, FrameSplitter, encode_batch
 from renga.testing.stream_checker import check_stream
 

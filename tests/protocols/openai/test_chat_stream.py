@@ -51,12 +51,12 @@ def translate(chunks: Iterable[dict[str, Any]], reading: StreamState = READING, 
         batch = reader.push(decode_chunk(json.dumps(chunk).encode()))
         checker.push(encode_batch(batch))
         for event in batch:
-            folder.push(event)
+            folder.add_event(event)
     batch = reader.finish()
     checker.push(encode_batch(batch))
     checker.finish()
     for event in batch:
-        folder.push(event)
+        folder.add_event(event)
     return folder.message()
 
 

@@ -53,7 +53,7 @@ def catalog(**providers: Idle) -> Catalog:
 )
 def test_official_names_resolve_to_tiers(name: str, tier: str, echo: str) -> None:
     named = catalog().resolve(name)
-    assert (named.tier, named.echo_model) == (tier, echo)
+    assert (named.tier, named.answered_as) == (tier, echo)
 
 
 def test_a_target_can_be_named() -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from renga.routing.monitoring.guarantee_monitor import Guarantee, GuaranteeMonitor
 from renga.routing.outcomes.outcome_book import READ_ROWS, OutcomeBook
 from renga.store.database import Database, open_database
+from renga.store.database_handle import DatabaseHandle
 from renga.testing.fake_clock import ToldClock
 from renga.testing.suites.outcome_suite import make_outcome
 
@@ -31,7 +32,7 @@ class Subject:
 
 def start(subject: Subject) -> tuple[OutcomeBook, GuaranteeMonitor]:
     guard = GuaranteeMonitor(lambda: (subject.guarantee,))
-    return OutcomeBook(ToldClock(), (guard,)), guard
+    return OutcomeBook(ToldClock(), DatabaseHandle(), (guard,)), guard
 
 
 def add(book: OutcomeBook, labels: str, first: int = 0) -> None:

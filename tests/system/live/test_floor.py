@@ -116,7 +116,7 @@ async def test_the_report_counts_what_was_kept_saved_and_lost(live, tmp_path: Pa
         saving = shown["saving"]
         assert saving["low"] < saving["share"] < saving["high"] < 1.0
         with server.open_database() as database:
-            rows = [row for row in database.read_rows() if row.surface == "messages"]
+            rows = [row for row in database.ledger.read_rows() if row.surface == "messages"]
         assert saving["spent_nano_usd"] == sum(row.cost_nano_usd or 0 for row in rows)
         # Five times the price a token; the same tokens in and out.
         kept = [row for row in rows if row.kept]

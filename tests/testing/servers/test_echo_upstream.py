@@ -43,7 +43,7 @@ async def test_it_echoes(kind: str, streamed: bool):
     async with serving(kind) as provider:
         for _ in range(3):
             call = make_call({**SIMPLE_BODY, "stream": streamed}, model="echo")
-            _, folder = await read_all(provider.send(call), prompt_settles=kind != "anthropic")
+            _, folder = await read_all(provider.send(*call), prompt_settles=kind != "anthropic")
             message = folder.message()
             assert message.usage.output_tokens == EVENTS
             assert message.stop_reason == "end_turn"

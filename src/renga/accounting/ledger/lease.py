@@ -1,4 +1,4 @@
-"""Leases and outcomes: what a request reserved before it ran, and what it settled to. Values."""
+"""Leases and outcomes: what a request reserved before it ran, and what it settled to, as plain values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from renga.accounting.limits.account import Hold
-from renga.accounting.limits.shared_hold import SharedHold
+from renga.accounting.limits.shared.shared_hold import SharedHold
+from renga.domain.reasons import Reasons
 from renga.protocols.messages.events.event_types import Message, Usage
-from renga.protocols.messages.request import ServiceTier
+from renga.protocols.messages.inference_request import InferenceRequest
 
 Status: TypeAlias = Literal["succeeded", "partial", "failed", "canceled"]
 """partial: an upstream died after the first event. canceled: the client left. Both are billed for what was used."""
@@ -19,27 +20,10 @@ Role: TypeAlias = Literal["answer", "second", "judge"]
 """What an attempt was for: to answer the request, to be compared with the answer, or to grade it."""
 
 
-class RequestTerms(Struct, frozen=True):
-    """What is known of a request before it runs."""
-
-    request_id: str
-    key_id: str
-    surface: str
-    """Where it entered: `messages`, later `batches`, `openai` and so on."""
-    requested_model: str
-    max_tokens: int
-    streamed: bool
-    input_bytes: int = 0
-    """Of its body: what its input tokens are guessed from."""
-    service_tier: ServiceTier = "standard"
-    """`batch` pays half."""
-    workspace_id: str | None = None
-
-
 class Lease(Struct, frozen=True, eq=False):
     """An open reservation. Every lease is settled exactly once."""
 
-    terms: RequestTerms
+    request: InferenceRequest
     reserved_monotonic_ns: int
     hold: Hold | SharedHold | None = None
     """What it took of its key's limits; None where the key has none."""
@@ -57,6 +41,8 @@ class AttemptRecord(Struct, frozen=True):
     """What it used, where it said so."""
     abandoned: bool = False
     """It was stopped on our side before it had said what it used."""
+    was_sent: bool = True
+    """False for a target that was passed over, which `error_type` says why."""
 
 
 class RequestOutcome(Struct, frozen=True):
@@ -65,7 +51,8 @@ class RequestOutcome(Struct, frozen=True):
     status: Status
     target: str | None
     tier: str | None
-    why: str
+    reasons: Reasons
+    """Why this target answered, and what was found on the way."""
     attempts: tuple[AttemptRecord, ...]
     usage: Usage | None
     """Of the answer that the client gets; None when nothing was generated or counted."""
@@ -88,7 +75,8 @@ class RequestOutcome(Struct, frozen=True):
     kept: bool | None = None
     """Whether the small tier's answer was accepted; None where no policy decided or nothing came of it."""
     escalated_because: str | None = None
-    """The reason that the check gave, as `structural:not_empty`; None where the answer was kept."""
+    """What a check found, as `structural:not_empty`, or what kept the small tier from answering; None where it was kept.
+    For people and for counting: `reasons` says the same as values."""
     agreement: float | None = None
     """The share of agreement with second answers; None where there were none."""
     message_id: str | None = None

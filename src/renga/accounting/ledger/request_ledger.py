@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from renga.accounting.ledger.lease import AttemptRecord, Lease, RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import AttemptRecord, Lease, RequestOutcome
 from renga.accounting.ledger.spool import Spool, SpoolFull
 from renga.accounting.limits.quotas import Quotas
 from renga.accounting.pricing.price_book import PriceBook, TokenCounts, count_by_class
 from renga.clock import Clock
 from renga.domain.ledger import AttemptRow, LedgerRow
+from renga.domain.reasons import render_reasons
 from renga.metrics.request_metrics import RequestMetrics
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.store.errors import DatabaseAway, DatabaseFailed
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Ledger:
 
     @property
     def open_leases(self) -> int:
-        """Leases reserved and not settled."""
+        """How many leases are reserved and not settled."""
         return len(self._open)
 
     @property
@@ -97,37 +99,39 @@ class Ledger:
         """Rows that were given up since the start."""
         return self._lost
 
-    def reserve(self, terms: RequestTerms) -> Lease:
+    def reserve(self, request: InferenceRequest) -> Lease:
         """Open a lease. It must be settled exactly once, whatever happens.
 
         Raises: LimitReached, BudgetSpent; no lease is open then.
         """
-        hold = None if self._quotas is None else self._quotas.reserve(terms)
-        lease = Lease(terms, self._clock.monotonic_ns(), hold)
+        hold = None if self._quotas is None else self._quotas.reserve(request)
+        lease = Lease(request, self._clock.monotonic_ns(), hold)
         self._open.add(lease)
         return lease
 
-    def extend(self, lease: Lease, terms: RequestTerms) -> Lease:
+    def extend(self, lease: Lease, request: InferenceRequest) -> Lease:
         """The same reservation for a request that has grown since: files were put into it. Before `hold_price`, so that
         a budget holds what it may cost now; limits a minute are corrected when it ends, as ever.
 
         Raises: LeaseSettledTwice if it is not open.
         """
         self._close(lease)
-        longer = Lease(terms, lease.reserved_monotonic_ns, lease.hold)
+        longer = Lease(request, lease.reserved_monotonic_ns, lease.hold)
         self._open.add(longer)
         return longer
 
-    def hold_price(self, lease: Lease, targets: Sequence[str], beside: Sequence[str] = ()) -> Awaitable[None] | None:
-        """Set aside what the request may cost at most, where it has a budget: one of `targets` answers, and each
-        `beside` it is asked too. Call it once the plan is known, with none where a stored answer is given. Returns
+    def hold_price(
+        self, lease: Lease, targets: Sequence[str], also_billed: Sequence[str] = ()
+    ) -> Awaitable[None] | None:
+        """Set aside what the request may cost at most, where it has a budget: one of `targets` answers, and each that
+        is `also_billed` is asked too. Call it once the plan is known, with none where a stored answer is given. Returns
         what must be waited for, if anything: limits that servers share are taken here.
 
         Raises: BudgetSpent, LimitReached, PermissionDenied (a price is not known). The lease stays open.
         """
         if lease.hold is None or self._quotas is None:
             return None
-        return self._quotas.hold_price(lease.hold, lease.terms, targets, beside)
+        return self._quotas.hold_price(lease.hold, lease.request, targets, also_billed)
 
     def drop(self, lease: Lease) -> None:
         """Close a lease of a request that a limit kept out after all: it leaves no row.
@@ -145,8 +149,8 @@ class Ledger:
         Cost: about 8 us, 2 of them for the journal.
         """
         self._close(lease)
-        row = self._make_row(lease.terms, outcome)
-        if lease.terms.service_tier == "batch":
+        row = self._make_row(lease.request, outcome)
+        if lease.request.service_tier == "batch":
             self._kept[row.request_id] = row
         elif len(self._queue) >= self._queue_rows:
             self._give_up((row,), "the queue is full")
@@ -173,7 +177,7 @@ class Ledger:
         try:
             self._open.remove(lease)
         except KeyError:
-            raise LeaseSettledTwice(f"{lease.terms.request_id} is not open") from None
+            raise LeaseSettledTwice(f"{lease.request.request_id} is not open") from None
 
     def opened(self, database: Database) -> None:
         """Write what an earlier process left on disk, so that sums over the ledger are whole from the start."""
@@ -217,24 +221,25 @@ class Ledger:
             rows = [row for row in rows if row.request_id not in kept]
         self._give_up(rows, "the server ends, and neither the database nor the disk took it")
 
-    def _make_row(self, terms: RequestTerms, outcome: RequestOutcome) -> LedgerRow:
+    def _make_row(self, request: InferenceRequest, outcome: RequestOutcome) -> LedgerRow:
         time_us = int(self._clock.now().timestamp() * 1_000_000)
         usage = outcome.usage
-        is_batch = terms.service_tier == "batch"
+        caller = request.caller
+        is_batch = request.service_tier == "batch"
         tokens = _NOTHING if usage is None else count_by_class(usage, batch=is_batch)
-        cost, source = self._price(outcome, tokens, terms, time_us)
-        checks_cost, attempts = self._price_attempts(outcome, Bill(tokens, cost), terms, time_us)
+        cost, source = self._price(outcome, tokens, request, time_us)
+        checks_cost, attempts = self._price_attempts(outcome, Bill(tokens, cost), request, time_us)
         # What must be given stands in the order of the fields: msgspec looks for each name among those that are left,
         # and with 33 names a row takes four times as long.
         return LedgerRow(
-            terms.request_id,
+            request.request_id,
             time_us,
-            terms.key_id,
-            terms.surface,
-            terms.requested_model,
+            caller.key_id,
+            request.surface,
+            request.message.model,
             outcome.target,
             outcome.tier,
-            outcome.why,
+            render_reasons(outcome.reasons),
             attempts,
             outcome.status,
             outcome.error_type,
@@ -251,8 +256,8 @@ class Ledger:
             outcome.first_event_us,
             outcome.total_us,
             outcome.mean_logprob,
-            terms.streamed,
-            workspace_id=terms.workspace_id,
+            request.message.stream,
+            workspace_id=caller.workspace_id,
             service_tier="batch" if is_batch else None,
             policy=outcome.policy,
             triage_score=outcome.triage_score,
@@ -264,14 +269,14 @@ class Ledger:
         )
 
     def _price(
-        self, outcome: RequestOutcome, tokens: TokenCounts, terms: RequestTerms, time_us: int
+        self, outcome: RequestOutcome, tokens: TokenCounts, request: InferenceRequest, time_us: int
     ) -> tuple[int | None, str | None]:
         """Cost of the answer, and source. A request that failed without usage cost nothing, nor did one that no target
         was asked for; one that ran uncounted is not known.
         """
         if outcome.target is None or (outcome.usage is None and outcome.status == "failed"):
             return 0, None
-        price = self._prices.charge(outcome.target, time_us, terms.workspace_id)
+        price = self._prices.charge(outcome.target, time_us, request.caller.workspace_id)
         if price is None:
             return None, None
         if outcome.usage is None and not price.is_free:
@@ -279,31 +284,31 @@ class Ledger:
         return price.cost_nano_usd(tokens), price.source
 
     def _price_attempts(
-        self, outcome: RequestOutcome, answer: Bill, terms: RequestTerms, time_us: int
+        self, outcome: RequestOutcome, answer: Bill, request: InferenceRequest, time_us: int
     ) -> tuple[int | None, tuple[AttemptRow, ...]]:
         """What was paid beside the answer (None: not known), and every attempt with its part."""
         if len(outcome.attempts) == 1 and outcome.winner is not None:
             return 0, (_attempt_row(outcome.attempts[0], answer.tokens, answer.cost_nano_usd),)
         others: int | None = 0
         rows: list[AttemptRow] = []
-        is_batch = terms.service_tier == "batch"
+        is_batch = request.service_tier == "batch"
         count = len(outcome.attempts)
         winner = None if outcome.winner is None or not count else outcome.winner % count
         for index, record in enumerate(outcome.attempts):
             tokens, cost = answer.tokens, answer.cost_nano_usd
             if index != winner:
                 tokens = _NOTHING if record.usage is None else count_by_class(record.usage, batch=is_batch)
-                cost = self._price_attempt(record, tokens, terms, time_us)
+                cost = self._price_attempt(record, tokens, request, time_us)
                 others = None if others is None or cost is None else others + cost
             rows.append(_attempt_row(record, tokens, cost))
         return others, tuple(rows)
 
     def _price_attempt(
-        self, record: AttemptRecord, tokens: TokenCounts, terms: RequestTerms, time_us: int
+        self, record: AttemptRecord, tokens: TokenCounts, request: InferenceRequest, time_us: int
     ) -> int | None:
         if record.usage is None and not record.abandoned:
             return 0
-        price = self._prices.charge(record.target, time_us, terms.workspace_id)
+        price = self._prices.charge(record.target, time_us, request.caller.workspace_id)
         if price is None or (record.usage is None and not price.is_free):
             return None
         return price.cost_nano_usd(tokens)
@@ -316,13 +321,13 @@ class Ledger:
     def _write(self, database: Database, rows: Sequence[LedgerRow]) -> None:
         """Write a batch; where the database refuses it as a whole, row by row, so that one bad row stops no other."""
         try:
-            database.write_rows(rows)
+            database.ledger.write_rows(rows)
         except DatabaseAway:
             raise
         except DatabaseFailed:
             for row in rows:
                 try:
-                    database.write_rows((row,))
+                    database.ledger.write_rows((row,))
                 except DatabaseAway:
                     raise
                 except DatabaseFailed as refusal:
@@ -339,7 +344,7 @@ class Ledger:
         if self._spool is None or not self._spool.has_rows():
             return
         # Fails where the database is away, before anything is set apart.
-        database.write_rows(())
+        database.ledger.write_rows(())
         for file in self._spool.claim():
             count = 0
             for rows in self._spool.read(file, _BATCH_ROWS):

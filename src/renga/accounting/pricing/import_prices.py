@@ -91,7 +91,7 @@ def _convert_rate(values: dict[str, Any], start: int, *, anthropic: bool) -> Rat
 
 
 def _price_above(value: Decimal | types.TieredPrices, start: int) -> int:
-    """In nano-dollars per million tokens."""
+    """The price above a number of tokens, in nano-dollars per million."""
     price = value
     if isinstance(value, types.TieredPrices):
         price = value.base

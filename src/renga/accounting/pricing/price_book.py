@@ -69,7 +69,7 @@ class Rate(Struct, frozen=True, array_like=True, gc=False):
 
 
 class PricePeriod(Struct, frozen=True, array_like=True):
-    """Prices from a day on."""
+    """The prices of a model from a day on."""
 
     starts_on: str
     """As 2026-10-14; "" for always."""
@@ -215,7 +215,7 @@ class PriceBook:
         return replace(price, off_ppm=discount.off_ppm, source=source)
 
     def count(self, row: LedgerRow) -> None:
-        """A request is settled."""
+        """Count a settled request towards discounts by volume."""
         if self._discounts is not None:
             self._discounts.count(row)
 
@@ -281,7 +281,7 @@ def count_by_class(usage: Usage, *, batch: bool = False) -> TokenCounts:
 
 
 def price_of_settings(settings: PriceSettings) -> Price:
-    """An entry of renga.toml."""
+    """The price that an entry of renga.toml sets."""
     price = _to_nano_usd(settings.input_usd)
 
     def choose(usd: float | None, percent: int) -> int:

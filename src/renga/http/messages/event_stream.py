@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from renga.errors import ApiError, RengaError
 from renga.http.exchange.http_exchange import Header, HttpExchange, log_unexpected, stopping
-from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import (
     Batch,
     CompleteMessage,

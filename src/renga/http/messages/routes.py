@@ -12,16 +12,17 @@ from functools import lru_cache
 
 import msgspec
 
+from renga.domain.reasons import render_reasons
 from renga.errors import InvalidRequest
 from renga.http.exchange.body import read_body
 from renga.http.exchange.http_exchange import JSON, Header, HttpExchange
+from renga.http.http_services import HttpServices
 from renga.http.messages.event_stream import write_stream
 from renga.http.messages.limit_headers import render_limits, render_usd
-from renga.http.services import HttpServices
-from renga.inference import Answer, InferenceRequest, answer
+from renga.inference import Answer, Caller, InferenceRequest, answer
 from renga.inference import count_tokens as count
 from renga.protocols.messages.decode import ApiVersion, MessageRequest, decode_count, decode_request
-from renga.protocols.messages.events.accumulator import MessageAccumulator
+from renga.protocols.messages.events.accumulator import fold
 
 _VERSIONS: dict[bytes | None, ApiVersion] = {
     None: "2023-06-01",
@@ -44,15 +45,15 @@ async def create(exchange: HttpExchange, parts: HttpServices) -> None:
     version = api_version(exchange)
     body = await read_body(exchange, parts.settings.max_body_bytes)
     request = decode_request(body, version)
-    answered = await answer(_ask(exchange, request, body, version), parts.answering)
+    answered = await answer(_read_request(exchange, request, body, version), parts.answering)
     try:
         if request.stream:
             headers = _answer_headers(answered)
-            await write_stream(exchange, answered.events, headers, ping_interval_s=parts.settings.ping_interval_s)
+            await write_stream(exchange, answered, headers, ping_interval_s=parts.settings.ping_interval_s)
         else:
             await _respond_whole(exchange, answered)
     finally:
-        await answered.events.aclose()
+        await answered.close()
 
 
 async def count_tokens(exchange: HttpExchange, parts: HttpServices) -> None:
@@ -60,7 +61,7 @@ async def count_tokens(exchange: HttpExchange, parts: HttpServices) -> None:
     version = api_version(exchange)
     body = await read_body(exchange, parts.settings.max_body_bytes)
     request = decode_count(body, version)
-    tokens = await count(_ask(exchange, request, body, version), parts.answering)
+    tokens = await count(_read_request(exchange, request, body, version), parts.answering)
     await exchange.respond(200, msgspec.json.encode(TokenCount(tokens)))
 
 
@@ -80,34 +81,32 @@ def api_version(exchange: HttpExchange) -> ApiVersion:
 
 
 async def _respond_whole(exchange: HttpExchange, answered: Answer) -> None:
-    folder = MessageAccumulator()
-    async for batch in answered.events:
-        for event in batch:
-            folder.push(event)
-    body = folder.body()
-    await answered.events.aclose()
+    body = (await fold(answered)).body()
+    cost_nano_usd = (await answered.close()).cost_nano_usd
     headers = [JSON, *_answer_headers(answered)]
-    if answered.cost_nano_usd is not None:
-        headers.append((b"renga-cost-usd", render_usd(answered.cost_nano_usd)))
+    if cost_nano_usd is not None:
+        headers.append((b"renga-cost-usd", render_usd(cost_nano_usd)))
     if answered.mean_logprob is not None:
         headers.append((b"renga-mean-logprob", b"%.6f" % answered.mean_logprob))
     await exchange.respond(200, body, headers)
 
 
-def _ask(exchange: HttpExchange, request: MessageRequest, body: bytes, version: ApiVersion) -> InferenceRequest:
+def _read_request(
+    exchange: HttpExchange, message: MessageRequest, body: bytes, version: ApiVersion
+) -> InferenceRequest:
+    """The request as every later step sees it."""
+    identity = exchange.identity
+    terms = identity.terms
     return InferenceRequest(
-        request,
+        message,
         body,
-        version,
-        read_betas(exchange),
-        exchange.key_id,
+        Caller(exchange.key_id, identity.workspace_id, terms.tiers, terms.response_cache),
         exchange.request_id,
         "messages",
         exchange.arrived_ns,
-        forwarded_headers=read_forwarded(exchange),
-        workspace_id=exchange.identity.workspace_id,
-        tiers=exchange.identity.terms.tiers,
-        response_cache=exchange.identity.terms.response_cache,
+        version,
+        read_betas(exchange),
+        read_forwarded(exchange),
     )
 
 
@@ -129,7 +128,7 @@ def _answer_headers(answered: Answer) -> tuple[Header, ...]:
     limits = answered.limits
     return (
         (b"renga-target", header_value(answered.target_name)),
-        (b"renga-plan", header_value(answered.why)),
+        (b"renga-plan", header_value(render_reasons(answered.reasons))),
         (b"renga-overhead-us", b"%d" % answered.overhead_us),
         *(() if answered.confidence is None else ((b"renga-confidence", b"%.4f" % answered.confidence),)),
         *(() if answered.cache_status is None else ((b"renga-cache", answered.cache_status.encode()),)),

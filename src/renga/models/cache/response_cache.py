@@ -24,6 +24,7 @@ from renga.clock import Clock
 from renga.config.cache import CacheSettings
 from renga.protocols.messages.billing_header import strip_billing_line
 from renga.protocols.messages.events.event_types import Message
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.request import MessageRequest
 from renga.protocols.messages.rules.builtin_tools import builtin_definition
 
@@ -39,18 +40,6 @@ _ENTRY_SHARE = 8
 """No answer may take more than this part of the memory."""
 
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
-
-
-class CacheQuestion(Struct, frozen=True):
-    """A request, and what besides its body decides what it means."""
-
-    owner: str
-    """The key's id."""
-    request: MessageRequest
-    raw: bytes
-    version: str
-    betas: tuple[str, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class StoredAnswer(Struct, frozen=True):
@@ -75,18 +64,18 @@ class _StoredEntry(Struct, frozen=True):
 _decode_message = msgspec.json.Decoder(Message).decode
 
 
-def name_question(question: CacheQuestion) -> bytes | None:
-    """What a question is known by; None for one whose answers are not given again.
+def name_question(request: InferenceRequest) -> bytes | None:
+    """What a request is known by as a question; None for one whose answers are not given again.
 
     Cost: decodes and encodes the body once, 10 ms a megabyte.
     """
-    if not _qualifies(question.request):
+    if not _qualifies(request.message):
         return None
-    fields = cast("dict[str, Any]", msgspec.json.decode(question.raw))
+    fields = cast("dict[str, Any]", msgspec.json.decode(request.body))
     for name in _MEANINGLESS:
         fields.pop(name, None)
     _strip_billing(fields)
-    rest = (question.owner, question.version, sorted(question.betas), sorted(question.headers))
+    rest = (request.caller.key_id, request.version, sorted(request.betas), sorted(request.forwarded_headers))
     return blake2b(_encode_sorted((rest, fields)), digest_size=16).digest()
 
 

@@ -1,7 +1,7 @@
 """The seam between the one path and whoever answers.
 
-Owns: what a provider is asked (`ProviderRequest`), what it answers (batches of events) and what its models can do
-(`Capabilities`).
+Owns: what a provider is asked (an `InferenceRequest` for one of its models), what it answers (batches of events) and
+what its models can do (`Capabilities`).
 Must never know: HTTP, SQL, or which provider stands behind it.
 Invariants: `send` either raises before its first batch (a `RengaError`, whose `retryable` the caller obeys) or yields
 one stream of `protocols/messages/events/event_types.py`'s shape that ends in exactly one terminal event. An upstream
@@ -17,7 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from renga.protocols.messages.events.event_types import Batch
-from renga.protocols.messages.request import ApiVersion, MessageRequest, ServiceTier
+from renga.protocols.messages.inference_request import InferenceRequest
 
 Tier: TypeAlias = Literal["haiku", "sonnet", "opus"]
 
@@ -53,38 +53,6 @@ class Capabilities(Struct, frozen=True):
     """Types of server-executed tools it runs, without their date, as `web_search`."""
 
 
-class ProviderRequest(Struct, frozen=True):
-    """One attempt, ready to send."""
-
-    target: Target
-    request: MessageRequest
-    raw: bytes
-    """The client's body. Anthropic-family targets send it on with only `model` changed."""
-    version: ApiVersion
-    betas: tuple[str, ...]
-    request_id: str
-    owner: str
-    """The key's id: fairness and signatures are per key. Never its secret."""
-    forwarded_headers: tuple[tuple[str, str], ...] = ()
-    """Client headers that an Anthropic-family target should see (user profile, workspace)."""
-    echo_model: str = ""
-    """What `message.model` should say in an answer that is made here; empty: the target's model."""
-    service_tier: ServiceTier = "standard"
-    """`batch` lets live requests go first."""
-    workspace_id: str | None = None
-    """Of its key; its keys share a prompt cache, as they do at Anthropic."""
-
-    @property
-    def cache_owner(self) -> str:
-        """Whose prompt cache it reads and writes."""
-        return self.workspace_id or self.owner
-
-    @property
-    def answered_as(self) -> str:
-        """The name that the answer carries in `message.model`."""
-        return self.echo_model or self.target.model
-
-
 class ProviderHealth(Struct, frozen=True):
     """Whether a provider can take work now, and if not, why and what to do."""
 
@@ -103,15 +71,15 @@ class Provider(Protocol):
         """Close everything; requests in flight end in an error event. Idempotent."""
         ...
 
-    def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
-        """Answer a call as a stream.
+    def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
+        """Answer a request with a model, as a stream. An answer that is made here has `answered_as` in `message.model`.
 
         Raises: RengaError before the first batch; nothing has been sent to the client then.
         """
         ...
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
-        """The input tokens this call would be billed for: the same code path as `send`."""
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
+        """The input tokens that this request would be billed for: the same code path as `send`."""
         ...
 
     def capabilities(self, model: str) -> Capabilities:

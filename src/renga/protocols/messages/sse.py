@@ -15,21 +15,8 @@ from typing import TypeAlias
 import msgspec
 
 from renga.errors import ApiError
-from renga.protocols.messages.events.accumulator import split
-from renga.protocols.messages.events.event_types import (
-    CompleteMessage,
-    ContentBlockDelta,
-    ContentBlockStart,
-    ContentBlockStop,
-    ErrorEvent,
-    Event,
-    Evidence,
-    MessageDelta,
-    MessageStart,
-    MessageStop,
-    Ping,
-    RawEvent,
-)
+from renga.protocols.messages.events.event_types import KIND_BY_TYPE, CompleteMessage, Event, Evidence, RawEvent
+from renga.protocols.messages.events.message_split import split
 
 Frame: TypeAlias = tuple[str, bytes]
 """An event's name ("message" where the upstream gave none) and its data."""
@@ -40,20 +27,10 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 _BOM = b"\xef\xbb\xbf"
-_KIND_OF = {
-    MessageStart: "message_start",
-    ContentBlockStart: "content_block_start",
-    ContentBlockDelta: "content_block_delta",
-    ContentBlockStop: "content_block_stop",
-    MessageDelta: "message_delta",
-    MessageStop: "message_stop",
-    Ping: "ping",
-    ErrorEvent: "error",
-}
-_HEAD_KINDS = {b"event: " + kind.encode(): kind for kind in _KIND_OF.values()}
+_HEAD_KINDS = {b"event: " + kind.encode(): kind for kind in KIND_BY_TYPE.values()}
 """The first line of nearly every frame; a frame of one such line and one of data needs no further reading."""
-_HEADS = {kind: b"event: " + kind.encode() + b"\ndata: " for kind in _KIND_OF.values()}
-_TYPED_HEADS = {event_type: _HEADS[kind] for event_type, kind in _KIND_OF.items()}
+_HEADS = {kind: b"event: " + kind.encode() + b"\ndata: " for kind in KIND_BY_TYPE.values()}
+_TYPED_HEADS = {event_type: _HEADS[kind] for event_type, kind in KIND_BY_TYPE.items()}
 _encode_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 

@@ -81,7 +81,7 @@ _LINE = re.compile(r"(?:^|-)(haiku|sonnet|opus)(?:-|$)")
 class ResolvedName(Struct, frozen=True):
     """What a model name means."""
 
-    echo_model: str
+    answered_as: str
     tier: Tier | None = None
     """None: a target of its own."""
     target: Target | None = None
@@ -163,29 +163,29 @@ class Catalog:
         if named is not None:
             return named
         if name in self._policies:
-            return ResolvedName(echo_model=name, policy=name)
+            return ResolvedName(answered_as=name, policy=name)
         raise NotFound(f"model: {name}", hint="GET /v1/models lists what this server answers to")
 
     def _find(self, name: str) -> ResolvedName | None:
         """What a name means that needs no policy to mean something; None where it means nothing."""
         if name == "auto":
-            return ResolvedName(echo_model="auto", is_auto=True, policy=self._policy(name))
+            return ResolvedName(answered_as="auto", is_auto=True, policy=self._policy(name))
         if name in _TIERS:
-            return ResolvedName(echo_model=name, tier=_TIERS[name], policy=self._policy(name))
+            return ResolvedName(answered_as=name, tier=_TIERS[name], policy=self._policy(name))
         spelled = normalize_name(name)
         official = _OFFICIAL.get(spelled)
         if official is not None:
             return ResolvedName(
-                echo_model=official.id, tier=_TIERS[official.line], policy=self._policy(official.id, *official.aliases)
+                answered_as=official.id, tier=_TIERS[official.line], policy=self._policy(official.id, *official.aliases)
             )
         target = self._target(name)
         if target is not None:
-            return ResolvedName(echo_model=target.model, target=target)
+            return ResolvedName(answered_as=target.model, target=target)
         line = _LINE.search(spelled) if spelled.startswith("claude-") else None
         if line is not None:
             tier = _TIERS[line[1]]
-            echo_model = _NEWEST[tier].id if spelled.endswith("-latest") else spelled
-            return ResolvedName(echo_model=echo_model, tier=tier, policy=self._policy(spelled))
+            answered_as = _NEWEST[tier].id if spelled.endswith("-latest") else spelled
+            return ResolvedName(answered_as=answered_as, tier=tier, policy=self._policy(spelled))
         return None
 
     def _policy(self, *names: str) -> str | None:
@@ -199,9 +199,9 @@ class Catalog:
             return Target(provider, model)
         return None
 
-    def tier_targets(self, tier: Tier, echo_model: str) -> tuple[Target, ...]:
+    def tier_targets(self, tier: Tier, answered_as: str) -> tuple[Target, ...]:
         """A tier's targets in order. A target named `provider/*` takes the id that the client asked for."""
-        asked = echo_model if echo_model.startswith("claude-") else _NEWEST[tier].id
+        asked = answered_as if answered_as.startswith("claude-") else _NEWEST[tier].id
         return tuple(
             Target(target.provider, asked) if target.model == "*" else target for target in self._tiers.get(tier, ())
         )
@@ -223,11 +223,11 @@ class Catalog:
             return None
         if named.target is not None:
             return self._target_entry(named.target)
-        official = _OFFICIAL.get(named.echo_model)
+        official = _OFFICIAL.get(named.answered_as)
         if official is not None:
             return self._official_entry(official)
         tiers = TIERS if named.is_auto or named.tier is None else (named.tier,)
-        return self._named_entry(named.echo_model, named.echo_model, tiers)
+        return self._named_entry(named.answered_as, named.answered_as, tiers)
 
     def _official_entry(self, model: OfficialModel) -> CatalogEntry:
         tier = _TIERS[model.line]

@@ -85,13 +85,27 @@ class CheckPolicy(Struct, frozen=True):
     """How answers are compared; None: as what they look like."""
 
 
+class CheckFinding(Struct, frozen=True):
+    """What one check found, without a word of the answer."""
+
+    check: CheckName | Needed
+    """The check, or what it needed and could not get."""
+    code: str
+    """As `ok`, `not_empty`, `number=1.00`; or the error that kept it from looking."""
+
+    @property
+    def text(self) -> str:
+        """The finding as the ledger has it, as `structural:not_empty`."""
+        return f"{self.check}:{self.code}"
+
+
 class CheckVerdict(Struct, frozen=True):
     """What is known of an answer so far."""
 
     accept: bool
     confidence: float
-    reasons: tuple[str, ...]
-    """Machine-readable, in order, as `structural:ok`, `agreement:number=1.00`; without a word of the answer."""
+    findings: tuple[CheckFinding, ...]
+    """In the order of the checks."""
     cost_nano_usd: int | None
     """Of the checks so far; None where a price is not known."""
     needs: Needed | None = None
@@ -100,10 +114,10 @@ class CheckVerdict(Struct, frozen=True):
     """The mean share of agreement with the second answers; None where none were compared."""
 
 
-class _Finding(Struct, frozen=True):
+class _Conclusion(Struct, frozen=True):
     """What one check concluded."""
 
-    reason: str
+    code: str
     confidence: float | None = None
     settled: bool = False
     needs: Needed | None = None
@@ -117,42 +131,42 @@ def verify(case: CheckCase, policy: CheckPolicy) -> CheckVerdict:
     """
     confidence = 0.0
     agreement: float | None = None
-    reasons: list[str] = []
+    findings: list[CheckFinding] = []
     for name, run in CHECKS:
         if name not in policy.checks:
             continue
-        finding = run(case, policy)
-        if finding.needs is not None:
-            return CheckVerdict(False, confidence, tuple(reasons), _cost(case), finding.needs, agreement)
-        reasons.append(finding.reason)
-        agreement = finding.agreement if finding.agreement is not None else agreement
-        confidence = confidence if finding.confidence is None else finding.confidence
-        if finding.settled:
+        found = run(case, policy)
+        if found.needs is not None:
+            return CheckVerdict(False, confidence, tuple(findings), _cost(case), found.needs, agreement)
+        findings.append(CheckFinding(name, found.code))
+        agreement = found.agreement if found.agreement is not None else agreement
+        confidence = confidence if found.confidence is None else found.confidence
+        if found.settled:
             break
-    return CheckVerdict(confidence >= policy.accept_from, confidence, tuple(reasons), _cost(case), agreement=agreement)
+    return CheckVerdict(confidence >= policy.accept_from, confidence, tuple(findings), _cost(case), agreement=agreement)
 
 
-def _structural(case: CheckCase, policy: CheckPolicy) -> _Finding:
+def _structural(case: CheckCase, policy: CheckPolicy) -> _Conclusion:
     fault = find_fault(case.request, case.answer)
     if fault is not None:
-        return _Finding(f"structural:{fault_code(fault)}", 0.0, settled=True)
+        return _Conclusion(fault_code(fault), 0.0, settled=True)
     curve = policy.curves.get("structural")
-    return _Finding("structural:ok", None if curve is None else curve.probability(1.0))
+    return _Conclusion("ok", None if curve is None else curve.probability(1.0))
 
 
-def _logprob(case: CheckCase, policy: CheckPolicy) -> _Finding:
+def _logprob(case: CheckCase, policy: CheckPolicy) -> _Conclusion:
     curve = policy.curves.get("logprob")
     if case.evidence is None or curve is None:
-        return _Finding("logprob:none" if case.evidence is None else "logprob:uncalibrated")
+        return _Conclusion("none" if case.evidence is None else "uncalibrated")
     confidence = curve.probability(case.evidence.mean_logprob)
     settled = confidence >= policy.accept_from or confidence < policy.reject_below
-    return _Finding(f"logprob:{confidence:.2f}", confidence, settled)
+    return _Conclusion(f"{confidence:.2f}", confidence, settled)
 
 
-def _agreement(case: CheckCase, policy: CheckPolicy) -> _Finding:
+def _agreement(case: CheckCase, policy: CheckPolicy) -> _Conclusion:
     """The mean share of agreement: 1 where the first second agrees, a half where only the next does."""
     if not case.seconds:
-        return _Finding("", needs="second")
+        return _Conclusion("", needs="second")
     kind = policy.kind or (AnswerKind.JSON if _is_json(case.request) else None)
     own = comparable_text(case.answer)
     found = [agree(own, comparable_text(second.answer), kind) for second in case.seconds]
@@ -160,18 +174,17 @@ def _agreement(case: CheckCase, policy: CheckPolicy) -> _Finding:
     curve = policy.curves.get("agreement")
     confidence = curve.probability(share) if curve is not None else share
     if confidence < policy.accept_from and found[-1].share < AGREES_FROM and len(found) < policy.seconds_max:
-        return _Finding("", needs="second")
-    reason = f"agreement:{found[0].kind}={share:.2f}"
-    return _Finding(reason, confidence, confidence >= policy.accept_from, agreement=share)
+        return _Conclusion("", needs="second")
+    return _Conclusion(f"{found[0].kind}={share:.2f}", confidence, confidence >= policy.accept_from, agreement=share)
 
 
-def _judge(case: CheckCase, policy: CheckPolicy) -> _Finding:
+def _judge(case: CheckCase, policy: CheckPolicy) -> _Conclusion:
     if case.judgement is None:
-        return _Finding("", needs="judgement")
-    return _Finding(f"judge:{case.judgement.confidence:.2f}", case.judgement.confidence, settled=True)
+        return _Conclusion("", needs="judgement")
+    return _Conclusion(f"{case.judgement.confidence:.2f}", case.judgement.confidence, settled=True)
 
 
-CHECKS: tuple[tuple[CheckName, Callable[[CheckCase, CheckPolicy], _Finding]], ...] = (
+CHECKS: tuple[tuple[CheckName, Callable[[CheckCase, CheckPolicy], _Conclusion]], ...] = (
     ("structural", _structural),
     ("logprob", _logprob),
     ("agreement", _agreement),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct, field
 
 from renga.domain.outcomes import OutcomeRecord, RoutedRow
+from renga.domain.reasons import ReasonKind, parse_reasons
 from renga.routing.monitoring.guarantee_monitor import FloorReading
 from renga.routing.targets.target_health import TargetState
 
@@ -165,8 +166,13 @@ def classify(row: RoutedRow) -> str | None:
     if row.kept is None or row.status in ("failed", "canceled"):
         return None
     if not row.kept:
-        return "last_resort" if "last_resort" in row.why else "escalated"
-    return "verified" if ";check:" in row.why else "kept"
+        return "last_resort" if _has_reason(row, "last_resort") else "escalated"
+    return "verified" if _has_reason(row, "check") else "kept"
+
+
+def _has_reason(row: RoutedRow, kind: ReasonKind) -> bool:
+    """Whether a reason of this kind is among those of a row; the text is read only where it may be."""
+    return kind in row.why and any(reason.kind == kind for reason in parse_reasons(row.why))
 
 
 def _report_policy(policy: PolicySummary, material: ReportMaterial) -> PolicyReport:

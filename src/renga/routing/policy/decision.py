@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from renga.domain.reasons import Reason, Reasons
 from renga.models.providers.provider_seam import Target, Tier
 from renga.protocols.messages.events.event_types import CacheCreation, Usage
 from renga.protocols.messages.request import MessageRequest
 from renga.routing.catalog.catalog import TIERS, parse_target
 from renga.routing.costs.cascade import CascadeChoice, CascadeChooser, RequestSize, read_size
 from renga.routing.costs.cost_model import CascadeStage, worth_escalating
-from renga.routing.plan import Caller, Plan, PlannedAttempt, Verification
+from renga.routing.plan import Plan, PlannedAttempt, Verification
 from renga.routing.policy.policies import Policies, Policy
-from renga.routing.triage.conversations import Conversations, identify
+from renga.routing.triage.conversations import Conversations
 from renga.routing.triage.history import ESCALATIONS_MAX
 
 if TYPE_CHECKING:
@@ -80,17 +81,18 @@ class Decider:
         self._ladders = ladders
         self._conversations = Conversations()
 
-    def decide(self, name: str, request: MessageRequest, candidates: Candidates, asker: Caller) -> Plan:
-        """The plan for a request. `candidates` is not empty.
+    def decide(
+        self, name: str, request: MessageRequest, candidates: Candidates, conversation: str, body_bytes: int
+    ) -> Plan:
+        """The plan for a request of a conversation. `candidates` is not empty.
 
         Cost: 0.15 ms at 500 tokens, nearly all of it triage.
         """
         policy = self.policies.find(name)
         assert policy is not None
-        conversation = identify(asker.key_id, request)
         triage = policy.rules.scorer.decide(request, self._conversations.history(conversation))
-        case = _DecisionCase(policy, request, candidates, read_size(request, asker.body_bytes, conversation))
-        attempts, climb, notes = self._climb(case, triage)
+        case = _DecisionCase(policy, request, candidates, read_size(request, body_bytes, conversation))
+        attempts, climb, reasons = self._climb(case, triage)
         chosen = {attempt.target for attempt in attempts}
         if policy.settings.fall_back:
             # The nearest to the top first.
@@ -98,7 +100,7 @@ class Decider:
             attempts += tuple(attempt for attempt in spare if attempt.target not in chosen)
         return Plan(
             attempts,
-            ";".join((f"policy:{name}", *notes)),
+            (Reason("policy", name), *reasons),
             "",
             name,
             policy.settings.small,
@@ -132,37 +134,37 @@ class Decider:
 
     def _climb(
         self, case: _DecisionCase, triage: TriageResult
-    ) -> tuple[tuple[PlannedAttempt, ...], CascadeChoice | None, tuple[str, ...]]:
+    ) -> tuple[tuple[PlannedAttempt, ...], CascadeChoice | None, Reasons]:
         """The attempts in order, what they are expected to cost, and why."""
         policy = case.policy
         settings = policy.settings
         small = case.tier(settings.small)
         top_tier = _top_tier(case)
         if top_tier is None:
-            return small or tuple(case.candidates.attempts), None, (_note(triage), "nothing_above")
+            return small or tuple(case.candidates.attempts), None, (_note(triage), Reason("nothing_above"))
         top = case.tier(top_tier)
         if settings.floor_points is not None:
             unproven = "no_certificate" if not policy.is_proven else policy.suspended
             if unproven:
-                return top, None, (f"floor:{settings.floor_points:g}", f"up:{unproven}")
+                return top, None, (Reason("floor", f"{settings.floor_points:g}"), Reason("up", unproven))
         elif policy.suspended:
-            return top, None, (f"up:{policy.suspended}",)
+            return top, None, (Reason("up", policy.suspended),)
         if not small:
-            return top, None, (_note(triage), "up:nothing_below")
+            return top, None, (_note(triage), Reason("up", "nothing_below"))
         if case.request.max_tokens == 0:
             # It only warms a cache: there is no answer to look at.
-            return (*small, *top), None, (_note(triage), "prewarm")
+            return (*small, *top), None, (_note(triage), Reason("prewarm"))
         if triage.route != "up" and not self._is_worth(case, triage.score, (small[0], top[0])):
-            return small, None, (_note(triage), "not_worth")
+            return small, None, (_note(triage), Reason("not_worth"))
         if triage.route == "haiku":
             return (*small, *top), None, (_note(triage),)
         if triage.route == "verify" and settings.streaming == "off":
-            return (*small, *top), None, (_note(triage), "unchecked")
+            return (*small, *top), None, (_note(triage), Reason("unchecked"))
         return self._cheapest(case, triage, top_tier)
 
     def _cheapest(
         self, case: _DecisionCase, triage: TriageResult, top_tier: Tier
-    ) -> tuple[tuple[PlannedAttempt, ...], CascadeChoice | None, tuple[str, ...]]:
+    ) -> tuple[tuple[PlannedAttempt, ...], CascadeChoice | None, Reasons]:
         """The ladder of least expected cost that ends at the top."""
         settings = case.policy.settings
         tiers: list[Tier] = [top_tier]
@@ -177,10 +179,10 @@ class Decider:
         climb = self._ladders.choose(
             case.policy.name, [attempts[0] for attempts in checked.values() if attempts], case.size
         )
-        notes = (_note(triage),)
+        reasons = (_note(triage),)
         if triage.route == "verify" and climb.tiers and climb.tiers[0] != settings.small:
-            notes = (_note(triage), "up:cost")
-        return tuple(attempt for tier in climb.tiers for attempt in checked[tier]), climb, notes
+            reasons = (_note(triage), Reason("up", "cost"))
+        return tuple(attempt for tier in climb.tiers for attempt in checked[tier]), climb, reasons
 
     def _with_check(self, case: _DecisionCase, attempt: PlannedAttempt, *, last: bool) -> PlannedAttempt:
         if last or case.policy.settings.streaming == "off":
@@ -240,9 +242,10 @@ def _rank(attempt: PlannedAttempt) -> int:
     return TIERS.index(attempt.tier) if attempt.tier is not None else 0
 
 
-def _note(triage: TriageResult) -> str:
+def _note(triage: TriageResult) -> Reason:
+    """What triage said, and why where it was more than the score."""
     reasons = [reason for reason in triage.reasons if reason != "score"]
-    return f"triage:{triage.route}" + (f":{','.join(reasons)}" if reasons else "")
+    return Reason("triage", f"{triage.route}:{','.join(reasons)}" if reasons else triage.route)
 
 
 def _lifetime_s(usage: Usage) -> int:

@@ -43,8 +43,8 @@ class ArrangedTargets(Struct, frozen=True):
     """A tier's targets in the order to try them."""
 
     targets: tuple[Target, ...]
-    note: str = ""
-    """For the plan's reasons: which candidate was drawn."""
+    canary: Target | None = None
+    """The candidate that was drawn, where one was."""
 
 
 class TrafficSplit:
@@ -69,7 +69,7 @@ class TrafficSplit:
         for canary in self.canaries:
             if canary.settings.tier == tier and self._is_drawn(canary, conversation):
                 rest = tuple(target for target in order if target != canary.target)
-                return ArrangedTargets((canary.target, *rest), canary_note(canary.target.name))
+                return ArrangedTargets((canary.target, *rest), canary.target)
         return ArrangedTargets(order)
 
     def _is_drawn(self, canary: Canary, conversation: str) -> bool:
@@ -95,11 +95,6 @@ class TrafficSplit:
     def _weight(self, name: str) -> float | None:
         settings = self._targets.get(name) or self._targets.get(f"{name.partition('/')[0]}/*")
         return None if settings is None else settings.weight
-
-
-def canary_note(name: str) -> str:
-    """How a plan says that a candidate was drawn."""
-    return f"canary:{name}"
 
 
 def _draw(conversation: str, name: str) -> float:

@@ -164,7 +164,7 @@ class SecondAnswers:
         try:
             async for batch in answered.events:
                 for event in batch:
-                    folder.push(event)
+                    folder.add_event(event)
         finally:
             await answered.events.aclose()
         if answered.outcome is None or answered.outcome.status != "succeeded":

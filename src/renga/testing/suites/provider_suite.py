@@ -16,10 +16,11 @@ from typing import Protocol, cast
 from unittest import SkipTest
 
 from renga.errors import RengaError
-from renga.models.providers.provider_seam import Provider, ProviderRequest
+from renga.models.providers.provider_seam import Provider
 from renga.protocols.messages.events.accumulator import MessageAccumulator
 from renga.protocols.messages.events.event_types import Batch, ErrorEvent, Message
 from renga.protocols.messages.sse import encode_batch
+from renga.testing.provider_calls import ProviderCall
 from renga.testing.stream_checker import StreamChecker
 
 LEAVING_BUDGET_S = 2.0
@@ -51,7 +52,7 @@ class Harness(Protocol):
 
     provider: Provider
 
-    def call(self, *, streamed: bool = True) -> ProviderRequest:
+    def call(self, *, streamed: bool = True) -> ProviderCall:
         """A call that what was arranged will answer."""
         ...
 
@@ -102,7 +103,7 @@ async def read_all(
             assert not ended_in_error, "an event after the error"
             ended_in_error = isinstance(event, ErrorEvent)
             if not ended_in_error:
-                folder.push(event)
+                folder.add_event(event)
     checker.finish()
     return checker, folder
 
@@ -128,7 +129,7 @@ class ProviderSuite(ABC):
 
     async def read(self, harness: Harness, *, streamed: bool = True) -> tuple[StreamChecker, MessageAccumulator]:
         """Send the harness's call and read the whole answer."""
-        batches = harness.provider.send(harness.call(streamed=streamed))
+        batches = harness.provider.send(*harness.call(streamed=streamed))
         return await read_all(batches, prompt_settles=self.prompt_settles)
 
     @abstractmethod
@@ -158,7 +159,7 @@ class ProviderSuite(ABC):
     async def test_the_counts_of_a_prompt_are_disjoint_and_add_up(self) -> None:
         async with self.open_harness() as harness:
             harness.arrange_count()
-            counted = await harness.provider.count_tokens(harness.call())
+            counted = await harness.provider.count_tokens(*harness.call().count_arguments())
             harness.answer()
             _, folder = await self.read(harness)
             assert prompt_tokens(folder.message()) == counted > 0
@@ -166,14 +167,14 @@ class ProviderSuite(ABC):
     async def test_leaving_in_the_middle_stops_the_other_end(self) -> None:
         async with self.open_harness() as harness:
             harness.stall(after_first=True)
-            async with aclosing(cast("_Closable", harness.provider.send(harness.call()))) as batches:
+            async with aclosing(cast("_Closable", harness.provider.send(*harness.call()))) as batches:
                 assert await anext(batches)
             assert await within(LEAVING_BUDGET_S, harness.wait_left()) < LEAVING_BUDGET_S
 
     async def test_leaving_before_the_first_event_stops_the_other_end(self) -> None:
         async with self.open_harness() as harness:
             harness.stall(after_first=False)
-            waiting = asyncio.ensure_future(anext(harness.provider.send(harness.call())))
+            waiting = asyncio.ensure_future(anext(harness.provider.send(*harness.call())))
             await harness.wait_asked()
             waiting.cancel()
             assert await within(LEAVING_BUDGET_S, harness.wait_left()) < LEAVING_BUDGET_S
@@ -190,7 +191,7 @@ class ProviderSuite(ABC):
     async def test_stopping_ends_what_is_in_flight(self) -> None:
         async with self.open_harness() as harness:
             harness.stall(after_first=True)
-            batches = harness.provider.send(harness.call())
+            batches = harness.provider.send(*harness.call())
             last = await anext(batches)
             reading = asyncio.ensure_future(_read_rest(batches, last))
             await asyncio.sleep(0)
@@ -228,7 +229,7 @@ class ProviderSuite(ABC):
     async def test_it_can_be_asked_what_it_is(self) -> None:
         async with self.open_harness() as harness:
             assert harness.provider.health().ready
-            capabilities = harness.provider.capabilities(harness.call().target.model)
+            capabilities = harness.provider.capabilities(harness.call().model)
             assert capabilities.max_input_tokens > 0
             assert capabilities.max_output_tokens > 0
 
@@ -247,7 +248,7 @@ async def _read_rest(batches: AsyncIterator[Batch], last: Batch) -> Batch:
 async def _first_error(harness: Harness) -> RengaError:
     """The error with which a call ends before its first batch."""
     try:
-        await anext(harness.provider.send(harness.call()))
+        await anext(harness.provider.send(*harness.call()))
     except RengaError as error:
         return error
     raise AssertionError("the call was answered")

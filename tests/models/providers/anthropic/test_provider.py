@@ -14,10 +14,9 @@ import pytest
 from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded, RateLimited, RengaError
 from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints
 from renga.models.providers.anthropic.provider import AnthropicProvider
-from renga.models.providers.provider_seam import ProviderRequest
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, RawEvent
 from renga.testing.fake_clock import ToldClock
-from renga.testing.provider_calls import SIMPLE_BODY, make_call, make_settings
+from renga.testing.provider_calls import SIMPLE_BODY, ProviderCall, make_call, make_settings
 from renga.testing.servers.scripted_upstream import HoldOpen, Reply, ScriptedUpstream, Step, json_reply, sse_reply
 
 KEY = "sk-upstream-secret"
@@ -52,19 +51,19 @@ async def pair(
             await provider.stop()
 
 
-def streamed_call() -> ProviderRequest:
+def streamed_call() -> ProviderCall:
     return make_call({**SIMPLE_BODY, "stream": True})
 
 
-async def read(provider: AnthropicProvider, call: ProviderRequest) -> list[Batch]:
-    return [batch async for batch in provider.send(call)]
+async def read(provider: AnthropicProvider, call: ProviderCall) -> list[Batch]:
+    return [batch async for batch in provider.send(*call)]
 
 
-async def read_events(provider: AnthropicProvider, call: ProviderRequest) -> list[Event]:
+async def read_events(provider: AnthropicProvider, call: ProviderCall) -> list[Event]:
     return [event for batch in await read(provider, call) for event in batch]
 
 
-async def fail(provider: AnthropicProvider, call: ProviderRequest) -> RengaError:
+async def fail(provider: AnthropicProvider, call: ProviderCall) -> RengaError:
     with pytest.raises(RengaError) as caught:
         await read(provider, call)
     return caught.value
@@ -74,7 +73,8 @@ async def test_only_the_model_of_the_body_is_changed():
     raw = (
         b'{ "messages" : [{"role":"user","content":"model"}],\n"unknown":{"model":"x"}, "model":"haiku","max_tokens":9}'
     )
-    call = msgspec.structs.replace(make_call(SIMPLE_BODY, model="claude-opus-5-5"), raw=raw)
+    call = make_call(SIMPLE_BODY, model="claude-opus-5-5")
+    call = call._replace(request=call.request.with_body(call.request.message, raw))
     async with pair() as (upstream, provider, _):
         upstream.script(json_reply(json.dumps(MESSAGE).encode()))
         await read(provider, call)
@@ -103,8 +103,9 @@ async def test_the_key_goes_as_that_version_sends_it(version: Any, secret: str, 
 
 
 async def test_betas_and_the_clients_scope_go_on_and_nothing_else_does():
-    call = msgspec.structs.replace(
-        make_call(SIMPLE_BODY),
+    call = make_call(SIMPLE_BODY)
+    request = msgspec.structs.replace(
+        call.request,
         betas=("a-2026", "b-2026"),
         forwarded_headers=(
             ("anthropic-workspace-id", "w"),
@@ -116,7 +117,7 @@ async def test_betas_and_the_clients_scope_go_on_and_nothing_else_does():
     )
     async with pair() as (upstream, provider, _):
         upstream.script(json_reply(json.dumps(MESSAGE).encode()))
-        await read(provider, call)
+        await read(provider, call._replace(request=request))
         headers = [(name, value) for name, value in upstream.requests[0].headers if name != "host"]
         assert ("anthropic-beta", "a-2026,b-2026") in headers
         assert ("anthropic-workspace-id", "w") in headers
@@ -130,7 +131,7 @@ async def test_a_stream_is_relayed_byte_for_byte_one_batch_a_read():
         gate = asyncio.Event()
         upstream.script(sse_reply(START + NEW, HoldOpen(gate), STOP))
         batches: list[Batch] = []
-        async for batch in provider.send(streamed_call()):
+        async for batch in provider.send(*streamed_call()):
             batches.append(batch)
             gate.set()
         events = [event for batch in batches for event in batch]
@@ -306,7 +307,7 @@ async def test_our_key_is_never_in_an_error():
 async def test_counting_asks_the_counting_route_with_the_same_body():
     async with pair() as (upstream, provider, _):
         upstream.script(json_reply(b'{"input_tokens":17,"context_management":{}}'))
-        assert await provider.count_tokens(make_call(SIMPLE_BODY)) == 17
+        assert await provider.count_tokens(*make_call(SIMPLE_BODY).count_arguments()) == 17
         assert upstream.requests[0].path == "/v1/messages/count_tokens"
         assert json.loads(upstream.requests[0].body) == {**SIMPLE_BODY, "model": "big-model"}
 

@@ -20,10 +20,10 @@ from renga.config.cache import CacheSettings
 from renga.errors import InvalidRequest
 from renga.models.cache.prefix_cache import CacheSplit
 from renga.models.providers.local import LocalProvider, build_prefixes
-from renga.models.providers.provider_seam import Target
 from renga.protocols.messages.decode import decode_request
 from renga.protocols.messages.events.accumulator import fold
 from renga.protocols.messages.events.event_types import Message, Usage
+from renga.protocols.messages.inference_request import Caller
 from renga.testing.provider_calls import make_call
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,15 +57,11 @@ async def ask(provider: LocalProvider, *, owner: str = "key_a", workspace: str |
         "temperature": 0,
         "messages": [{"role": "user", "content": "What is noted?"}],
     }
-    call = structs.replace(
-        make_call({**default, **fields}, model="hokku"),
-        target=Target("local", "hokku"),
-        owner=owner,
-        workspace_id=workspace,
-    )
-    message = await fold(provider.send(call))
+    call = make_call({**default, **fields}, model="hokku")
+    call = call._replace(request=structs.replace(call.request, caller=Caller(owner, workspace)))
+    message = (await fold(provider.send(*call))).message()
     usage = message.usage
-    assert await provider.count_tokens(call) == prompt_tokens(usage)
+    assert await provider.count_tokens(*call.count_arguments()) == prompt_tokens(usage)
     return message
 
 
@@ -171,8 +167,9 @@ async def test_keys_share_nothing_and_workspaces_do(provider: LocalProvider) -> 
 
 async def first_event_s(provider: LocalProvider, owner: str, system: str) -> float:
     body = {"model": "haiku", "max_tokens": 1, "system": system, "messages": [{"role": "user", "content": "Go."}]}
-    call = structs.replace(make_call(body, model="hokku"), target=Target("local", "hokku"), owner=owner)
-    stream = provider.send(call)
+    call = make_call(body, model="hokku")
+    call = call._replace(request=structs.replace(call.request, caller=Caller(owner)))
+    stream = provider.send(*call)
     began_s = time.perf_counter()
     await anext(stream)
     took_s = time.perf_counter() - began_s

@@ -37,13 +37,13 @@ answers = st.lists(
 def folded(pieces: list[Piece], *, show_thinking: bool = True) -> event_types.Message:
     writer = EventWriter(SIGNER, show_thinking=show_thinking, keep_leading_space=False)
     folder = MessageAccumulator()
-    folder.push(event_types.MessageStart(event_types.Message(model="hokku", id="msg_1")))
+    folder.add_event(event_types.MessageStart(event_types.Message(model="hokku", id="msg_1")))
     events = writer.write(pieces)
     writer.close(events)
     for event in events:
-        folder.push(event)
-    folder.push(event_types.MessageDelta(event_types.MessageDeltaBody("end_turn"), event_types.DeltaUsage(1)))
-    folder.push(event_types.MessageStop())
+        folder.add_event(event)
+    folder.add_event(event_types.MessageDelta(event_types.MessageDeltaBody("end_turn"), event_types.DeltaUsage(1)))
+    folder.add_event(event_types.MessageStop())
     return folder.message()
 
 

@@ -6,7 +6,6 @@ import pytest
 from renga.errors import InvalidRequest
 from renga.models.engine.text.families import FAMILIES
 from renga.models.providers.local.prompt_rendering import Conversation, build_conversation
-from renga.models.providers.provider_seam import ProviderRequest, Target
 from renga.protocols.messages.decode import decode_request
 from renga.protocols.messages.request import ApiVersion
 from renga.protocols.messages.signature import Signer, sign
@@ -19,9 +18,7 @@ def converse(version: ApiVersion = "2023-06-01", **fields: object) -> Conversati
     body = msgspec.json.encode(
         {"model": "haiku", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
     )
-    request = decode_request(body, version)
-    call = ProviderRequest(Target("local", "hokku"), request, body, version, (), "req_1", "key_1")
-    return build_conversation(call, FAMILIES["hokku"], SIGNER)
+    return build_conversation(decode_request(body, version), FAMILIES["hokku"], SIGNER)
 
 
 def roles(conversation: Conversation) -> list[tuple[str, str]]:

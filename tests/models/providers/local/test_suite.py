@@ -13,8 +13,7 @@ import pytest_asyncio
 
 from renga.config import EngineSettings
 from renga.models.providers.local import LocalProvider
-from renga.models.providers.provider_seam import ProviderRequest, Target
-from renga.testing.provider_calls import make_call
+from renga.testing.provider_calls import ProviderCall, make_call
 from renga.testing.suites.provider_suite import NotApplicable, ProviderSuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +32,7 @@ class LocalHarness:
         self._stopped = False
         self._killing: asyncio.Task[None] | None = None
 
-    def call(self, *, streamed: bool = True) -> ProviderRequest:
+    def call(self, *, streamed: bool = True) -> ProviderCall:
         self._calls += 1
         body = {
             "model": "haiku",
@@ -43,10 +42,7 @@ class LocalHarness:
             "messages": [{"role": "user", "content": "Say hello."}],
             "output_config": {"format": {"type": "json_schema", "schema": self._schema}},
         }
-        call = make_call(body, model="hokku")
-        return ProviderRequest(
-            Target("local", "hokku"), call.request, call.raw, call.version, (), "req_test", "key_test"
-        )
+        return make_call(body, model="hokku")
 
     def answer(self) -> None:
         self._schema, self._calls = SHORT, 0

@@ -55,7 +55,7 @@ async def pair(
 
 
 async def read(provider: OpenAICompatibleProvider, body: dict[str, object] | None = None) -> list[Event]:
-    return [event async for batch in provider.send(make_call({**SIMPLE_BODY, **(body or {})})) for event in batch]
+    return [event async for batch in provider.send(*make_call({**SIMPLE_BODY, **(body or {})})) for event in batch]
 
 
 def asked(upstream: ScriptedUpstream) -> list[ReceivedRequest]:
@@ -99,7 +99,7 @@ async def test_vllm_counts_the_prompt_beside_the_request():
         counting = next(request for request in upstream.requests if request.path == "/tokenize")
         sent = json.loads(asked(upstream)[0].body)
         assert json.loads(counting.body)["messages"] == sent["messages"]
-        assert await provider.count_tokens(make_call(SIMPLE_BODY)) == 21
+        assert await provider.count_tokens(*make_call(SIMPLE_BODY).count_arguments()) == 21
         assert len(asked(upstream)) == 1
 
 
@@ -125,7 +125,7 @@ async def test_a_count_that_fails_fails_nothing():
 async def test_a_server_that_cannot_count_is_asked_for_one_token():
     async with pair("library") as (upstream, provider):
         upstream.script(json_reply(json.dumps({"choices": [], "usage": USAGE}).encode()))
-        assert await provider.count_tokens(make_call(SIMPLE_BODY)) == 21
+        assert await provider.count_tokens(*make_call(SIMPLE_BODY).count_arguments()) == 21
         sent = json.loads(asked(upstream)[0].body)
         assert (sent["max_tokens"], sent["stream"]) == (1, False)
         assert "stream_options" not in sent
@@ -182,7 +182,7 @@ async def test_one_read_is_one_batch():
         gate = asyncio.Event()
         upstream.script(sse_reply(chunk({"content": "a"}) + chunk({"content": "b"}), HoldOpen(gate), ANSWER))
         batches: list[list[Event]] = []
-        async for batch in provider.send(make_call(SIMPLE_BODY)):
+        async for batch in provider.send(*make_call(SIMPLE_BODY)):
             batches.append(batch)
             gate.set()
         texts = [[event for event in batch if isinstance(event, ContentBlockDelta)] for batch in batches]

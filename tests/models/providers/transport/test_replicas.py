@@ -53,7 +53,7 @@ class Fleet:
     async def ask(self, *turns: str) -> int:
         """Ask, and say which server was asked."""
         before = self.counts()
-        await fold(self.provider.send(make_call(body(*turns))))
+        await fold(self.provider.send(*make_call(body(*turns))))
         changed = [index for index, (old, new) in enumerate(zip(before, self.counts(), strict=True)) if old != new]
         assert len(changed) == 1
         return changed[0]
@@ -117,7 +117,7 @@ async def test_a_dead_replica_is_passed_over_and_comes_back() -> None:
         revived = await asyncio.start_server(_answer, "127.0.0.1", port)
         try:
             for topic in range(TOPICS):  # what it held is gone, so only new conversations find it again
-                await fold(together.provider.send(make_call(body(f"other {topic} " * 300))))
+                await fold(together.provider.send(*make_call(body(f"other {topic} " * 300))))
         finally:
             revived.close()
         assert sum(together.counts()) < 3 + TOPICS
@@ -148,7 +148,7 @@ async def test_a_replica_that_says_503_rests() -> None:
         opening = "topic " * 500
         home = await together.ask(opening)
         together.servers[home].always("/v1/messages", json_reply(b"{}", status=503))
-        await fold(together.provider.send(make_call(body(opening))))
+        await fold(together.provider.send(*make_call(body(opening))))
         assert together.counts()[1 - home] == 1
         assert await together.ask(opening) == 1 - home
 
@@ -167,7 +167,7 @@ async def test_running_requests_overflow_to_another() -> None:
         for server in together.servers:
             server.always("/v1/messages", held)
         calls = [make_call(body("topic " * 500, f"answer {number}" * 400, "Go on")) for number in range(12)]
-        asking = [asyncio.create_task(fold(together.provider.send(call))) for call in calls]
+        asking = [asyncio.create_task(fold(together.provider.send(*call))) for call in calls]
         await asyncio.gather(*(server.received(3) for server in together.servers))
         assert sum(together.counts()) == 12
         gate.set()
@@ -185,8 +185,8 @@ async def test_both_kinds_have_replicas_and_cached_tokens_are_told() -> None:
         await provider.start()
         try:
             call = make_call(body("topic " * 500))
-            message = await fold(provider.send(call))
-            await fold(provider.send(call))
+            message = (await fold(provider.send(*call))).message()
+            await fold(provider.send(*call))
         finally:
             await provider.stop()
         assert (message.usage.input_tokens, message.usage.cache_read_input_tokens) == (100, 800)

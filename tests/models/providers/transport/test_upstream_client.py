@@ -162,7 +162,7 @@ async def test_a_reader_that_is_slow_holds_the_upstream_back():
     ids=["cut", "reset", "short", "bad framing", "stall", "no head"],
 )
 async def test_an_answer_that_breaks_off_is_an_error(reply: Reply, error: type[Exception]):
-    async with pair(first_byte_timeout_s=0.1, idle_timeout_s=0.1) as (server, upstream):
+    async with pair(first_event_timeout_s=0.1, idle_timeout_s=0.1) as (server, upstream):
         server.script(reply, json_reply(b"after"))
         with pytest.raises(error):
             await fetch(upstream)
@@ -171,7 +171,7 @@ async def test_an_answer_that_breaks_off_is_an_error(reply: Reply, error: type[E
 
 
 async def test_the_first_bytes_may_take_as_long_as_the_head():
-    async with pair(first_byte_timeout_s=5.0, idle_timeout_s=0.05) as (server, upstream):
+    async with pair(first_event_timeout_s=5.0, idle_timeout_s=0.05) as (server, upstream):
         gate = asyncio.Event()
         server.script(sse_reply(HoldOpen(gate), b"late", Stall()))
         async with await upstream.post("/", (), b"") as response:
@@ -231,7 +231,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 
 async def test_no_more_connections_than_allowed():
-    async with pair(max_connections=2, first_byte_timeout_s=0.1) as (server, upstream):
+    async with pair(max_connections=2, first_event_timeout_s=0.1) as (server, upstream):
         gate = asyncio.Event()
         server.script(*[sse_reply(b"a", HoldOpen(gate))] * 2)
         responses = [await upstream.post("/", (), b"") for _ in range(2)]

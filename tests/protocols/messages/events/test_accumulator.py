@@ -13,7 +13,7 @@ from renga.protocols.messages.blocks import (
     ThinkingBlock,
     ToolUseBlock,
 )
-from renga.protocols.messages.events.accumulator import MessageAccumulator, UsageTracker, fold, kind_of, split
+from renga.protocols.messages.events.accumulator import MessageAccumulator, fold, fold_batches
 from renga.protocols.messages.events.event_types import (
     CacheCreation,
     CompleteMessage,
@@ -26,7 +26,10 @@ from renga.protocols.messages.events.event_types import (
     RawEvent,
     ServerToolUsage,
     Usage,
+    kind_of,
 )
+from renga.protocols.messages.events.message_split import split
+from renga.protocols.messages.events.usage_tracker import UsageTracker
 from renga.protocols.messages.sse import encode_batch
 from renga.testing.stream_checker import check_stream
 
@@ -71,10 +74,7 @@ MESSAGE = st.builds(
 
 
 def folded(events):
-    folder = MessageAccumulator()
-    for event in events:
-        folder.push(event)
-    return folder.message()
+    return fold_batches([events]).message()
 
 
 def relayed(events):
@@ -122,13 +122,23 @@ async def test_fold_reads_batches():
         yield [Ping(), *events[3:]]
         yield [Evidence(-1.0, -2.0, 2)]
 
-    assert await fold(batches()) == MESSAGE_1
+    assert (await fold(batches())).message() == MESSAGE_1
+
+
+async def test_a_stream_that_breaks_off_folds_to_nothing():
+    async def batches():
+        yield split(MESSAGE_1)[:-1]
+
+    with pytest.raises(ApiError, match="broke off"):
+        await fold(batches())
+    with pytest.raises(ApiError, match="broke off"):
+        fold_batches([split(MESSAGE_1)[:3], split(MESSAGE_1)[3:-1]])
 
 
 def test_a_whole_answer_keeps_its_bytes():
     folder = MessageAccumulator()
-    folder.push(CompleteMessage(b'{"as": "it came"}', MESSAGE_1))
-    folder.push(Evidence(-1.0, -2.0, 2))
+    folder.add_event(CompleteMessage(b'{"as": "it came"}', MESSAGE_1))
+    folder.add_event(Evidence(-1.0, -2.0, 2))
     assert folder.body() == b'{"as": "it came"}'
     assert folder.message() == MESSAGE_1
     assert folder.evidence == Evidence(-1.0, -2.0, 2)
@@ -137,7 +147,7 @@ def test_a_whole_answer_keeps_its_bytes():
 def test_the_body_is_the_message_as_json():
     folder = MessageAccumulator()
     for event in split(MESSAGE_1):
-        folder.push(event)
+        folder.add_event(event)
     assert msgspec.json.decode(folder.body(), type=Message) == MESSAGE_1
     assert b'"stop_sequence":null' in folder.body()
     assert b"citations" not in folder.body()
@@ -147,7 +157,7 @@ def test_the_body_is_the_message_as_json():
 def test_a_stream_that_breaks_off_is_no_message(length):
     folder = MessageAccumulator()
     for event in split(MESSAGE_1)[:length]:
-        folder.push(event)
+        folder.add_event(event)
     with pytest.raises(ApiError):
         folder.message()
 
@@ -157,20 +167,20 @@ def test_an_error_event_is_raised():
     for event in (error, *relayed([error])):
         folder = MessageAccumulator()
         with pytest.raises(Overloaded, match="Full"):
-            folder.push(event)
+            folder.add_event(event)
 
 
 def test_an_event_that_cannot_be_read_is_an_error():
     with pytest.raises(ApiError, match="message_start"):
-        MessageAccumulator().push(RawEvent("message_start", b"{"))
+        MessageAccumulator().add_event(RawEvent("message_start", b"{"))
 
 
 def test_an_event_that_nobody_knows_is_passed_over():
     folder = MessageAccumulator()
-    folder.push(RawEvent("new_event", b"anything"))
+    folder.add_event(RawEvent("new_event", b"anything"))
     for event in split(MESSAGE_1):
-        folder.push(event)
-        folder.push(RawEvent("new_event", b"anything")) if kind_of(event) != "message_stop" else None
+        folder.add_event(event)
+        folder.add_event(RawEvent("new_event", b"anything")) if kind_of(event) != "message_stop" else None
     assert folder.message() == MESSAGE_1
 
 
@@ -184,6 +194,14 @@ def test_a_broken_stream_used_at_least_its_deltas():
     assert tally.ended
     assert tally.error is not None
     assert tally.usage == Usage(3, output_tokens=10)
+
+
+def test_a_tally_takes_an_error_that_cannot_be_read_for_an_error():
+    for data in (b"{", b'{"type":"ping"}', b'{"type":"error"}'):
+        tally = UsageTracker()
+        tally.watch([RawEvent("error", data)])
+        assert tally.ended
+        assert isinstance(tally.error, ApiError)
 
 
 def test_a_tally_never_raises():

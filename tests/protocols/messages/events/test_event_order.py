@@ -3,8 +3,28 @@
 import pytest
 
 from renga.errors import ApiError
-from renga.protocols.messages.events.event_order import DELTAS, KINDS, ORDER, TERMINAL, Phase, advance
-from renga.protocols.messages.events.event_types import WireEvent
+from renga.protocols.messages.events.event_order import (
+    DELTAS,
+    KINDS,
+    ORDER,
+    TERMINAL,
+    Phase,
+    advance,
+    ends_stream,
+    is_terminal,
+)
+from renga.protocols.messages.events.event_types import (
+    CompleteMessage,
+    ErrorBody,
+    ErrorEvent,
+    Evidence,
+    Message,
+    MessageStop,
+    Ping,
+    RawEvent,
+    WireEvent,
+    kind_of,
+)
 from renga.testing.stream_checker import StreamChecker, check_stream
 
 START = (
@@ -55,6 +75,23 @@ def test_steps():
     for phase, kind in [(Phase.START, "ping"), (Phase.INSIDE, "content_block_start"), (Phase.DONE, "ping")]:
         with pytest.raises(ApiError, match=kind):
             advance(phase, kind)
+
+
+def test_the_table_says_which_events_end_a_stream():
+    ending = {kind for kind in KINDS if is_terminal(kind)}
+    assert ending == {"message_stop", "error"}
+    for row in ORDER.values():
+        assert {kind for kind, following in row.items() if following in TERMINAL} == ending & set(row)
+    assert not is_terminal("new_event")
+
+
+def test_an_event_ends_a_stream_whatever_it_is_held_in():
+    whole = CompleteMessage(b"{}", Message(model="m", id="msg_1"))
+    for event in (MessageStop(), ErrorEvent(ErrorBody("api_error", "Gone."))):
+        assert ends_stream(event)
+        assert ends_stream(RawEvent(kind_of(event), b"{}"))
+    assert ends_stream(whole)
+    assert not any(map(ends_stream, (Ping(), RawEvent("ping", b"{}"), RawEvent("new", b"{}"), Evidence(-1.0, -2.0, 2))))
 
 
 def test_every_block_delta_of_the_table_is_known():

@@ -22,10 +22,16 @@ from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
 from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth
 from renga.models.providers.transport.credentials import place_of_key
 from renga.models.providers.transport.replicas import Replicas
-from renga.models.providers.transport.retry import RetryPolicy, UpstreamRefusal, with_retries
+from renga.models.providers.transport.retry import (
+    RETRIED_FAILURES,
+    RetryPolicy,
+    UpstreamRefusal,
+    plan_retry,
+    with_retries,
+)
 from renga.models.providers.transport.upstream_client import (
     WHOLE_ANSWER_TIMEOUT_S,
     Headers,
@@ -36,8 +42,9 @@ from renga.models.providers.transport.upstream_errors import BY_TYPE, ErrorSourc
 from renga.protocols.messages.blocks import OutputBlock
 from renga.protocols.messages.edits.cache_control_insertion import mark_blocks
 from renga.protocols.messages.edits.raw_model_edit import replace_model
-from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, Message, RawEvent
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.rules.required_features import FEATURE_FIELDS, NESTED_FEATURES
 from renga.protocols.messages.sse import FrameSplitter
 
@@ -160,34 +167,43 @@ class AnthropicProvider:
         body = await with_retries(ask, self._policy)
         return tuple(entry.id for entry in self._decode(body, _ModelList).data)
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
         """Raises: RengaError."""
-        request = replace_model(call.raw, call.target.model)
-        headers = self._call_headers(call)
+        body = replace_model(request.body, model)
+        headers = self._request_headers(request)
 
         async def ask() -> bytes:
-            return await self._body(await self._upstream.post("/v1/messages/count_tokens", headers, request))
+            return await self._body(await self._upstream.post("/v1/messages/count_tokens", headers, body))
 
         return self._decode(await with_retries(ask, self._policy), _Count).input_tokens
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
-        """Relay one answer. See `Provider.send`."""
-        request = replace_model(self._mark(call), call.target.model)
-        headers = self._call_headers(call)
-        patience_s = None if call.request.stream else WHOLE_ANSWER_TIMEOUT_S
-        fingerprint = self._upstream.fingerprint(call.request)
-
-        async def open_relay() -> Relay:
-            response = await self._upstream.post(
-                "/v1/messages", headers, request, fingerprint=fingerprint, first_byte_timeout_s=patience_s
-            )
-            if response.status != 200:
-                raise await read_refusal(response, self._source, self._policy.clock.now())
-            relay = Relay(response, self._source)
-            await relay.open()
-            return relay
-
-        relay = await with_retries(open_relay, self._policy)
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
+        """Relay one answer, in which the upstream says what it is answered as. See `Provider.send`."""
+        body = replace_model(self._mark(request, model), model)
+        headers = self._request_headers(request)
+        timeout_s = None if request.message.stream else WHOLE_ANSWER_TIMEOUT_S
+        fingerprint = self._upstream.fingerprint(request.message)
+        visit = self._upstream.visit(fingerprint)
+        tried = 0
+        while True:
+            try:
+                response = await visit.upstream.post("/v1/messages", headers, body, first_event_timeout_s=timeout_s)
+                visit.note_response(response)
+                if response.status != 200:
+                    raise await read_refusal(response, self._source, self._policy.clock.now())
+                relay = Relay(response, self._source)
+                await relay.open()
+                break
+            except RETRIED_FAILURES as error:
+                if visit.move_on(error):
+                    continue
+                wait_s = plan_retry(error, tried, self._policy)
+            except BaseException as error:
+                visit.move_on(error)
+                raise
+            tried += 1
+            await self._policy.clock.sleep(wait_s)
+            visit = self._upstream.visit(fingerprint)
         try:
             yield relay.first
             while not relay.ended:
@@ -197,12 +213,13 @@ class AnthropicProvider:
         finally:
             relay.close()
 
-    def _mark(self, call: ProviderRequest) -> bytes:
+    def _mark(self, request: InferenceRequest, model: str) -> bytes:
         """The client's body, with breakpoints where they pay."""
-        if self._breakpoints is None or self._breakpoints.is_short(len(call.raw), call.target.model):
-            return call.raw
-        chosen = self._breakpoints.choose(call.cache_owner, call.request, call.target.model)
-        return mark_blocks(call.raw, chosen) if chosen else call.raw
+        body = request.body
+        if self._breakpoints is None or self._breakpoints.is_short(len(body), model):
+            return body
+        chosen = self._breakpoints.choose(request.caller.cache_owner, request.message, model)
+        return mark_blocks(body, chosen) if chosen else body
 
     async def _body(self, response: UpstreamResponse) -> bytes:
         if response.status != 200:
@@ -227,13 +244,13 @@ class AnthropicProvider:
             headers.append((name, prefix + self._secret))
         return tuple(headers)
 
-    def _call_headers(self, call: ProviderRequest) -> Headers:
+    def _request_headers(self, request: InferenceRequest) -> Headers:
         forwarded = tuple(
             (name, value)
-            for name, value in call.forwarded_headers
+            for name, value in request.forwarded_headers
             if name.startswith(FORWARDED_PREFIX) and name not in OWN_HEADERS
         )
-        return (*self._headers(call.version, call.betas), *forwarded)
+        return (*self._headers(request.version, request.betas), *forwarded)
 
 
 @lru_cache(maxsize=1_024)

@@ -25,8 +25,8 @@ from renga.models.engine.text.families import Family
 from renga.models.providers.local.event_writer import EventWriter
 from renga.models.providers.local.held_prefixes import PrefixClaim
 from renga.models.providers.local.prompt_rendering import Conversation
-from renga.protocols.messages.errors import error_event
 from renga.protocols.messages.events import event_types
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch
 from renga.protocols.messages.request import MessageRequest, ThinkingAdaptive, ThinkingEnabled
 from renga.protocols.messages.signature import Signer

@@ -19,7 +19,6 @@ from renga.errors import InvalidRequest
 from renga.models.engine.grammar.answer_rules import AnswerRules, ToolRule
 from renga.models.engine.text.chat_template import Chat, MessagePlace, TemplateMessage, TemplateTool, TemplateToolCall
 from renga.models.engine.text.families import Family
-from renga.models.providers.provider_seam import ProviderRequest
 from renga.protocols.messages import blocks
 from renga.protocols.messages.billing_header import system_texts
 from renga.protocols.messages.document_text import render_document, render_search_result
@@ -50,12 +49,11 @@ class Conversation(Struct, frozen=True):
     has_prefill: bool
 
 
-def build_conversation(call: ProviderRequest, family: Family, signer: Signer) -> Conversation:
+def build_conversation(request: MessageRequest, family: Family, signer: Signer) -> Conversation:
     """Say a request in the engine's words.
 
     Raises: InvalidRequest naming the block that a local model cannot read, or whose signature is forged.
     """
-    request = call.request
     transcript = Transcript()
     _add_system(transcript, request)
     for index, turn in enumerate(request.messages):

@@ -30,8 +30,10 @@ from renga.models.engine.text.chat_template import Prompt
 from renga.models.providers.local.generation import LocalAnswer, answer_tokens
 from renga.models.providers.local.held_prefixes import HeldPrefixes
 from renga.models.providers.local.prompt_rendering import Conversation, build_conversation
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth
 from renga.protocols.messages.events.event_types import Batch
+from renga.protocols.messages.inference_request import InferenceRequest
+from renga.protocols.messages.request import MessageRequest
 from renga.protocols.messages.signature import Signer
 
 _log = logging.getLogger("renga.models.engine")
@@ -82,14 +84,13 @@ def build_prefixes(settings: CacheSettings, clock: Clock) -> HeldPrefixes:
     return HeldPrefixes(clock, settings.minimum_tokens, hides=settings.hide_shared_prefixes)
 
 
-def _mark_prompt(call: ProviderRequest, prompt: Prompt) -> MarkedPrompt:
+def _mark_prompt(message: MessageRequest, model: str, prompt: Prompt) -> MarkedPrompt:
     """A prompt as the prompt cache knows it."""
-    request = call.request
     marks = (
         CacheMark(mark.index, tokens, mark.hour)
-        for mark, tokens in zip(request.breakpoints, prompt.positions, strict=True)
+        for mark, tokens in zip(message.breakpoints, prompt.positions, strict=True)
     )
-    return MarkedPrompt(chain_prefixes(request, call.target.model), tuple(marks), len(prompt.token_ids))
+    return MarkedPrompt(chain_prefixes(message, model), tuple(marks), len(prompt.token_ids))
 
 
 class LocalProvider:
@@ -188,38 +189,38 @@ class LocalProvider:
             prefill=True,
         )
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
-        return len((await self._prepare(call)).prompt.token_ids)
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
+        return len((await self._prepare(request, model)).prompt.token_ids)
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
-        prepared = await self._prepare(call)
-        model, client = await self._loaded()
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
+        prepared = await self._prepare(request, model)
+        loaded, client = await self._loaded()
         await self._wait_ready(client)
-        request = call.request
-        sampling = model.sampling
+        message = request.message
+        sampling = loaded.sampling
         generation = GenerationRequest(
             prompt_token_ids=prepared.prompt.token_ids,
             max_tokens=prepared.max_tokens,
-            temperature=sampling.temperature if request.temperature is None else request.temperature,
-            top_p=sampling.top_p if request.top_p is None else request.top_p,
-            top_k=sampling.top_k if request.top_k is None else request.top_k,
+            temperature=sampling.temperature if message.temperature is None else message.temperature,
+            top_p=sampling.top_p if message.top_p is None else message.top_p,
+            top_k=sampling.top_k if message.top_k is None else message.top_k,
             frequency_penalty=sampling.frequency_penalty,
             repetition_penalty=sampling.repetition_penalty,
             grammar=prepared.grammar,
-            owner=call.owner,
-            priority=BACKGROUND if call.service_tier == "batch" else LIVE,
+            owner=request.caller.key_id,
+            priority=BACKGROUND if request.service_tier == "batch" else LIVE,
         )
         self._prefixes.fit(client.launch.cache_blocks, client.deaths)
-        claim = await self._prefixes.claim(call.cache_owner, prepared.prompt.token_ids, prepared.marked)
+        claim = await self._prefixes.claim(request.caller.cache_owner, prepared.prompt.token_ids, prepared.marked)
         answering = LocalAnswer(
-            model=model,
+            model=loaded,
             conversation=prepared.conversation,
             generation=generation,
-            request=request,
-            answered_as=call.answered_as,
-            signer=self._signer(call),
+            request=message,
+            answered_as=answered_as,
+            signer=self._signer(request, model),
             thinking_open=prepared.prompt.thinking_open,
-            context_full=prepared.max_tokens < request.max_tokens,
+            context_full=prepared.max_tokens < message.max_tokens,
             timeout_s=self._settings.request_timeout_s,
             claim=claim,
         )
@@ -230,34 +231,35 @@ class LocalProvider:
         finally:
             await batches.aclose()
 
-    def _signer(self, call: ProviderRequest) -> Signer:
-        return Signer(self._secret(), call.target.model, call.owner)
+    def _signer(self, request: InferenceRequest, model: str) -> Signer:
+        return Signer(self._secret(), model, request.caller.key_id)
 
-    async def _prepare(self, call: ProviderRequest) -> Prepared:
+    async def _prepare(self, request: InferenceRequest, model: str) -> Prepared:
         """Render the prompt and fit the answer into the context.
 
         Raises: InvalidRequest if a block cannot be read, a schema cannot be held or the prompt is too long.
         """
-        model, _ = await self._loaded()
-        if len(call.raw) > _LONG_BODY_BYTES:
-            return await asyncio.to_thread(self._prepare_now, call, model)
-        return self._prepare_now(call, model)
+        loaded, _ = await self._loaded()
+        if len(request.body) > _LONG_BODY_BYTES:
+            return await asyncio.to_thread(self._prepare_now, request, model, loaded)
+        return self._prepare_now(request, model, loaded)
 
-    def _prepare_now(self, call: ProviderRequest, model: Model) -> Prepared:
-        conversation = build_conversation(call, model.family, self._signer(call))
-        prompt = model.template.render(conversation.chat)
+    def _prepare_now(self, request: InferenceRequest, model: str, loaded: Model) -> Prepared:
+        message = request.message
+        conversation = build_conversation(message, loaded.family, self._signer(request, model))
+        prompt = loaded.template.render(conversation.chat)
         if prompt.thinking_open and not conversation.must_think:
             # `adaptive` leaves it to the model; a template that opens the block itself would force it
-            prompt = model.template.render(replace(conversation.chat, thinking=False))
-        room_tokens = model.context_tokens - len(prompt.token_ids)
-        if room_tokens < min(1, call.request.max_tokens):
+            prompt = loaded.template.render(replace(conversation.chat, thinking=False))
+        room_tokens = loaded.context_tokens - len(prompt.token_ids)
+        if room_tokens < min(1, message.max_tokens):
             raise InvalidRequest(
-                f"prompt is too long: {len(prompt.token_ids)} tokens > {model.context_tokens - 1} maximum",
+                f"prompt is too long: {len(prompt.token_ids)} tokens > {loaded.context_tokens - 1} maximum",
                 path="messages",
             )
         grammar = build_answer_grammar(replace(conversation.rules, thinking_open=prompt.thinking_open))
-        marked = _mark_prompt(call, prompt) if call.request.breakpoints else None
-        return Prepared(conversation, prompt, min(call.request.max_tokens, room_tokens), grammar, marked)
+        marked = _mark_prompt(message, model, prompt) if message.breakpoints else None
+        return Prepared(conversation, prompt, min(message.max_tokens, room_tokens), grammar, marked)
 
     async def _loaded(self) -> tuple[Model, EngineClient]:
         """The model and its client, waiting for the first load.

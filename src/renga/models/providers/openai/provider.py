@@ -25,15 +25,21 @@ from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
 from renga.models.providers.openai.token_counting import TokenCounter, estimate_tokens
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth
 from renga.models.providers.transport.credentials import place_of_key
-from renga.models.providers.transport.prefix_affinity import Fingerprint
 from renga.models.providers.transport.replicas import Replicas
-from renga.models.providers.transport.retry import RetryPolicy, UpstreamRefusal, with_retries
+from renga.models.providers.transport.retry import (
+    RETRIED_FAILURES,
+    RetryPolicy,
+    UpstreamRefusal,
+    plan_retry,
+    with_retries,
+)
 from renga.models.providers.transport.upstream_client import Headers, UpstreamLost, UpstreamResponse
 from renga.models.providers.transport.upstream_errors import ErrorSource, read_refusal, render_refusal
-from renga.protocols.messages.errors import error_event
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch
+from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.request import MessageRequest
 from renga.protocols.messages.signature import Signer
 from renga.protocols.messages.sse import FrameSplitter
@@ -121,31 +127,47 @@ class OpenAICompatibleProvider:
         await self._list_models()
         return tuple(entry.id for entry in self._listed.data)
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
         """Raises: RengaError."""
         dialect = await self._learn_dialect()
-        chat = render_chat(call.request, self._rendering(call, dialect))
+        chat = render_chat(request.message, Rendering(dialect, model, self._signer(request, model)))
         return await with_retries(lambda: self._counter.count(chat, dialect), self._policy)
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
         """Translate one answer. See `Provider.send`."""
         dialect = await self._learn_dialect()
-        chat = render_chat(call.request, self._rendering(call, dialect))
-        fitted = await self._counter.fit(chat, dialect, self._context_tokens(call.target.model))
+        signer = self._signer(request, model)
+        chat = render_chat(request.message, Rendering(dialect, model, signer))
+        fitted = await self._counter.fit(chat, dialect, self._context_tokens(model))
         body = encode_chat(fitted.chat)
-        fingerprint = self._upstream.fingerprint(call.request)
-
-        async def open_stream() -> ChatStream:
-            stream = ChatStream(await self._post("/v1/chat/completions", body, fingerprint), self._source)
-            await stream.open()
-            return stream
-
+        fingerprint = self._upstream.fingerprint(request.message)
         counting = None if fitted.input_tokens is not None else self._counter.start(chat, dialect)
         stream: ChatStream | None = None
+        tried = 0
         try:
-            stream = await with_retries(open_stream, self._policy)
+            visit = self._upstream.visit(fingerprint)
+            while stream is None:
+                try:
+                    response = await visit.upstream.post("/v1/chat/completions", self._headers, body)
+                    visit.note_response(response)
+                    if response.status != 200:
+                        raise await read_refusal(response, self._source, self._policy.clock.now())
+                    opening = ChatStream(response, self._source)
+                    await opening.open()
+                    stream = opening
+                except RETRIED_FAILURES as error:
+                    if visit.move_on(error):
+                        continue
+                    wait_s = plan_retry(error, tried, self._policy)
+                    tried += 1
+                    await self._policy.clock.sleep(wait_s)
+                    visit = self._upstream.visit(fingerprint)
+                except BaseException as error:
+                    visit.move_on(error)
+                    raise
             counted = fitted.input_tokens or await self._counter.result(counting)
-            reader = ChatReader(self._reading(call, counted or estimate_tokens(chat)))
+            state = _begin_state(request.message, signer, answered_as, counted or estimate_tokens(chat))
+            reader = ChatReader(state)
             while not stream.ended:
                 batch = await stream.next_batch(reader)
                 if batch:
@@ -156,24 +178,8 @@ class OpenAICompatibleProvider:
             if stream is not None:
                 stream.close()
 
-    def _reading(self, call: ProviderRequest, input_tokens: int) -> StreamState:
-        request = call.request
-        return StreamState(
-            answered_as=call.answered_as,
-            signer=self._signer(call),
-            input_tokens=input_tokens,
-            max_tokens=request.max_tokens,
-            stop_sequences=request.stop_sequences,
-            shows_thinking=wants_thinking(request),
-            omits_thinking=_omits_thinking(request),
-            is_serial=getattr(request.tool_choice, "disable_parallel_tool_use", False),
-        )
-
-    def _signer(self, call: ProviderRequest) -> Signer:
-        return Signer(self._signature_secret(), call.target.model, call.owner)
-
-    def _rendering(self, call: ProviderRequest, dialect: Dialect) -> Rendering:
-        return Rendering(dialect, call.target.model, self._signer(call))
+    def _signer(self, request: InferenceRequest, model: str) -> Signer:
+        return Signer(self._signature_secret(), model, request.caller.key_id)
 
     # Which server it is
 
@@ -210,9 +216,9 @@ class OpenAICompatibleProvider:
 
     # HTTP
 
-    async def _post(self, path: str, body: bytes, fingerprint: Fingerprint = ()) -> UpstreamResponse:
-        """Raises: Refusal for an answer that is an error; RengaError."""
-        response = await self._upstream.post(path, self._headers, body, fingerprint=fingerprint)
+    async def _post(self, path: str, body: bytes) -> UpstreamResponse:
+        """Raises: UpstreamRefusal for an answer that is an error; RengaError."""
+        response = await self._upstream.post(path, self._headers, body)
         if response.status != 200:
             raise await read_refusal(response, self._source, self._policy.clock.now())
         return response
@@ -298,6 +304,20 @@ class ChatStream:
         code: object = error.get("code") if isinstance(error, dict) else None  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
         return render_refusal(status, msgspec.json.encode({"error": error}), self._source)
+
+
+def _begin_state(request: MessageRequest, signer: Signer, answered_as: str, input_tokens: int) -> StreamState:
+    """What the translation of an answer starts from."""
+    return StreamState(
+        answered_as=answered_as,
+        signer=signer,
+        input_tokens=input_tokens,
+        max_tokens=request.max_tokens,
+        stop_sequences=request.stop_sequences,
+        shows_thinking=wants_thinking(request),
+        omits_thinking=_omits_thinking(request),
+        is_serial=getattr(request.tool_choice, "disable_parallel_tool_use", False),
+    )
 
 
 def _omits_thinking(request: MessageRequest) -> bool:

@@ -95,14 +95,66 @@ class ReplicaWork:
         self._chunks = chunks
 
 
+class ReplicaVisit:
+    """One request's way to the only server that there is."""
+
+    __slots__ = ("upstream",)
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        """Where to send the request now."""
+
+    def note_response(self, response: UpstreamResponse) -> None:
+        """The head of a response is there."""
+
+    def move_on(self, error: BaseException) -> bool:
+        """Sending failed. Returns whether `upstream` is another server now, which may be asked at once."""
+        return False
+
+
+class RankedVisit(ReplicaVisit):
+    """One request's way along several servers, the best first."""
+
+    __slots__ = ("_fingerprint", "_index", "_ranked", "_replicas", "_work")
+
+    def __init__(self, replicas: Replicas, ranked: list[int], fingerprint: Fingerprint) -> None:
+        self._replicas = replicas
+        self._ranked = iter(ranked)
+        self._fingerprint = fingerprint
+        self._index = next(self._ranked)
+        self._work: ReplicaWork | None = replicas.enter(self._index, fingerprint)
+        """While the request is being sent; a response that has come knows it from there on."""
+        super().__init__(replicas.upstream(self._index))
+
+    def note_response(self, response: UpstreamResponse) -> None:
+        response.progress, self._work = self._work, None
+        self._replicas.note_status(self._index, response.status)
+
+    def move_on(self, error: BaseException) -> bool:
+        if self._work is None:
+            return False
+        self._work.end()
+        self._work = None
+        if isinstance(error, UpstreamUnreachable | UpstreamLost | UpstreamTimedOut):
+            self._replicas.note_failure(self._index)
+        following = next(self._ranked, None) if isinstance(error, UpstreamUnreachable) else None
+        if following is None:
+            return False
+        self._index = following
+        self._work = self._replicas.enter(following, self._fingerprint)
+        self.upstream = self._replicas.upstream(following)
+        return True
+
+
 class Replicas:
-    """The servers of one provider, with the face of a single `Upstream`."""
+    """The servers of one provider."""
 
     def __init__(self, name: str, settings: ProviderSettings, clock: Clock) -> None:
         endpoint = build_endpoint(name, settings)
         urls = dict.fromkeys((settings.base_url, *settings.replicas))
         self.name = name
         self._replicas = [Replica(Upstream(endpoint.at(url)), url, clock) for url in urls]
+        self._only = ReplicaVisit(self._replicas[0].upstream) if len(self._replicas) == 1 else None
         self._affinity = Affinity(tuple(urls)) if settings.affinity and len(urls) > 1 else None
         self._even = Affinity(tuple(urls))
 
@@ -117,80 +169,74 @@ class Replicas:
             replica.upstream.close()
 
     def fingerprint(self, request: MessageRequest) -> Fingerprint:
-        """What `post` wants to know of a prompt; () where it makes no difference."""
+        """What `visit` wants to know of a prompt; () where it makes no difference."""
         return () if self._affinity is None else fingerprint_prompt(request)
 
-    async def post(
-        self,
-        path: str,
-        headers: Headers,
-        body: bytes,
-        *,
-        fingerprint: Fingerprint = (),
-        first_byte_timeout_s: float | None = None,
-    ) -> UpstreamResponse:
-        """Send a request to the replica that holds its beginning, or to the next one that lives.
+    def visit(self, fingerprint: Fingerprint = ()) -> ReplicaVisit:
+        """Choose the replica that holds a prompt's beginning, and those to go to if it cannot be reached."""
+        return self._only or RankedVisit(self, self._rank(fingerprint), fingerprint)
+
+    async def post(self, path: str, headers: Headers, body: bytes) -> UpstreamResponse:
+        """Send a small request to the server with the least to do, or to the next one that lives.
 
         Raises: as `Upstream.post`.
         """
-        if len(self._replicas) == 1:
-            only = self._replicas[0].upstream
-            return await only.post(path, headers, body, first_byte_timeout_s=first_byte_timeout_s)
-        failure: UpstreamUnreachable | None = None
-        for index in self._rank(fingerprint):
-            replica = self._replicas[index]
-            replica.enter()
-            work = ReplicaWork(replica, self._record(fingerprint, index))
+        visit = self.visit()
+        while True:
             try:
-                response = await replica.upstream.post(path, headers, body, first_byte_timeout_s=first_byte_timeout_s)
-            except UpstreamUnreachable as error:
-                work.end()
-                self._fail(index)
-                failure = error
-                continue
+                response = await visit.upstream.post(path, headers, body)
             except BaseException as error:
-                work.end()
-                if isinstance(error, (UpstreamLost, UpstreamTimedOut)):
-                    self._fail(index)
+                if visit.move_on(error):
+                    continue
                 raise
-            response.progress = work
-            if response.status in DEAD_STATUSES:
-                self._fail(index)
-            elif replica.succeed():
-                _log.warning("%s: %s is back", self.name, replica.url)
+            visit.note_response(response)
             return response
-        assert failure is not None  # there is at least one replica, and it either answered or raised
-        raise failure
 
     async def get(self, path: str, headers: Headers) -> UpstreamResponse:
-        """As `post`, without a body, and whoever has the least to do."""
-        failure: UpstreamUnreachable | None = None
-        for index in self._rank(()):
+        """As `post`, without a body; it is no work that counts.
+
+        Raises: as `Upstream.post`.
+        """
+        *others, last = self._rank(())
+        for index in others:
             try:
                 return await self._replicas[index].upstream.get(path, headers)
-            except UpstreamUnreachable as error:
-                failure = error
-        assert failure is not None  # as in `post`
-        raise failure
+            except UpstreamUnreachable:
+                continue
+        return await self._replicas[last].upstream.get(path, headers)
 
-    def _rank(self, fingerprint: Fingerprint) -> list[int]:
-        """Who is asked, in order: those that rest only where all do."""
-        ranked = (self._affinity or self._even).rank(fingerprint, [replica.work for replica in self._replicas])
-        awake = [index for index in ranked if not self._replicas[index].rests]
-        return awake or ranked
+    def upstream(self, index: int) -> Upstream:
+        """The connections of one server."""
+        return self._replicas[index].upstream
 
-    def _record(self, fingerprint: Fingerprint, index: int) -> int:
-        """Note where a prompt goes. Returns what of it is new there, in chunks."""
+    def enter(self, index: int, fingerprint: Fingerprint) -> ReplicaWork:
+        """Note that a prompt goes to a server, with as much work as what of it is new there."""
+        replica = self._replicas[index]
+        replica.enter()
         if self._affinity is None:
-            return 1
-        new = len(fingerprint) - self._affinity.count_held(fingerprint)[index]
+            return ReplicaWork(replica, 1)
+        new_chunks = len(fingerprint) - self._affinity.count_held(fingerprint)[index]
         self._affinity.record(fingerprint, index)
-        return max(1, new)
+        return ReplicaWork(replica, max(1, new_chunks))
 
-    def _fail(self, index: int) -> None:
+    def note_status(self, index: int, status: int) -> None:
+        """Note with which status a server answered: one that a dead server's balancer gives is a failure."""
+        if status in DEAD_STATUSES:
+            self.note_failure(index)
+        elif self._replicas[index].succeed():
+            _log.warning("%s: %s is back", self.name, self._replicas[index].url)
+
+    def note_failure(self, index: int) -> None:
+        """Note that a server could not answer: it is left alone for a while, and its prefixes are forgotten."""
         replica = self._replicas[index]
         if not replica.fail():
             return
         _log.warning("%s: %s does not answer and is passed over", self.name, replica.url)
         if self._affinity is not None:
             self._affinity.forget(index)
+
+    def _rank(self, fingerprint: Fingerprint) -> list[int]:
+        """Who is asked, in order: those that rest only where all do."""
+        ranked = (self._affinity or self._even).rank(fingerprint, [replica.work for replica in self._replicas])
+        awake = [index for index in ranked if not self._replicas[index].rests]
+        return awake or ranked

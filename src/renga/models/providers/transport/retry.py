@@ -30,9 +30,6 @@ Result = TypeVar("Result")
 RETRIED_STATUSES = frozenset({408, 409, 429})
 RETRIED_FROM = 500
 """Every status from here on is retried."""
-RETRIED_FAILURES = (UpstreamUnreachable, UpstreamLost)
-"""Transport failures in which no answer had begun."""
-
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
 JITTER_RATIO = 0.25
@@ -53,6 +50,10 @@ class UpstreamRefusal(Exception):
         self.headers = headers
 
 
+RETRIED_FAILURES = (UpstreamRefusal, UpstreamUnreachable, UpstreamLost)
+"""What may be worth another try: an answer that is an error, and failures of the transport before an answer began."""
+
+
 class RetryPolicy(Struct, frozen=True):
     """How often, by which clock, and with which randomness (0 to 1)."""
 
@@ -70,16 +71,24 @@ async def with_retries(attempt: Callable[[], Awaitable[Result]], policy: RetryPo
     while True:
         try:
             return await attempt()
-        except UpstreamRefusal as refusal:
-            wait_s = plan_wait(refusal.status, refusal.headers, tried, policy)
-            failure = refusal.error
         except RETRIED_FAILURES as error:
-            wait_s = plan_wait(None, {}, tried, policy)
-            failure = error
-        if wait_s is None:
-            raise failure
+            wait_s = plan_retry(error, tried, policy)
         tried += 1
         await policy.clock.sleep(wait_s)
+
+
+def plan_retry(error: UpstreamRefusal | RengaError, tried: int, policy: RetryPolicy) -> float:
+    """Seconds to wait before the next try, after an attempt that ended in one of `RETRIED_FAILURES`.
+
+    Raises: RengaError, what the failure means for the client, if there is to be no other try.
+    """
+    if isinstance(error, UpstreamRefusal):
+        wait_s, failure = plan_wait(error.status, error.headers, tried, policy), error.error
+    else:
+        wait_s, failure = plan_wait(None, {}, tried, policy), error
+    if wait_s is None:
+        raise failure
+    return wait_s
 
 
 def plan_wait(status: int | None, headers: Mapping[str, str], tried: int, policy: RetryPolicy) -> float | None:

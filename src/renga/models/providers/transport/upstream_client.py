@@ -15,7 +15,7 @@ import ssl
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Literal, Protocol, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -59,7 +59,7 @@ class Endpoint(Struct, frozen=True):
     """For messages: `anthropic`, `vllm`."""
     base_url: str
     connect_timeout_s: float
-    first_byte_timeout_s: float
+    first_event_timeout_s: float
     idle_timeout_s: float
     max_connections: int
 
@@ -74,7 +74,7 @@ def build_endpoint(name: str, settings: ProviderSettings) -> Endpoint:
         name=name,
         base_url=settings.base_url,
         connect_timeout_s=settings.connect_timeout_s,
-        first_byte_timeout_s=settings.first_event_timeout_s,
+        first_event_timeout_s=settings.first_event_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
         max_connections=settings.max_connections,
     )
@@ -231,21 +231,21 @@ class Upstream:
             await asyncio.wait(self._draining)
 
     async def post(
-        self, path: str, headers: Headers, body: bytes, *, first_byte_timeout_s: float | None = None
+        self,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        first_event_timeout_s: float | None = None,
+        method: Literal["POST", "GET"] = "POST",
     ) -> UpstreamResponse:
         """Send a request and wait for the head of its response.
 
         Raises: UpstreamUnreachable, UpstreamTimedOut, UpstreamLost; InvalidRequest for a header with a line end.
         """
-        head = b"%bcontent-length: %d\r\n\r\n" % (self._render("POST", path, headers), len(body))
-        return await self._exchange(head, body, first_byte_timeout_s)
-
-    async def get(self, path: str, headers: Headers) -> UpstreamResponse:
-        """As `post`, without a body."""
-        return await self._exchange(self._render("GET", path, headers) + b"\r\n", b"", None)
-
-    async def _exchange(self, head: bytes, body: bytes, first_byte_timeout_s: float | None) -> UpstreamResponse:
-        timeout_s = first_byte_timeout_s or self._endpoint.first_byte_timeout_s
+        head = self._render(method, path, headers)
+        head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body)) if method == "POST" else head + b"\r\n"
+        timeout_s = first_event_timeout_s or self._endpoint.first_event_timeout_s
         while True:
             connection = await self._take()
             reused = connection.used
@@ -263,6 +263,10 @@ class Upstream:
                 self.give_back(connection)
                 raise
             return UpstreamResponse(self, connection, timeout_s, self._endpoint.idle_timeout_s)
+
+    async def get(self, path: str, headers: Headers) -> UpstreamResponse:
+        """As `post`, without a body."""
+        return await self.post(path, headers, b"", method="GET")
 
     async def _take(self) -> UpstreamConnection:
         """An idle connection, the freshest first, or a new one."""
@@ -292,7 +296,7 @@ class Upstream:
 
     async def _wait_slot(self) -> None:
         try:
-            async with asyncio.timeout(self._endpoint.first_byte_timeout_s):
+            async with asyncio.timeout(self._endpoint.first_event_timeout_s):
                 await self._slots.acquire()
         except TimeoutError as error:
             limit = self._endpoint.max_connections

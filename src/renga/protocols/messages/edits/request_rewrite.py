@@ -10,31 +10,33 @@ import msgspec
 from msgspec.structs import replace
 
 from renga.protocols.messages.blocks import TextBlock
-from renga.protocols.messages.request import MessageRequest, Turn
+from renga.protocols.messages.inference_request import InferenceRequest
+from renga.protocols.messages.request import Turn
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def ask_whole(request: MessageRequest, raw: bytes, temperature: float | None) -> tuple[MessageRequest, bytes]:
+def ask_whole(request: InferenceRequest, temperature: float | None) -> InferenceRequest:
     """The same request, not streamed; at another temperature unless that is None."""
-    fields = _decode_fields(raw)
+    fields = _decode_fields(request.body)
     fields.pop("stream", None)
-    changed = replace(request, stream=False)
+    changed = replace(request.message, stream=False)
     if temperature is not None:
         fields["temperature"] = msgspec.Raw(msgspec.json.encode(temperature))
         changed = replace(changed, temperature=temperature)
-    return changed, msgspec.json.encode(fields)
+    return request.with_body(changed, msgspec.json.encode(fields))
 
 
-def add_exchange(request: MessageRequest, raw: bytes, answer: str, remark: str) -> tuple[MessageRequest, bytes]:
+def add_exchange(request: InferenceRequest, answer: str, remark: str) -> InferenceRequest:
     """The same conversation, gone on by an answer and a remark on it."""
     turns = (Turn("assistant", (TextBlock(answer),)), Turn("user", (TextBlock(remark),)))
-    fields = _decode_fields(raw)
+    fields = _decode_fields(request.body)
     messages = _decode_list(fields["messages"])
     messages += [
         msgspec.Raw(msgspec.json.encode({"role": role, "content": [{"type": "text", "text": text}]}))
         for role, text in (("assistant", answer), ("user", remark))
     ]
     fields["messages"] = msgspec.Raw(msgspec.json.encode(messages))
-    return replace(request, messages=(*request.messages, *turns)), msgspec.json.encode(fields)
+    longer = replace(request.message, messages=(*request.message.messages, *turns))
+    return request.with_body(longer, msgspec.json.encode(fields))

@@ -1,6 +1,7 @@
 """The order of a stream's events, as a table.
 
-Owns: which event may follow which. Must never know: what the events carry.
+Owns: which event may follow which, and so which events end a stream: whoever must know asks here.
+Must never know: what the events carry.
 Invariant: a stream ends in DONE or FAILED, once, and nothing follows.
 
 Source: messages-api notes, section 1.9; the shape is h11's `_state.py`.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from enum import Enum
 
 from renga.errors import ApiError
+from renga.protocols.messages.events.event_types import KIND_BY_TYPE, CompleteMessage, Event, RawEvent
 
 
 class Phase(Enum):
@@ -64,7 +66,25 @@ DELTAS: dict[str, frozenset[str]] = {
 }
 """The deltas that fit a block, by the block's type. A type that is not here takes none."""
 
-TERMINAL = frozenset({Phase.DONE, Phase.FAILED})
+TERMINAL = frozenset(phase for phase, row in ORDER.items() if not row)
+"""The phases that nothing follows."""
+
+TERMINAL_KINDS = frozenset(kind for row in ORDER.values() for kind, following in row.items() if following in TERMINAL)
+"""The events that end a stream, by their names on the wire."""
+
+_TERMINAL_TYPES = frozenset(
+    {CompleteMessage, *(event_type for event_type, kind in KIND_BY_TYPE.items() if kind in TERMINAL_KINDS)}
+)
+
+
+def is_terminal(kind: str) -> bool:
+    """Whether an event of this name ends its stream."""
+    return kind in TERMINAL_KINDS
+
+
+def ends_stream(event: Event) -> bool:
+    """Whether an event ends its stream; a complete message does, for it stands for a whole stream."""
+    return event.kind in TERMINAL_KINDS if isinstance(event, RawEvent) else type(event) in _TERMINAL_TYPES
 
 
 def advance(phase: Phase, kind: str) -> Phase:

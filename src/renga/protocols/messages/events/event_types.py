@@ -14,7 +14,7 @@ Source: messages-api notes, section 1.9 (SDK sources and recorded traffic).
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -234,3 +234,13 @@ WireEvent: TypeAlias = (
 
 Event: TypeAlias = WireEvent | RawEvent | CompleteMessage | Evidence
 Batch: TypeAlias = list[Event]
+
+KIND_BY_TYPE: dict[type[Event], str] = {
+    event_type: str(event_type.__struct_config__.tag) for event_type in get_args(WireEvent)
+}
+"""The name on the wire of each type of event that has one; a `RawEvent` bears its own."""
+
+
+def kind_of(event: WireEvent) -> str:
+    """The event's name on the wire."""
+    return KIND_BY_TYPE[type(event)]

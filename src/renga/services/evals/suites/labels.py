@@ -12,6 +12,7 @@ from typing import Any
 
 from renga.services.evals.baselines import label_baselines, overlap_baseline
 from renga.services.evals.cases import EvalAnswer, EvalCase, EvalSuite
+from renga.services.evals.datasets.locations import require_path
 from renga.services.evals.public_sets import (
     HELD_OUT_CLINC_DOMAINS,
     HELD_OUT_HWU_PREFIXES,
@@ -19,7 +20,6 @@ from renga.services.evals.public_sets import (
     plain_text,
     read_lines,
     read_table,
-    shared_data,
 )
 from renga.services.evals.statistics import macro_f1
 
@@ -98,14 +98,14 @@ def draw_banking(random: Random, most: int, *, count: int) -> list[EvalCase]:
 @functools.cache
 def clinc_parts() -> dict[str, Any]:
     """All parts of CLINC150, by their names in its file."""
-    with gzip.open(shared_data() / "tasks/clinc150/data/data_full.json.gz", "rt", encoding="utf-8") as text:
+    with gzip.open(require_path("tasks/clinc150/data/data_full.json.gz"), "rt", encoding="utf-8") as text:
         return json.load(text)
 
 
 @functools.cache
 def held_out_clinc() -> frozenset[str]:
     """The labels of the domains of CLINC150 that nothing is trained on."""
-    domains = json.loads((shared_data() / "tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
+    domains = json.loads(require_path("tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
     return frozenset(label for name in HELD_OUT_CLINC_DOMAINS for label in domains[name])
 
 
@@ -138,7 +138,7 @@ def draw_held_out(random: Random, most: int) -> list[EvalCase]:
         for row in read_lines("corpus/hwu64_train-01.jsonl.gz")
         if json.loads(row["output"])["intent"].startswith(HELD_OUT_HWU_PREFIXES)
     ]
-    table = shared_data() / "tasks/anthropic_cookbook/skills/classification/data/test.tsv"
+    table = require_path("tasks/anthropic_cookbook/skills/classification/data/test.tsv")
     with table.open(encoding="utf-8", newline="") as lines:
         tickets = [(row["text"], row["label"]) for row in csv.DictReader(lines, delimiter="\t")]
     cases: list[EvalCase] = []
