@@ -7,10 +7,11 @@ Owns:   the loop, the schedule, the checkpoint and the loss plot. Phase 1 learns
 
 import argparse
 import datetime
+import functools
 import os
 import pathlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -24,6 +25,7 @@ from training.data.mixture import LONGEST_TOKENS, Corpus, load_corpus, load_pros
 from training.data.tokenizer import load_tokenizer, piece_groups
 from training.learning.batches import Batch, Batches
 from training.learning.gradient_worker import Gradients, GradientWorker, Job, compute_parts
+from training.learning.schedule import Limits, Progress, rate_scale
 from training.network.initialization import initialize_copying
 from training.network.matching_stream import WordVectors, grow
 from training.network.model import AttentionSupervision, Hokku, Shape, count_parameters
@@ -49,52 +51,6 @@ UPDATE_THREADS = min(2, os.cpu_count() or 1)
 """For the optimizer alone; the gradient worker is idle meanwhile."""
 PART_TOKENS = 3072
 """On a CPU a batch is cut into parts of this size: they stay in the cache, and another process can take some."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands; part of the checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    work_s: float = 0.0
-    "Computing time; a pause (SIGSTOP) counts as three usual steps at most."
-    history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a run ends; zero means no such limit."""
-
-    steps: int = 0
-    work_s: float = 0.0
-    deadline_s: float = 0.0
-    "Seconds since the epoch."
-    started_s: float = 0.0
-
-    def share(self, progress: Progress) -> float:
-        """How much of the run is over, from 0 to 1."""
-        shares = [0.0]
-        if self.steps:
-            shares.append(progress.step / self.steps)
-        if self.work_s:
-            shares.append(progress.work_s / self.work_s)
-        if self.deadline_s:
-            left_s = self.deadline_s - time.time()
-            usual_s = numpy.median([row["step_s"] for row in progress.history[-50:]]) if progress.history else 1.0
-            shares.append(
-                0.0
-                if self.work_s and left_s > self.work_s - progress.work_s + usual_s
-                else progress.work_s / max(progress.work_s + left_s, 1e-9)
-                if left_s > 0
-                else 1.0
-            )
-        return min(1.0, max(shares))
-
-
-def rate_scale(share: float) -> float:
-    """Warm up over 2 %, hold, then fall linearly to zero over the last 55 %."""
-    return min(share / 0.02 + 0.02, 1.0, (1.0 - share) / 0.55)
 
 
 def batch_loss(model: Any, batch: Batch, *, every_token: bool, supervision_weight: float = 0.0) -> tuple[Tensor, float]:
@@ -280,7 +236,7 @@ class Run:
         results = compute_parts(self.compute, jobs, self.gradient_worker)
         counted = max(1.0, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
-            parameter.grad = sum(result.gradients[index] for result in results) / counted
+            parameter.grad = functools.reduce(torch.add, (result.gradients[index] for result in results)) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.tables, 1.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(UPDATE_THREADS)

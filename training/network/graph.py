@@ -49,15 +49,16 @@ class _Builder:
         self.variables: list[Variable] = []
 
     def build(self) -> Model:
-        inputs = {
+        parameters = {
             "input_ids": opset13.parameter([-1, -1], Type.i64, "input_ids"),
             "attention_mask": opset13.parameter([-1, -1], Type.i64, "attention_mask"),
             "position_ids": opset13.parameter([-1, -1], Type.i64, "position_ids"),
             "beam_idx": opset13.parameter([-1], Type.i32, "beam_idx"),
         }
-        for name, node in inputs.items():
+        for name, node in parameters.items():
             node.set_friendly_name(name)
             node.output(0).set_names({name})
+        inputs: dict[str, Node] = dict(parameters)
         table = self._matrix("table")
         hidden = self._embed(table, self.shape.d_model, inputs)
         angles = self._angles(self.shape, inputs["position_ids"])
@@ -74,7 +75,7 @@ class _Builder:
         logits = opset13.matmul(hidden, table, False, True)
         logits.output(0).set_names({"logits"})
         result = opset13.result(logits)
-        return Model([result], self.assigns, list(inputs.values()), self.variables, "hokku")
+        return Model([result], self.assigns, list(parameters.values()), self.variables, "hokku")
 
     def _matrix(self, name: str) -> Node:
         matrix = self.weights[name].astype(numpy.float32)

@@ -73,7 +73,14 @@ def places(d_model: int) -> Places:
     size = d_model // 4
     first = d_model - 2 * size
     return Places(
-        slice(0, first - 5), *range(first - 5, first), slice(first, first + size), slice(first + size, d_model)
+        content=slice(0, first - 5),
+        constant=first - 5,
+        rarity=first - 4,
+        marked=first - 3,
+        role=first - 2,
+        section=first - 1,
+        few=slice(first, first + size),
+        many=slice(first + size, d_model),
     )
 
 

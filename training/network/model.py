@@ -79,7 +79,7 @@ class Shape:
 
     def second(self) -> "Shape":
         """The second stream's attention: two heads, of which most does not turn, so that words can be compared."""
-        return Shape(self.vocabulary, self.matching, heads=2, kv_heads=2, head_dim=64, rotary_dims=32)
+        return Shape(self.vocabulary, self.matching_d_model, heads=2, kv_heads=2, head_dim=64, rotary_dims=32)
 
     def as_dict(self) -> dict[str, Any]:
         """The shape as a checkpoint stores it, for `from_dict`."""

@@ -61,6 +61,7 @@ def factorize_counts(counts: numpy.ndarray) -> numpy.ndarray:
     information = numpy.where(numpy.isfinite(information), numpy.maximum(information, 0.0), 0.0).astype(numpy.float32)
     start = numpy.random.default_rng(0).standard_normal(len(counts)).astype(numpy.float32)
     left, values, _ = scipy.sparse.linalg.svds(information, k=DIMENSIONS + 1, v0=start)
+    assert left is not None  # it is asked for
     order = numpy.argsort(-values)[1:]
     vectors = left[:, order] * values[order] ** 0.5
     vectors /= numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
@@ -83,6 +84,7 @@ def load_word_vectors(folder: pathlib.Path) -> WordVectors:
         numpy.savez(path, vectors=factorize_counts(counts).astype(numpy.float32), rarity=_rarity(counts.sum(axis=1)))
     tokenizer = load_tokenizer(tokenizer_path)
     groups = piece_groups(tokenizer)[0]
-    marks = {groups[tokenizer.token_to_id(name)]: role for name, role in ROLES.items()}
+    ids = {name: tokenizer.token_to_id(name) for name in ROLES}
+    marks = {groups[token]: ROLES[name] for name, token in ids.items() if token is not None}
     with numpy.load(path) as arrays:
         return WordVectors(torch.from_numpy(arrays["vectors"]), torch.from_numpy(arrays["rarity"]).float(), marks)

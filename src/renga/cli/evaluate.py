@@ -31,9 +31,9 @@ def evaluate(
     """
     from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import ConfigError
-    from renga.services.evals.http_answerer import HttpAnswerer
     from renga.services.evals.datasets.locations import missing_reason
     from renga.services.evals.eval_report import Calibration, SuiteRow, can_run_any, render_rows, run_suites
+    from renga.services.evals.http_answerer import HttpAnswerer
 
     if not speed and not can_run_any(suite or []) and (missing := missing_reason("eval")):
         raise ConfigError(missing)

@@ -7,14 +7,14 @@ import pytest
 
 from renga.services.evals.baselines import overlap_baseline
 from renga.services.evals.cases import EvalAnswer, EvalCase, EvalSuite
-from renga.services.evals.http_answerer import build_request, read_message
 from renga.services.evals.datasets.locations import DataMissing, missing_reason
-from renga.services.evals.suites.front_desk import ANSWERS, missing_from, placeholders
-from renga.services.evals.suites.dialogues import draw_desk, draw_prelude, with_order
-from renga.services.evals.suites.invented import draw_call, draw_record
-from renga.services.evals.suites.objects import is_call, is_object, is_valid
 from renga.services.evals.eval_report import SUITES, SuiteRow, render_rows, run_suite, run_suites
+from renga.services.evals.http_answerer import build_request, read_message
+from renga.services.evals.suites.dialogues import draw_desk, draw_prelude, with_order
+from renga.services.evals.suites.front_desk import ANSWERS, missing_from, placeholders
+from renga.services.evals.suites.invented import draw_call, draw_record
 from renga.services.evals.suites.invented_vocabulary import HELD_OUT
+from renga.services.evals.suites.objects import is_call, is_object, is_valid
 
 needs_data = pytest.mark.skipif(bool(missing_reason("eval")), reason=missing_reason("eval"))
 
@@ -108,7 +108,9 @@ def test_objects_are_compared_exactly() -> None:
 
 def test_request_and_answer_are_messages() -> None:
     tool = {"name": "open", "description": "", "input_schema": {"type": "object"}}
-    request = build_request(EvalCase((("user", "x"),), "", system="s", tools=(tool,), schema={"type": "object"}), "hokku")
+    request = build_request(
+        EvalCase((("user", "x"),), "", system="s", tools=(tool,), schema={"type": "object"}), "hokku"
+    )
     assert request["tool_choice"] == {"type": "any", "disable_parallel_tool_use": True}
     assert request["output_config"]["format"]["schema"] == {"type": "object"}
     assert request["temperature"] == 0
