@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from renga.accounting.keys.key_ring import KeyIdentity
+from renga.accounting.keys.key_ring import KeyIdentity, KeyRing
 from renga.accounting.ledger.lease import Lease, RequestOutcome
 from renga.clock import SystemClock
 from renga.config import ServerSettings
@@ -75,7 +75,7 @@ class Scripted:
     def capabilities(self, model: str) -> Capabilities:
         return self.can
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(self.is_ready, "" if self.is_ready else "the model is being loaded")
 
     async def models(self) -> tuple[str, ...]:
@@ -119,12 +119,12 @@ KEYS = {
 }
 
 
-class KnownKeys:
-    def identify(self, secret: str) -> KeyIdentity | None:
-        return KEYS.get(secret)
-
-    async def seek(self, secret: str) -> KeyIdentity | None:
-        return self.identify(secret)
+def make_keys() -> KeyRing:
+    """The keys above, and no others."""
+    keys = KeyRing(SystemClock())
+    for secret, identity in KEYS.items():
+        keys.admit(secret, identity)
+    return keys
 
 
 @dataclass
@@ -172,13 +172,13 @@ class Served:
 async def serving(settings: ServerSettings, files: FileService | None = None) -> AsyncIterator[Served]:
     provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
     providers = {"local": provider}
-    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
+    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, ("hokku",))
     parts = Services(
         providers, Router(catalog, providers), ledger, SystemClock(), files=FileInliner(files) if files else None
     )
     behind = HttpServices(
         parts,
-        KnownKeys(),
+        make_keys(),
         catalog,
         settings,
         CollectorRegistry(),

@@ -119,7 +119,7 @@ class Town:
         """The rows of the requests since the last look. No lease is open."""
         assert self.ledger.open_leases == 0
         self.ledger.run(self.database)
-        found = self.database.read_rows(after=self.known)
+        found = self.database.ledger.read_rows(after=self.known)
         self.known += len(found)
         return found
 
@@ -153,7 +153,7 @@ async def open_town(database: Database, policies: dict[str, PolicySettings]) -> 
         prices = PriceBook(settings, PRICES)
         ledger = Ledger(prices, RequestMetrics(), clock, queue_rows=1000, spool=None)
         built = Policies(policies)
-        catalog = Catalog(TIERS, providers, "", built.names)
+        catalog = Catalog(TIERS, providers, (), built.names)
         router = Router(catalog, providers, Decider(built, CascadeChooser(PriceRows(prices, clock), clock)))
         health = TargetHealth(HealthSettings(failures_to_cool=1, cool_down_s=60.0), {}, clock)
         parts = Services(providers, router, ledger, clock, health=health)
@@ -161,7 +161,7 @@ async def open_town(database: Database, policies: dict[str, PolicySettings]) -> 
         for provider in providers.values():
             await provider.start()
         door = await stack.enter_async_context(listening(build_server_config(Guard(behind), behind.settings)))
-        yield Town(door.port, upstreams, ledger, parts, database, len(database.read_rows(limit=100_000)))
+        yield Town(door.port, upstreams, ledger, parts, database, len(database.ledger.read_rows(limit=100_000)))
         for provider in providers.values():
             await provider.stop()
 

@@ -51,7 +51,7 @@ class Scripted:
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(max_input_tokens=1000, max_output_tokens=1000)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(self._ready, "" if self._ready else "resting")
 
     async def models(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class Scene:
         self.providers = providers
         self.ledger = LedgerBook()
         targets = tuple(Target(name, "m") for name in providers)
-        catalog = Catalog({"haiku": targets}, providers, "")
+        catalog = Catalog({"haiku": targets}, providers, ())
         self.parts = Services(providers, Router(catalog, providers), self.ledger, SystemClock())  # type: ignore[arg-type]
 
     def ask(self, *, model: str = "haiku", content: str | tuple = "Hi") -> InferenceRequest:

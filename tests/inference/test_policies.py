@@ -333,7 +333,7 @@ async def test_a_client_that_leaves_while_its_answer_is_held_stops_everything(bu
     await connection.send("POST", "/v1/messages", {"x-api-key": "key"}, msgspec.json.encode(body))
     await town.upstreams[held].received(1)
     connection.abort()
-    # 102 ms at the most, measured alone (benchmarks/leaving.py); a test beside others is given more.
+    # 102 ms at the most, measured alone (benchmarks.gateway.leaving); a test beside others is given more.
     async with asyncio.timeout(10):
         await town.upstreams[held].left_while_answering.wait()
         while town.ledger.open_leases:

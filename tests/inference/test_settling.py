@@ -71,7 +71,7 @@ class Player:
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(max_input_tokens=1000, max_output_tokens=1000)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(True)
 
 
@@ -102,6 +102,7 @@ STORIES = st.builds(
 class Shelf:
     def __init__(self) -> None:
         self.rows: list[LedgerRow] = []
+        self.ledger = self
 
     def write_rows(self, rows: Sequence[LedgerRow]) -> None:
         self.rows += rows
@@ -117,7 +118,7 @@ async def play(story: Story) -> tuple[LedgerRow, dict[str, Player], Ledger]:
     )
     policies = Policies({"auto": policy})
     providers = cast("Any", players)
-    catalog = Catalog(TIERS, providers, "", policies.names)
+    catalog = Catalog(TIERS, providers, (), policies.names)
     router = Router(catalog, providers, Decider(policies, CascadeChooser(PriceRows(prices, clock), clock)))
     health = TargetHealth(HealthSettings(), {}, clock)
     message = MessageRequest(model="auto", messages=(Turn("user", "How many?"),), max_tokens=50, stream=story.streamed)

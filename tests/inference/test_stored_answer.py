@@ -56,7 +56,7 @@ class Moody:
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(max_input_tokens=1000, max_output_tokens=1000)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(True)
 
     async def models(self) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class Scene:
         self.provider = Moody()
         self.ledger = LedgerBook()
         providers = {"local": self.provider}
-        catalog = Catalog({"haiku": (Target("local", "m"),)}, providers, "")
+        catalog = Catalog({"haiku": (Target("local", "m"),)}, providers, ())
         responses = ResponseCache(structs.replace(CacheSettings(), **settings), self.clock)
         self.parts = Services(
             providers,
@@ -152,7 +152,7 @@ async def test_only_who_opted_in_is_given_stored_answers() -> None:
 
 async def test_a_policy_opts_its_name_in() -> None:
     scene = Scene()
-    catalog = Catalog({"haiku": (Target("local", "m"),)}, scene.parts.providers, "", ("twice", "once"))
+    catalog = Catalog({"haiku": (Target("local", "m"),)}, scene.parts.providers, (), ("twice", "once"))
     policies = Policies({"twice": PolicySettings(response_cache=True), "once": PolicySettings()})
     prices = PriceRows(PriceBook({}, {}), scene.clock)
     decider = Decider(policies, CascadeChooser(prices, scene.clock))

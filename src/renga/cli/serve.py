@@ -1,4 +1,4 @@
-"""`renga serve`."""
+"""The command `renga serve` and its options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from renga.cli.launch import start
-from renga.cli.program.options import ConfigOption, DataOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, read_config
 
 
 def serve(
