@@ -11,7 +11,7 @@ import asyncio
 from msgspec import Struct
 
 from renga.accounting.ledger.lease import RequestOutcome, Status
-from renga.domain.reasons import Reason, Reasons
+from renga.domain.reasons import Reason
 from renga.errors import RengaError
 from renga.inference.attempt import Attempt, AttemptLog
 from renga.inference.verification import CheckedAnswer

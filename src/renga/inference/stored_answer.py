@@ -20,8 +20,8 @@ from renga.inference.answer import CacheStatus
 from renga.inference.cache_miss import CacheMiss
 from renga.inference.execution import Planned, Reserved, Settled
 from renga.models.cache.response_cache import StoredAnswer, name_question
-from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, Message
+from renga.protocols.messages.events.message_split import split
 
 _BACKGROUND = frozenset({"shadow"})
 """Surfaces whose answers are samples, which must be new."""

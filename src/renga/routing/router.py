@@ -28,7 +28,6 @@ from renga.routing.policy.policies import Policies
 from renga.routing.targets.traffic_split import TrafficSplit
 from renga.routing.triage.conversations import identify, read_opening
 
-
 ANYONE = Caller("")
 """Whoever asks without a key, as the command line does."""
 

@@ -17,9 +17,9 @@ from renga.accounting.limits import valkey_session
 from renga.accounting.limits.account import AccountContext
 from renga.accounting.limits.shared.outbox import Outbox
 from renga.accounting.limits.shared.shared_limits import SharedLimits
-from renga.accounting.limits.token_buckets import LimitReached
 from renga.accounting.limits.shared.valkey_connection import ValkeyAway, ValkeyRefused, connect, parse_address
 from renga.accounting.limits.shared.valkey_session import SessionTiming, load_scripts
+from renga.accounting.limits.token_buckets import LimitReached
 from renga.config import LimitSettings
 from renga.domain.keys import KeyLimits
 from renga.errors import ConfigError, Overloaded

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
+from renga.services.batches.batch_storage import BatchStorage
 
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.limits.quotas import Quotas
@@ -30,7 +31,6 @@ from renga.protocols.resources.batches import MessageBatch
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.router import Router
 from renga.services.batches.batch_service import BatchService
-from renga.services.batches.batch_storage import BatchStorage
 from renga.services.batches.batch_worker import BatchWorker, cut_parts, place_of
 from renga.services.batches.part_runner import BUDGET_WAIT_S, BatchPart, BatchRunner
 from renga.store.database import Database, open_database

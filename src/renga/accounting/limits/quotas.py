@@ -18,7 +18,6 @@ from renga.accounting.limits.accounts import Accounts
 from renga.accounting.limits.reservation import (
     BYTES_A_TOKEN,
     BYTES_A_TOKEN_MIN,
-    LimitedRequest,
     ReservationRequest,
     ReservedCost,
     SettledUse,
