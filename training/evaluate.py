@@ -27,7 +27,7 @@ class PipelineAnswerer:
 
     def __init__(self, package: pathlib.Path, cache: pathlib.Path) -> None:
         self._model = load_model(str(package), cache_folder=cache)
-        self._engine = load_engine(self._model.launch())
+        self._engine = load_engine(self._model.engine_config())
 
     def answer(self, cases: list[EvalCase]) -> list[EvalAnswer]:
         """Answer all, in order."""
@@ -75,6 +75,7 @@ def _read_answer(text: str, logprobs: list[float], error: str) -> EvalAnswer:
 
 
 def main() -> None:
+    """Run the suites through a server or on a package, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="", help="a server's base address; its key is read from RENGA_API_KEY")
     parser.add_argument("--model", default="hokku")

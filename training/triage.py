@@ -1,7 +1,7 @@
 """python -m training.triage: count words in questions that are in no evaluation set, and write the router's prior.
 
-The questions are MMLU-Pro's that are not in MMLU (data/README.md); of them only the text is used, no label and no
-answer.
+The questions are MMLU-Pro's that are not in MMLU (`scripts/data list` says of which repository); of them only the text
+is used, no label and no answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pathlib
 
 from renga.routing.triage.features import read_text
 from renga.routing.triage.learned_head import LearnedHead, build_prior, encode_head
-from renga.services.evals.public_sets import shared_data
+from renga.services.evals.datasets.locations import require_path
 
 SOURCE = "routing/mmlu-pro.jsonl.gz"
 TARGET = pathlib.Path(__file__).parents[1] / "src" / "renga" / "models" / "weights" / "triage" / "prior.npz"
@@ -29,4 +29,4 @@ def count_prior(path: pathlib.Path) -> LearnedHead:
 
 if __name__ == "__main__":
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_bytes(encode_head(count_prior(shared_data() / SOURCE)))
+    TARGET.write_bytes(encode_head(count_prior(require_path(SOURCE))))

@@ -14,12 +14,13 @@ import re
 from collections import defaultdict
 from typing import Any
 
+from renga.services.evals.datasets.catalog import load_catalog
+from renga.services.evals.datasets.locations import require_path
 from renga.services.evals.public_sets import (
     HELD_OUT_CLINC_DOMAINS,
     HELD_OUT_HWU_PREFIXES,
     bitext_part,
     moderation_part,
-    shared_data,
 )
 
 LICENCES = {
@@ -54,7 +55,7 @@ def read_corpus(stem: str, *, limit_rows: int = 0) -> list[dict[str, Any]]:
     if EVALUATION_WORDS.search(stem) or stem not in LICENCES:
         raise ValueError(f"{stem} may not be trained on")
     rows: list[dict[str, Any]] = []
-    for path in sorted((shared_data() / "corpus").glob(f"{stem}-*.jsonl.gz")):
+    for path in corpus_paths(stem):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 rows.append(json.loads(line))
@@ -63,16 +64,26 @@ def read_corpus(stem: str, *, limit_rows: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
+def corpus_paths(stem: str) -> list[pathlib.Path]:
+    """The shards of a corpus set, in order.
+
+    Raises: DataMissing with the command that obtains them.
+    """
+    shards = re.compile(rf"corpus/{re.escape(stem)}-\d+\.jsonl\.gz")
+    names = [file.path for each in load_catalog() for file in each.files if shards.fullmatch(file.path)]
+    return [require_path(name) for name in sorted(names)]
+
+
 def read_csv(relative: str) -> list[dict[str, str]]:
-    path: pathlib.Path = shared_data() / "tasks" / relative
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
+    """The rows of one of the packed CSV files of public tasks."""
+    with gzip.open(require_path(f"tasks/{relative}"), "rt", encoding="utf-8", newline="") as text:
         return list(csv.DictReader(io.StringIO(text.read())))
 
 
 @functools.cache
 def held_out_labels() -> frozenset[str]:
     """Labels of the held-out domains, as CLINC150 and HWU64 spell them."""
-    domains = json.loads((shared_data() / "tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
+    domains = json.loads(require_path("tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
     labels = {label for domain in HELD_OUT_CLINC_DOMAINS for label in domains[domain]}
     hwu = {json.loads(row["output"])["intent"] for row in read_corpus("hwu64_train")}
     return frozenset(labels | {label for label in hwu if label.startswith(HELD_OUT_HWU_PREFIXES)})
@@ -111,6 +122,7 @@ def out_of_scope_texts() -> list[str]:
 
 @functools.cache
 def bitext_rows() -> list[dict[str, str]]:
+    """The rows of Bitext's sample that fall into the training part of its split."""
     rows = read_csv("bitext_customer_support/data/train/Bitext_Sample_Customer_Support_Training_Dataset.csv.gz")
     return [row for row in rows if bitext_part(row["instruction"]) == "train"]
 

@@ -26,21 +26,17 @@ def evaluate(
 ) -> None:
     """Score a model on the public task sets, through the Messages API, beside cheap baselines.
 
-    The sets are looked for in RENGA_SHARED, or in ../shared. Without --url a server is started for it.
+    `scripts/data get eval` obtains the sets; suites whose set is not here are left out. Without --url a server is
+    started for it.
     """
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import ConfigError
-    from renga.services.evals.eval_report import Calibration, SuiteRow, render_rows, run_suites
+    from renga.services.evals.datasets.locations import missing_reason
+    from renga.services.evals.eval_report import Calibration, SuiteRow, can_run_any, render_rows, run_suites
     from renga.services.evals.http_answerer import HttpAnswerer
-    from renga.services.evals.public_sets import shared_data
 
-    has_sets = (shared_data() / "tasks").is_dir()
-    if not has_sets:
-        missing = f"the task sets are not in {Path(shared_data())}"
-        hint = "they are not part of the repository; set RENGA_SHARED to the folder that holds data/"
-        if not speed:
-            raise ConfigError(missing, hint=f"{hint}, or measure speed alone: --speed")
-        print(f"renga: {missing} ({hint}): only speed is measured", file=sys.stderr)
+    if not speed and not can_run_any(suite or []) and (missing := missing_reason("eval")):
+        raise ConfigError(missing)
 
     def tell(row: SuiteRow) -> None:
         print(render_rows([row]).split("\n", 2)[2], flush=True)
@@ -48,15 +44,23 @@ def evaluate(
     settings = read_config(config, data_dir)
     with open_connection(settings, url, environ()) as connection:
         wait_ready(connection, settings)
-        if has_sets:
-            print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
-            calibration = Calibration()
-            answerer = HttpAnswerer(connection.url, connection.secret, model)
-            run_suites(answerer, cases_most=cases, names=suite or [], told=tell, calibration=calibration)
-            if outcomes is not None:
-                import msgspec
+        print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
+        calibration, answerer = Calibration(), HttpAnswerer(connection.url, connection.secret, model)
+        left_out: list[str] = []
+        run_suites(
+            answerer,
+            cases_most=cases,
+            names=suite or [],
+            told=tell,
+            calibration=calibration,
+            left_out=left_out.append,
+        )
+        if left_out:
+            print(f"renga: {missing_reason('eval')}. Left out: {'; '.join(left_out)}", file=sys.stderr)
+        if outcomes is not None:
+            import msgspec
 
-                outcomes.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in calibration.outcomes(model)))
+            outcomes.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in calibration.outcomes(model)))
         if speed:
             from renga.services.evals.speed import measure_speed, render_speed
 

@@ -1,4 +1,4 @@
-"""`renga models`."""
+"""`renga models`: lists the models that a server answers to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def models(
     every: Annotated[bool, typer.Option("--all", help="Deprecated and retired models too.")] = False,
 ) -> None:
     """List the models that clients may name, and what answers to them."""
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.cli.shell.table import Column, print_json, print_table
     from renga.errors import ApiError
 

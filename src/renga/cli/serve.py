@@ -1,4 +1,4 @@
-"""`renga serve`."""
+"""The command `renga serve` and its options."""
 
 from __future__ import annotations
 

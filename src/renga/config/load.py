@@ -251,6 +251,7 @@ def _render_value(value: object) -> str:
 
 
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]*")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]*")
 _RANKS = ("haiku", "sonnet", "opus")
 
@@ -261,21 +262,9 @@ def _check_names(origins: _Origins, config: Config) -> None:
         # Not even on another address: which routes a connection meets is told by the port.
         raise origins.error(("admin", "port"), "is the clients' port too", "choose another")
     for name, provider in config.providers.items():
-        keys = ("providers", name)
-        if name == "local" or not _PROVIDER_NAME.fullmatch(name):
-            taken = "`local` is the engine's own name" if name == "local" else "use small letters, digits, - and _"
-            raise origins.error(keys, "not a name for a provider", taken)
-        for field, url in (("base_url", provider.base_url), *(("replicas", url) for url in provider.replicas)):
-            if not re.match(r"https?://[^/]", url):
-                raise origins.error((*keys, field), "must begin with http:// or https://")
-            if url.rstrip("/").endswith("/v1"):
-                raise origins.error((*keys, field), "must not end with /v1", "Renga adds it")
-        if provider.api_key_env and provider.api_key_file:
-            raise origins.error((*keys, "api_key_file"), "the key has one place", "leave out this or api_key_env")
-        if provider.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", provider.api_key_env):
-            raise origins.error(
-                (*keys, "api_key_env"), "is not the name of a variable", "put the key there, and its name here"
-            )
+        _check_provider(origins, name, provider)
+    for name in config.models:
+        _check_model(origins, name)
     known = {"local", *config.providers}
     for tier in ("haiku", "sonnet", "opus"):
         targets: tuple[str, ...] | None = getattr(config.tiers, tier)
@@ -292,6 +281,32 @@ def _check_names(origins: _Origins, config: Config) -> None:
         _check_target(origins, ("targets", target), target, known)
     for target in config.canaries:
         _check_target(origins, ("canaries", target), target, known)
+
+
+def _check_provider(origins: _Origins, name: str, provider: ProviderSettings) -> None:
+    keys = ("providers", name)
+    if name == "local" or not _PROVIDER_NAME.fullmatch(name):
+        taken = "`local` is the engine's own name" if name == "local" else "use small letters, digits, - and _"
+        raise origins.error(keys, "not a name for a provider", taken)
+    for field, url in (("base_url", provider.base_url), *(("replicas", url) for url in provider.replicas)):
+        if not re.match(r"https?://[^/]", url):
+            raise origins.error((*keys, field), "must begin with http:// or https://")
+        if url.rstrip("/").endswith("/v1"):
+            raise origins.error((*keys, field), "must not end with /v1", "Renga adds it")
+    if provider.api_key_env and provider.api_key_file:
+        raise origins.error((*keys, "api_key_file"), "the key has one place", "leave out this or api_key_env")
+    if provider.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", provider.api_key_env):
+        raise origins.error(
+            (*keys, "api_key_env"), "is not the name of a variable", "put the key there, and its name here"
+        )
+
+
+def _check_model(origins: _Origins, name: str) -> None:
+    """A local model's name is its own: clients may ask for it without `local/` before it."""
+    if not _MODEL_NAME.fullmatch(name):
+        raise origins.error(("models", name), "not a name for a model", "use letters, digits, - _ . @ and :")
+    if name == "auto" or name in _RANKS or name.startswith("claude-"):
+        raise origins.error(("models", name), "is a name that clients use for something else", "choose another")
 
 
 def _check_policy(origins: _Origins, name: str, policy: PolicySettings, known: set[str]) -> None:

@@ -118,9 +118,7 @@ def _find_rejected(findings: Findings, ending: Ending) -> Message | None:
     return None if rejected is None or is_answer else rejected.answer.message
 
 
-def _judge_outcome(
-    plan: Plan, log: AttemptLog, findings: Findings, ending: Ending
-) -> tuple[bool | None, str | None]:
+def _judge_outcome(plan: Plan, log: AttemptLog, findings: Findings, ending: Ending) -> tuple[bool | None, str | None]:
     """Whether the small tier's answer was kept, and if not, why."""
     if plan.policy is None or ending.attempt is None or ending.status == "failed":
         return None, None

@@ -70,7 +70,7 @@ class Database(Transactions):
         self.secrets = SecretTable(self)
 
     def close(self) -> None:
-        """Release its connections. Idempotent."""
+        """Release its connections; a second call does nothing."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -80,7 +80,7 @@ class Database(Transactions):
         self.close()
 
     def version(self) -> str | None:
-        """The migration it is at."""
+        """The migration that it is at; None where it is empty."""
         with self.reading() as connection:
             return schema.read_version(connection)
 

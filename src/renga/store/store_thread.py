@@ -1,7 +1,7 @@
 """The one thread of a server that opens the database, and on which what recurs is done with it.
 
-Owns: opening it, for `DatabaseHandle` too; the rhythm of the jobs, waiting longer and longer while the database is away,
-the last run at the end.
+Owns: opening it, for `DatabaseHandle` too; the rhythm of the jobs, waiting longer and longer while the database is
+away, the last run at the end.
 Must never know: what the jobs do.
 Invariants: jobs run one after the other and only on this thread; a failure never ends it; `stop` returns after every
 job had its last run or was told that there is none.
@@ -68,7 +68,7 @@ class StoreThread:
         self._thread = threading.Thread(target=self._main, name="renga-store", daemon=True)
 
     def start(self) -> None:
-        """Begin. Returns at once."""
+        """Start the thread. Returns at once, before the database is open."""
         self._thread.start()
 
     def wait_ready(self, timeout_s: float) -> None:

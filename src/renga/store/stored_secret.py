@@ -37,7 +37,7 @@ class StoredSecret:
         self._loaded.set()
 
     def run(self, database: Database) -> None:
-        """Nothing: a secret never changes."""
+        """Do nothing at an interval: a secret never changes."""
 
     def abandon(self) -> None:
-        """Nothing is lost."""
+        """Do nothing: a secret that was not loaded is not lost."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Transactions:
-    """Where a table's statements run."""
+    """What a table's statements run in: transactions over one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -141,7 +141,7 @@ class Interleavings(RuleBasedStateMachine):
             while isinstance(hold, Hold):
                 used = SettledUse(hold.input_tokens, hold.output_tokens)
                 hold.account.settle(hold, used, self.clock.monotonic_ns())
-                hold = hold.beside
+                hold = hold.workspace_hold
         self.loop.run(self.servers[1].stop())
         self.servers[1] = MeteredLedger(self.setup, self.counting, self.database)
         self.loop.run(self.servers[1].start())

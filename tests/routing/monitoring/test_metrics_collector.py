@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.routing.metrics import bootstrap, gap_curve, measure, share_for_quality
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from routing_metrics import bootstrap, gap_curve, measure, share_for_quality  # noqa: E402
+ROOT = Path(__file__).parents[3]
 
 LOSSES = np.asarray([1.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0.0, 0.0])
 
@@ -49,12 +47,13 @@ def test_an_interval_holds_its_figure() -> None:
 
 def test_without_data_the_benchmark_says_what_to_do(tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "routing.py"), "--quick"],
-        env={**os.environ, "RENGA_SHARED": str(tmp_path)},
+        [sys.executable, "-m", "benchmarks.routing", "--quick"],
+        cwd=ROOT,
+        env={**os.environ, "RENGA_SHARED": str(tmp_path), "RENGA_DATASETS": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 1
-    assert "set RENGA_SHARED to the folder that holds data/routing" in run.stderr
-    assert "Traceback" not in run.stderr
+    assert "`scripts/data get routing --from FOLDER`" in run.stderr
+    assert len(run.stderr.splitlines()) == 1

@@ -1,24 +1,15 @@
 """No evaluated prompt is in anything that a router of the benchmark was fitted on."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from benchmarks.routing.data import normalize_prompt, read_rows
+from benchmarks.routing.heads import FOLDS, fold_prompts
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+from renga.routing.triage.features import read_text
+from renga.routing.triage.scorer import load_prior
+from renga.services.evals.datasets.locations import missing_reason
 
-from routing_data import normalize_prompt, read_rows, shared_root  # noqa: E402
-from routing_heads import FOLDS, fold_prompts  # noqa: E402
-
-from renga.routing.triage.features import read_text  # noqa: E402
-from renga.routing.triage.scorer import load_prior  # noqa: E402
-
-needs_data = pytest.mark.skipif(
-    not (shared_root() / "data" / "routing").is_dir(),
-    reason="the shared routing sets are not here: set RENGA_SHARED or put them at ../shared",
-)
+needs_data = pytest.mark.skipif(bool(missing_reason("routing")), reason=missing_reason("routing"))
 EVALUATED = ("routellm-mmlu", "routellm-gsm8k", "routellm-mtbench", "zeroeval-gsm8k")
 
 

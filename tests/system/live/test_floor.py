@@ -79,7 +79,7 @@ async def test_a_broken_floor_sends_everything_up_until_there_is_a_new_certifica
         assert "floor:5;up:floor_broken" in after.headers["renga-plan"]
         (shown,) = (await report(server))["policies"]
         assert shown["policy"]["state"] == "suspended:floor_broken"
-        assert shown["policy"]["certificate"]["seal"] == certificate.seal[:16] == shown["quality"]["seal"]
+        assert shown["policy"]["certificate"]["seal"] == certificate.digest[:16] == shown["quality"]["seal"]
         assert shown["quality"]["broken_us"] is not None and shown["quality"]["loss_points"] > 5.0
         metrics = (await server.send("GET", "/metrics")).body.decode()
         assert 'renga_floor_broken{policy="auto"} 1.0' in metrics

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,8 @@ from renga.store.errors import DatabaseFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from hashlib import sha256
 
     from renga.store.database import Database
-else:
-    try:
-        # The interpreter's own: the way to OpenSSL's takes 7 us where caches are cold, as between two requests.
-        from _sha256 import sha256
-    except ImportError:
-        from hashlib import sha256
 
 _log = logging.getLogger("renga.keys")
 
@@ -183,7 +177,7 @@ class KeyRing:
             self._stamped_us.update(due)
 
     def abandon(self) -> None:
-        """Only stamps are lost."""
+        """Do nothing: only times of last use are lost, and nobody counts on them."""
 
     def _refresh(self, database: Database) -> None:
         with self._refreshing:

@@ -86,7 +86,7 @@ class Ledger:
 
     @property
     def open_leases(self) -> int:
-        """Leases reserved and not settled."""
+        """How many leases are reserved and not settled."""
         return len(self._open)
 
     @property
@@ -120,7 +120,9 @@ class Ledger:
         self._open.add(longer)
         return longer
 
-    def hold_price(self, lease: Lease, targets: Sequence[str], also_billed: Sequence[str] = ()) -> Awaitable[None] | None:
+    def hold_price(
+        self, lease: Lease, targets: Sequence[str], also_billed: Sequence[str] = ()
+    ) -> Awaitable[None] | None:
         """Set aside what the request may cost at most, where it has a budget: one of `targets` answers, and each that
         is `also_billed` is asked too. Call it once the plan is known, with none where a stored answer is given. Returns
         what must be waited for, if anything: limits that servers share are taken here.

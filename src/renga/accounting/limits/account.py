@@ -35,7 +35,7 @@ _RETRY_US = int(RETRY_S * 1_000_000)
 
 
 class AccountContext(Struct, frozen=True):
-    """What all accounts share."""
+    """The clock, the sums and the metrics that all accounts of a process share."""
 
     clock: Clock
     spending: Spending
@@ -46,7 +46,7 @@ class Hold(Struct, eq=False):
     """What a running request has taken of one account, and of the other that it takes from. Part of its lease."""
 
     account: Account
-    request: ReservationRequest
+    reservation: ReservationRequest
     input_tokens: int
     output_tokens: int
     turn: int
@@ -116,48 +116,48 @@ class Account:
         # What was spent before may be past them already.
         self._warn()
 
-    def find_refusal(self, request: ReservationRequest, now_ns: int, now_us: int) -> LimitRefusal | None:
+    def find_refusal(self, reservation: ReservationRequest, now_ns: int, now_us: int) -> LimitRefusal | None:
         """What keeps a request out now; None where it fits. `now_us` is read where there is a budget.
 
         Cost: about 1.5 us with every limit set.
         """
         limit: LimitName = "requests_per_minute"
         wait_ns = 0
-        if not request.is_batch:
+        if not reservation.is_batch:
             if self._requests is not None:
                 wait_ns = self._requests.wait_ns(1, now_ns)
             bucket = self._input
             if bucket is not None:
-                input_ns = bucket.wait_ns(bucket.fit(request.input_tokens), now_ns)
+                input_ns = bucket.wait_ns(bucket.fit(reservation.input_tokens), now_ns)
                 if input_ns > wait_ns:
                     limit, wait_ns = "input_tokens_per_minute", input_ns
             bucket = self._output
             if bucket is not None:
-                output_ns = bucket.wait_ns(bucket.fit(request.max_tokens), now_ns)
+                output_ns = bucket.wait_ns(bucket.fit(reservation.max_tokens), now_ns)
                 if output_ns > wait_ns:
                     limit, wait_ns = "output_tokens_per_minute", output_ns
         # Rounded up: a client that waits as long as it was told must find room.
         found = LimitRefusal(self._kind, limit, -(-wait_ns // 1000)) if wait_ns else None
         running = self.limits.concurrent_requests
-        if running is not None and self._running >= running and not request.is_batch:
+        if running is not None and self._running >= running and not reservation.is_batch:
             found = self._longer(found, "concurrent_requests", _RETRY_US)
         return self._check_budgets(found, now_us) if self.has_budget else found
 
-    def take(self, request: ReservationRequest, workspace_hold: Hold | None) -> Hold:
+    def take(self, reservation: ReservationRequest, workspace_hold: Hold | None) -> Hold:
         """Take what a request is expected to need. `find_refusal` has just found nothing."""
-        if request.is_batch:
-            return Hold(self, request, 0, 0, self._turn, workspace_hold)
+        if reservation.is_batch:
+            return Hold(self, reservation, 0, 0, self._turn, workspace_hold)
         self._running += 1
         input_tokens = output_tokens = 0
         if self._requests is not None:
             self._requests.take(1)
         if self._input is not None:
-            input_tokens = self._input.fit(request.input_tokens)
+            input_tokens = self._input.fit(reservation.input_tokens)
             self._input.take(input_tokens)
         if self._output is not None:
-            output_tokens = self._output.fit(request.max_tokens)
+            output_tokens = self._output.fit(reservation.max_tokens)
             self._output.take(output_tokens)
-        return Hold(self, request, input_tokens, output_tokens, self._turn, workspace_hold)
+        return Hold(self, reservation, input_tokens, output_tokens, self._turn, workspace_hold)
 
     def find_spent(self, hold: Hold, now_us: int) -> LimitRefusal | None:
         """Whether requests that came in since leave nothing of the budgets."""
@@ -174,7 +174,7 @@ class Account:
     def settle(self, hold: Hold, used: SettledUse, now_ns: int) -> None:
         """Correct what a request took to what it used. Its dollars have been added to the spending by now."""
         self._held_nano_usd -= hold.nano_usd
-        if not hold.request.is_batch:
+        if not hold.reservation.is_batch:
             self._running -= 1
             if self._input is not None:
                 self._input.settle(used.input_tokens - hold.input_tokens, now_ns)

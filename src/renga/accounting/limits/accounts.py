@@ -22,48 +22,48 @@ from renga.accounting.limits.token_buckets import (
 
 
 class Accounts:
-    """Keys and workspaces with limits."""
+    """The accounts of all keys and workspaces that have limits."""
 
     def __init__(self, context: AccountContext) -> None:
         self._context = context
         self._keys: dict[str, Account] = {}
         self._workspaces: dict[str, Account] = {}
 
-    def reserve(self, request: ReservationRequest) -> Hold:
+    def reserve(self, reservation: ReservationRequest) -> Hold:
         """Take what a request is expected to need. It has limits of some kind.
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         Cost: about 3 us with every limit of one account set.
         """
-        context, limits = self._context, request.limits
+        context, limits = self._context, reservation.limits
         now_ns = context.clock.monotonic_ns()
-        if limits is None or request.workspace_limits is not None:
-            return self._reserve_both(request, now_ns)
-        account = self._find(self._keys, "key", request.key_id, limits)
+        if limits is None or reservation.workspace_limits is not None:
+            return self._reserve_both(reservation, now_ns)
+        account = self._find(self._keys, "key", reservation.key_id, limits)
         now_us = context.spending.now_us() if account.has_budget else 0
-        refusal = account.find_refusal(request, now_ns, now_us)
+        refusal = account.find_refusal(reservation, now_ns, now_us)
         if refusal is not None:
             raise self._refuse(refusal, account, None)
-        hold = account.take(request, None)
+        hold = account.take(reservation, None)
         hold.at_us = now_us
         return hold
 
-    def _reserve_both(self, request: ReservationRequest, now_ns: int) -> Hold:
+    def _reserve_both(self, reservation: ReservationRequest, now_ns: int) -> Hold:
         """The same for a request on a workspace, with or without one on a key."""
-        own, common = request.limits, request.workspace_limits
+        own, common = reservation.limits, reservation.workspace_limits
         assert common is not None
-        workspace = self._find(self._workspaces, "workspace", request.workspace_id, common)
-        key = None if own is None else self._find(self._keys, "key", request.key_id, own)
+        workspace = self._find(self._workspaces, "workspace", reservation.workspace_id, common)
+        key = None if own is None else self._find(self._keys, "key", reservation.key_id, own)
         has_budget = workspace.has_budget or (key is not None and key.has_budget)
         now_us = self._context.spending.now_us() if has_budget else 0
-        refusal = workspace.find_refusal(request, now_ns, now_us)
+        refusal = workspace.find_refusal(reservation, now_ns, now_us)
         if key is not None:
-            refusal = longer(key.find_refusal(request, now_ns, now_us), refusal)
+            refusal = longer(key.find_refusal(reservation, now_ns, now_us), refusal)
         if refusal is not None:
             raise self._refuse(refusal, key, workspace)
-        hold = workspace.take(request, None)
+        hold = workspace.take(reservation, None)
         if key is not None:
-            hold = key.take(request, hold)
+            hold = key.take(reservation, hold)
         hold.at_us = now_us
         return hold
 
@@ -78,7 +78,7 @@ class Accounts:
         if workspace_hold is not None:
             refusal = longer(refusal, workspace_hold.account.find_spent(workspace_hold, hold.at_us))
         if refusal is not None:
-            is_key = hold.request.limits is not None
+            is_key = hold.reservation.limits is not None
             first, second = (
                 (hold.account, workspace_hold and workspace_hold.account) if is_key else (None, hold.account)
             )

@@ -43,7 +43,7 @@ def render_refusal(refusal: LimitRefusal, limits: Limits, state: LimitState, now
 
 
 def render_usd(nano_usd: int) -> str:
-    """Dollars for people: `$5.00`, `$0.0225`."""
+    """Nano-dollars as people read dollars: `$5.00`, `$0.0225`."""
     whole, nano = divmod(nano_usd, _NANO)
     digits = f"{nano:09d}".rstrip("0")
     return f"${whole:,}.{digits:0<2}"

@@ -131,7 +131,11 @@ class Quotas:
         return self._accounts.reserve(reservation) if self.shared is None else self.shared.begin(reservation)
 
     def hold_price(
-        self, hold: Hold | SharedHold, request: InferenceRequest, targets: Sequence[str], also_billed: Sequence[str] = ()
+        self,
+        hold: Hold | SharedHold,
+        request: InferenceRequest,
+        targets: Sequence[str],
+        also_billed: Sequence[str] = (),
     ) -> Awaitable[None] | None:
         """Set aside what a request may cost at most if one of these targets answers, and those that are
         `also_billed` are asked too. Returns what must be waited for, if anything.
@@ -194,17 +198,17 @@ class Quotas:
             most += self._price(hold, target, input_tokens).most_nano_usd
         return (
             ReservedCost(-(-most // 2), -(-most_input // 2))
-            if hold.request.is_batch
+            if hold.reservation.is_batch
             else ReservedCost(most, most_input)
         )
 
     def _price(self, hold: Hold | SharedHold, target: str, input_tokens: int) -> ReservedCost:
-        request = hold.request
+        reservation = hold.reservation
         price = self._prices.find(target, hold.at_us)
         if price is not None:
-            most = price.most_nano_usd(input_tokens, request.max_tokens)
+            most = price.most_nano_usd(input_tokens, reservation.max_tokens)
             return ReservedCost(most, price.most_nano_usd(input_tokens, 0))
-        for whose, limits in (("This key", request.limits), ("This key's workspace", request.workspace_limits)):
+        for whose, limits in (("This key", reservation.limits), ("This key's workspace", reservation.workspace_limits)):
             if limits is not None and limits.has_hard_budget:
                 raise PermissionDenied(
                     f"{whose} has a budget in dollars, and {target} has no known price.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from msgspec import Struct
 
 from renga.accounting.limits.token_buckets import Limits
@@ -12,40 +10,6 @@ BYTES_A_TOKEN = 4
 """For the limits: about what English text has. Corrected to the truth when the request has ended."""
 BYTES_A_TOKEN_MIN = 2
 """For the budgets, which must rather hold too much: what dense code, digits and most other languages have."""
-
-
-class LimitedRequest(Protocol):
-    """What limits must know of a request that is about to run."""
-
-    @property
-    def key_id(self) -> str:
-        """The key that it came with."""
-        ...
-
-    @property
-    def workspace_id(self) -> str | None:
-        """The workspace of that key; None where it has none."""
-        ...
-
-    @property
-    def surface(self) -> str:
-        """Where it entered, as `messages` or `batches`."""
-        ...
-
-    @property
-    def service_tier(self) -> str:
-        """`batch` for a request that limits a minute do not hold for."""
-        ...
-
-    @property
-    def max_tokens(self) -> int:
-        """How many tokens it may get."""
-        ...
-
-    @property
-    def input_bytes(self) -> int:
-        """How long its body is, from which its input tokens are guessed."""
-        ...
 
 
 class ReservationRequest(Struct, frozen=True, gc=False):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Spent(Struct, frozen=True, gc=False):
-    """Nano-dollars."""
+    """Nano-dollars that were spent in a day and in its month."""
 
     day: int
     month: int
@@ -68,7 +68,7 @@ class Spending:
         return int(self._clock.now().timestamp() * 1_000_000)
 
     def add(self, name: str, nano_usd: int, at_us: int) -> None:
-        """Count what a request cost."""
+        """Count what a request of this key or workspace cost."""
         self.roll(at_us)
         self._day[name] = self._day.get(name, 0) + nano_usd
         self._month[name] = self._month.get(name, 0) + nano_usd

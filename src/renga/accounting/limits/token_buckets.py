@@ -70,7 +70,7 @@ class Limits(Struct, frozen=True):
 
 
 class BucketReading(Struct, frozen=True, gc=False):
-    """One limit at one moment."""
+    """What one limit a minute says at one moment."""
 
     limit: int
     remaining: int
@@ -91,7 +91,7 @@ class LimitState(Struct, frozen=True):
 
     @property
     def tokens(self) -> BucketReading | None:
-        """Input and output together."""
+        """The limits of input and output tokens, added together."""
         first, second = self.input_tokens, self.output_tokens
         if first is None or second is None:
             return first or second

@@ -1,4 +1,4 @@
-"""`renga audit`."""
+"""`renga audit`: shows who changed what, and when."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def audit(
     """Show who changed keys, workspaces and limits, and what administrators asked for. The newest first."""
     import msgspec
 
-    from renga.cli.access.database_access import open_configured_database, render_time
+    from renga.cli.shell.database_access import open_configured_database, render_time
     from renga.cli.shell.table import Column, print_json, print_table
     from renga.domain.audit import AuditQuery
 
@@ -56,8 +56,8 @@ def _render_detail(detail: dict[str, object]) -> str:
     """Names and values as the other commands write them: times as days and minutes, limits in dollars."""
     import msgspec
 
-    from renga.cli.access.database_access import render_time
     from renga.cli.accounts.limits import render_limits
+    from renga.cli.shell.database_access import render_time
     from renga.domain.keys import KeyLimits
 
     words: list[str] = []

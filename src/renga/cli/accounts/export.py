@@ -39,7 +39,7 @@ class ExportFormat(StrEnum):
 
 
 class ExportColumn(Struct, frozen=True):
-    """One column of the export."""
+    """One column of the export, with its type and its meaning."""
 
     name: str
     kind: str
@@ -103,7 +103,7 @@ def export(
     data_dir: DataOption = None,
 ) -> None:
     """Write every request of the ledger, one row each, as CSV or Parquet. Columns: docs/guides/usage.md."""
-    from renga.cli.access.database_access import open_configured_database
+    from renga.cli.shell.database_access import open_configured_database
     from renga.domain.ledger import RowQuery
 
     query = RowQuery(_CHUNK_ROWS, since_us=_to_us(since), until_us=_to_us(until))

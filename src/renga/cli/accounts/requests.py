@@ -30,8 +30,8 @@ def requests(
 
     What was refused before it was a request (a wrong key, a body that is none) is not among them.
     """
-    from renga.cli.access.database_access import open_configured_database
-    from renga.cli.access.server_connection import COMMAND_KEY_ID
+    from renga.cli.shell.database_access import open_configured_database
+    from renga.cli.shell.server_connection import COMMAND_KEY_ID
     from renga.domain.ledger import RecentQuery
     from renga.errors import NotFound
 

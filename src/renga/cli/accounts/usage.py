@@ -60,8 +60,8 @@ def show(
         if as_json or as_csv or any(given is not None for given in (config, data_dir, since, until)):
             raise typer.BadParameter(f"write options after `{context.invoked_subcommand}`")
         return
-    from renga.cli.access.database_access import open_configured_database
-    from renga.cli.access.server_connection import COMMAND_KEY_ID
+    from renga.cli.shell.database_access import open_configured_database
+    from renga.cli.shell.server_connection import COMMAND_KEY_ID
 
     query = _make_query(by, since, until)
     with open_configured_database(read_config(config, data_dir)) as database:

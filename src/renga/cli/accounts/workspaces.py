@@ -1,4 +1,4 @@
-"""`renga workspaces create|list|limit|archive`."""
+"""`renga workspaces`: makes, lists, limits and archives workspaces, to which keys belong."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def create(
 ) -> None:
     """Make a workspace. `renga keys create --workspace` puts keys into it."""
     from renga import ids
-    from renga.cli.access.database_access import author, now_us, open_configured_database
     from renga.cli.accounts.limits import change_limits
+    from renga.cli.shell.database_access import author, now_us, open_configured_database
     from renga.domain.keys import KeyLimits
     from renga.domain.workspaces import WorkspaceRow
     from renga.errors import Conflict
@@ -50,8 +50,8 @@ def create(
 @workspaces.command("list")
 def list_workspaces(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     """List all workspaces, archived ones too."""
-    from renga.cli.access.database_access import open_configured_database, render_time
     from renga.cli.accounts.limits import render_limits
+    from renga.cli.shell.database_access import open_configured_database, render_time
     from renga.cli.shell.table import Column, print_json, print_table
 
     with open_configured_database(read_config(config, data_dir)) as database:
@@ -91,8 +91,8 @@ def limit(
     data_dir: DataOption = None,
 ) -> None:
     """Change the limits that the keys of a workspace share. A running server follows within a second."""
-    from renga.cli.access.database_access import author, open_configured_database
     from renga.cli.accounts.limits import change_limits, render_limits
+    from renga.cli.shell.database_access import author, open_configured_database
     from renga.domain.workspaces import WorkspaceChange
 
     with open_configured_database(read_config(config, data_dir)) as database:
@@ -106,7 +106,7 @@ def limit(
 @workspaces.command("archive")
 def archive(workspace: WorkspaceArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Archive a workspace and revoke its keys, for good; its usage stays in the ledger."""
-    from renga.cli.access.database_access import author, open_configured_database
+    from renga.cli.shell.database_access import author, open_configured_database
 
     with open_configured_database(read_config(config, data_dir)) as database:
         row = find_workspace(database, workspace)

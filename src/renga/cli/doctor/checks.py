@@ -16,7 +16,7 @@ from renga.cli.doctor.storage_checks import check_batches, check_files, check_li
 from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
-    from renga.cli.access.server_connection import ServerConnection
+    from renga.cli.shell.server_connection import ServerConnection
     from renga.config import Config, ProviderSettings
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -192,7 +192,7 @@ def _check_key_file(name: str, provider: ProviderSettings) -> Finding:
 
 def _check_prices(settings: Config) -> Iterator[Finding]:
     from renga.accounting.pricing.price_book import PriceBook, read_price_date
-    from renga.cli.access.database_access import now_us
+    from renga.cli.shell.database_access import now_us
 
     book = PriceBook(settings.providers, settings.prices)
     tiers = settings.tiers
@@ -207,16 +207,16 @@ def _check_prices(settings: Config) -> Iterator[Finding]:
 
 def _check_policies(settings: Config) -> Iterator[Finding]:
     """What each policy may keep; a broken certificate, curve or head is refused with its file named."""
-    from renga.cli.access.database_access import open_configured_database
-    from renga.routing.monitoring.comparison import describe_state, read_seal
+    from renga.cli.shell.database_access import open_configured_database
+    from renga.routing.monitoring.comparison import certificate_digest, describe_state
     from renga.routing.policy.policies import Policies
 
     with open_configured_database(settings) as database:
         broken = {name.rpartition(":")[0]: name.rpartition(":")[2] for name in database.outcomes.read_broken()}
     for policy in Policies(settings.policies):
         subject = f"policy {policy.name}"
-        seal = read_seal(policy)
-        if seal and broken.get(f"shadow:{policy.name}") == seal:
+        digest = certificate_digest(policy)
+        if digest and broken.get(f"shadow:{policy.name}") == digest:
             remedy = "renga route report; then renga route calibrate --from-shadow, for a new certificate"
             yield Finding("warn", subject, "its floor was found broken, so everything goes up", remedy)
         elif describe_state(policy) == "no_certificate":
@@ -264,8 +264,9 @@ def _check_engine(_: Config) -> Iterator[Finding]:
 
 def _check_answers(settings: Config) -> Iterator[Finding]:
     """Start the whole server on a free port, see which tiers work, and let the local model answer once."""
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import RengaError
+    from renga.models.providers.local import name_local_models
 
     with open_connection(settings, None, environ()) as connection:
         try:
@@ -281,19 +282,18 @@ def _check_answers(settings: Config) -> Iterator[Finding]:
             else:
                 level: Level = "fail" if tier == "haiku" else "warn"
                 yield Finding(level, f"tier {tier}", "no target works", str(standing["detail"]))
-        if settings.engine.enabled:
-            yield _ask_model(connection, settings)
+        for name in name_local_models(settings):
+            yield _ask_model(connection, name)
 
 
-def _ask_model(connection: ServerConnection, settings: Config) -> Finding:
+def _ask_model(connection: ServerConnection, name: str) -> Finding:
+    """Let one local model answer, which loads it where it is loaded on first use."""
     import time
 
     import msgspec
 
-    from renga.cli.access.server_connection import read_error
-    from renga.models.engine.loading.model_loader import name_model
+    from renga.cli.shell.server_connection import read_error
 
-    name = name_model(settings.engine.model)
     body = {"model": f"local/{name}", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}
     began = time.monotonic()
     with connection.request("POST", "/v1/messages", msgspec.json.encode(body)) as response:

@@ -18,7 +18,7 @@ _SLOW_S = 0.05
 
 def check_store(settings: Config) -> Iterator[Finding]:
     """The database, the disk, rows that wait for it, and keys."""
-    from renga.cli.access.database_access import open_configured_database
+    from renga.cli.shell.database_access import open_configured_database
     from renga.config import data_dir
 
     with open_configured_database(settings) as database:
@@ -95,7 +95,7 @@ def check_files(settings: Config) -> Iterator[Finding]:
 
 
 def _count_files(settings: Config) -> str:
-    from renga.cli.access.database_access import now_us, open_configured_database
+    from renga.cli.shell.database_access import now_us, open_configured_database
 
     with open_configured_database(settings) as database:
         count = database.files.count_files(now_us())
@@ -104,7 +104,7 @@ def _count_files(settings: Config) -> str:
 
 def check_batches(settings: Config) -> Iterator[Finding]:
     """What of batches is still to be done, and whether somebody does it."""
-    from renga.cli.access.database_access import now_us, open_configured_database, render_time
+    from renga.cli.shell.database_access import now_us, open_configured_database, render_time
     from renga.services.durable.heartbeat import DEAD_AFTER_S
 
     with open_configured_database(settings) as database:

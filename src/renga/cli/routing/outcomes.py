@@ -52,7 +52,7 @@ def read_shadow(config: Path | None, data_dir: Path | None, policy: str, reading
 
 def _read_rows(config: Path | None, data_dir: Path | None, policy: str) -> tuple[tuple[OutcomeRow, ...], int]:
     """The rows, and how many had to be left out."""
-    from renga.cli.access.database_access import open_configured_database
+    from renga.cli.shell.database_access import open_configured_database
     from renga.domain.outcomes import OutcomeQuery
 
     with open_configured_database(read_config(config, data_dir)) as database:

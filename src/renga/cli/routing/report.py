@@ -46,7 +46,7 @@ def _ask(settings: Config, url: str, days: float) -> RoutingReport:
     """Raises: RengaError with the server's own words if it refuses."""
     import msgspec
 
-    from renga.cli.access.server_connection import open_connection
+    from renga.cli.shell.server_connection import open_connection
     from renga.routing.monitoring.routing_report import RoutingReport
 
     with open_connection(settings, url, os.environ) as connection:
@@ -56,14 +56,14 @@ def _ask(settings: Config, url: str, days: float) -> RoutingReport:
 def _read(settings: Config, days: float) -> RoutingReport:
     """The same out of the database, with every label told to the monitors again."""
     from renga.app import build
-    from renga.cli.access.database_access import open_configured_database
+    from renga.cli.shell.database_access import open_configured_database
 
     app = build(settings)
-    desk = app.parts.routing
-    assert desk is not None and app.parts.outcomes is not None
+    reports = app.parts.routing
+    assert reports is not None and app.parts.outcomes is not None
     with open_configured_database(settings) as database:
         app.parts.outcomes.read_all(database)
-        return desk.report(database, days, ())
+        return reports.report(database, days, ())
 
 
 def _print_report(found: RoutingReport, days: float) -> None:
@@ -89,7 +89,7 @@ def _render_policy(found: PolicyReport) -> Iterator[tuple[str, str]]:
         made = policy.certificate
         yield (
             "certificate",
-            f"{made.seal} of {made.created_on or 'an unknown day'}: {made.ranking}, bound {made.bound_points:.2f} "
+            f"{made.digest} of {made.created_on or 'an unknown day'}: {made.ranking}, bound {made.bound_points:.2f} "
             f"points on {made.rows:,} rows",
         )
     if found.kept_share is not None:

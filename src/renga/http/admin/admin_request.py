@@ -20,6 +20,7 @@ from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.query import Query, read_last, read_limit
 from renga.http.http_services import HttpServices
+from renga.http.resources.pages import cut_page
 from renga.http.route_table import Handler, Route
 from renga.protocols.resources.admin import AdminPage, ApiKey, AuditEntry, Workspace
 
@@ -37,7 +38,7 @@ class AdminRequest(Struct, frozen=True):
 
     @property
     def by(self) -> Author:
-        """For the audit."""
+        """Who asks and when, for the audit."""
         now = self.parts.answering.clock.now()
         return Author(self.exchange.key_id, int(now.timestamp() * 1_000_000))
 
@@ -51,7 +52,7 @@ class AdminRequest(Struct, frozen=True):
         return await database.run(work)
 
     async def respond(self, value: object) -> None:
-        """Answer with JSON."""
+        """Answer with this value as JSON and status 200."""
         await self.exchange.respond(200, msgspec.json.encode(value))
 
 
@@ -75,7 +76,7 @@ def _audited(handle: AdminHandler) -> Handler:
     return handler
 
 
-def cut_page(items: Sequence[ApiKey | Workspace], query: Query) -> AdminPage:
+def select_page(items: Sequence[ApiKey | Workspace], query: Query) -> AdminPage:
     """The page of these items, newest first, that a query asks for.
 
     Raises: InvalidRequest for a limit or a cursor that is none.
@@ -88,11 +89,13 @@ def cut_page(items: Sequence[ApiKey | Workspace], query: Query) -> AdminPage:
     for path, cursor in (("after_id", after), ("before_id", before)):
         if cursor is not None and cursor not in positions:
             raise InvalidRequest("There is nothing with this id here.", path=path)
-    if before is not None:
-        left = items[: positions[before]]
-        return make_page(left[-limit:], has_more=len(left) > limit)
-    left = items if after is None else items[positions[after] + 1 :]
-    return make_page(left[:limit], has_more=len(left) > limit)
+    page = cut_page(
+        items,
+        limit,
+        after=None if after is None else positions[after],
+        before=None if before is None else positions[before],
+    )
+    return make_page(page.items, has_more=page.has_more)
 
 
 def make_page(data: Sequence[ApiKey | Workspace | AuditEntry], *, has_more: bool) -> AdminPage:
@@ -100,6 +103,11 @@ def make_page(data: Sequence[ApiKey | Workspace | AuditEntry], *, has_more: bool
     return AdminPage(tuple(data), has_more, data[0].id if data else None, data[-1].id if data else None)
 
 
-def missing(what: str, given: str) -> NotFound:
-    """There is no such key or workspace."""
-    return NotFound(f"{what}: {given[:200]}", hint="the list shows what there is")
+def require(found: _T | None, what: str, given: str) -> _T:
+    """What was found in the database, where anything was.
+
+    Raises: NotFound if there is no such key or workspace.
+    """
+    if found is None:
+        raise NotFound(f"{what}: {given[:200]}", hint="the list shows what there is")
+    return found

@@ -25,7 +25,7 @@ _AUDIT_ID: Final = "audit_"
 
 
 async def get_organization(admin: AdminRequest) -> None:
-    """This installation, as an organization."""
+    """Answer with this installation, described as an organization."""
     secret = await admin.run(lambda database: database.secrets.ensure_secret("organization", urandom(32)))
     name = admin.parts.organization
     await admin.respond(Organization(str(uuid.UUID(bytes=secret[:16], version=4)), name))

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from renga.clock import to_datetime
 from renga.domain.keys import DEFAULT_SCOPES, KeyChange, KeyRow
 from renga.errors import Conflict, InvalidRequest
-from renga.http.admin.admin_request import AdminRequest, admin_route, cut_page, missing
+from renga.http.admin.admin_request import AdminRequest, admin_route, require, select_page
 from renga.http.exchange.body import read_body
 from renga.http.exchange.query import read_last
 from renga.protocols.resources.admin import ApiKey, KeyExtras, KeyScopeInfo, KeyStatus, decode_key_update
@@ -40,11 +40,11 @@ async def list_keys(admin: AdminRequest) -> None:
         for key in keys
         if (not status or key.status == status) and (not workspace_id or key.workspace_id == workspace_id)
     ]
-    await admin.respond(cut_page(found, query))
+    await admin.respond(select_page(found, query))
 
 
 async def get_key(admin: AdminRequest) -> None:
-    """One key."""
+    """Answer with the one key that the path names."""
     row = await admin.run(lambda database: _find(database, admin.exchange.parameters["key_id"]))
     await admin.respond(describe_key(row, admin.by.at_us))
 
@@ -100,10 +100,7 @@ def _status(row: KeyRow, now_us: int) -> KeyStatus:
 
 
 def _find(database: Database, key_id: str) -> KeyRow:
-    row = database.keys.find(key_id)
-    if row is None:
-        raise missing("api_key", key_id)
-    return row
+    return require(database.keys.find(key_id), "api_key", key_id)
 
 
 ROUTES = (

@@ -13,7 +13,7 @@ from renga import ids
 from renga.clock import to_datetime
 from renga.domain.workspaces import WorkspaceChange, WorkspaceRow
 from renga.errors import Conflict, InvalidRequest
-from renga.http.admin.admin_request import AdminRequest, admin_route, cut_page, missing
+from renga.http.admin.admin_request import AdminRequest, admin_route, require, select_page
 from renga.http.exchange.body import read_body
 from renga.http.exchange.query import read_all, read_last
 from renga.protocols.resources.admin import Workspace, WorkspaceBody, WorkspaceExtras, decode_workspace
@@ -27,7 +27,7 @@ _IDS_MAX: Final = 100
 
 
 async def create_workspace(admin: AdminRequest) -> None:
-    """Make a workspace."""
+    """Make a workspace with the name that the body gives."""
     name = _name(await _read(admin))
     if name is None:
         raise InvalidRequest("Field required.", path="name")
@@ -55,17 +55,17 @@ async def list_workspaces(admin: AdminRequest) -> None:
         for row in reversed(rows)
         if (archived_too or row.archived_us is None) and (not wanted or row.workspace_id in wanted)
     ]
-    await admin.respond(cut_page(found, query))
+    await admin.respond(select_page(found, query))
 
 
 async def get_workspace(admin: AdminRequest) -> None:
-    """One workspace."""
+    """Answer with the one workspace that the path names."""
     row = await admin.run(lambda database: _find(database, admin.exchange.parameters["workspace_id"]))
     await admin.respond(describe_workspace(row))
 
 
 async def update_workspace(admin: AdminRequest) -> None:
-    """Rename a workspace."""
+    """Rename a workspace that is not archived."""
     name = _name(await _read(admin))
     workspace_id, by = admin.exchange.parameters["workspace_id"], admin.by
 
@@ -123,10 +123,7 @@ def _refuse_twin(database: Database, row: WorkspaceRow) -> None:
 
 
 def _find(database: Database, workspace_id: str) -> WorkspaceRow:
-    row = database.workspaces.find(workspace_id)
-    if row is None:
-        raise missing("workspace", workspace_id)
-    return row
+    return require(database.workspaces.find(workspace_id), "workspace", workspace_id)
 
 
 ROUTES = (

@@ -54,7 +54,7 @@ async def list_batches(exchange: HttpExchange, parts: HttpServices) -> None:
 
 
 async def get_batch(exchange: HttpExchange, parts: HttpServices) -> None:
-    """One batch."""
+    """Answer with the one batch that the path names."""
     await _respond(exchange, await _batches(parts).find(exchange.identity.owner, exchange.parameters["batch_id"]))
 
 

@@ -37,7 +37,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 async def upload_file(exchange: HttpExchange, parts: HttpServices) -> None:
-    """Take a file in."""
+    """Take a file in, as a form sends it."""
     files, owner = _files(parts), _owner(exchange)
     boundary = find_boundary(exchange.headers.get(b"content-type", b""))
     declared = exchange.headers.get(b"content-length", b"")
@@ -101,7 +101,7 @@ async def get_file(exchange: HttpExchange, parts: HttpServices) -> None:
 
 
 async def delete_file(exchange: HttpExchange, parts: HttpServices) -> None:
-    """Delete a file."""
+    """Delete a file of the owner's for good."""
     file_id = _file_id(exchange)
     await _files(parts).delete(_owner(exchange), file_id)
     await exchange.respond(200, msgspec.json.encode(DeletedFile(file_id)))

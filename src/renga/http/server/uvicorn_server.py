@@ -47,7 +47,7 @@ class ServerHooks(Struct, frozen=True):
 
 
 def build_server_config(application: SurfacedApplication, settings: ServerSettings) -> uvicorn.Config:
-    """uvicorn's settings, the same for every server that Renga starts."""
+    """Uvicorn's settings, the same for every server that Renga starts."""
     terms = ConnectionTerms(
         Timeouts(head_s=settings.head_timeout_s, write_s=settings.write_timeout_s),
         ConnectionLimiter(settings.max_connections, settings.max_connections_per_address),

@@ -70,7 +70,7 @@ class Scorer:
     def decide(self, request: MessageRequest, history: History = NEW_CONVERSATION) -> TriageResult:
         """The route for a request.
 
-        Cost: 0.1 ms at 500 tokens on one core; bounded for longer texts (`benchmarks/routing.py`).
+        Cost: 0.1 ms at 500 tokens on one core; bounded for longer texts (`benchmarks/routing`).
         """
         score = self._head.score(read_request(request, history))
         if history.escalations >= ESCALATIONS_MAX:

@@ -49,7 +49,7 @@ _RESULTS = 200
 
 
 class BatchWorkerSeam(Protocol):
-    """Who runs batches; `services/batches/batch_worker.py` does."""
+    """What the service needs of whoever runs batches, as `services/batches/batch_worker.py` does."""
 
     async def start(self) -> None: ...
 
@@ -60,12 +60,12 @@ class BatchWorkerSeam(Protocol):
         ...
 
     def tidy(self) -> None:
-        """Something was deleted."""
+        """Something was deleted, and its requests are to go now."""
         ...
 
 
 class BatchService:
-    """The Message Batches resource."""
+    """The Message Batches resource, over the database and a worker."""
 
     def __init__(
         self, database: DatabaseHandle, clock: Clock, settings: BatchSettings, worker: BatchWorkerSeam

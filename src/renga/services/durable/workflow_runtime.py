@@ -90,7 +90,7 @@ class WorkflowRuntime:
 
     @property
     def started(self) -> bool:
-        """Whether dbos was launched."""
+        """Whether dbos was launched in this process."""
         return self._dbos is not None
 
     def start(self) -> None:

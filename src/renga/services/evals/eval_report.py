@@ -6,9 +6,11 @@ Owns:   the order of things and the table. `run_suites` is what training/evaluat
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from renga.services.evals.cases import Answerer, EvalAnswer, EvalCase, EvalSuite
+from renga.services.evals.datasets.locations import DataMissing
 from renga.services.evals.statistics import (
     auroc,
     bootstrap_interval,
@@ -175,6 +177,19 @@ def run_validity(answerer: Answerer, *, cases_most: int) -> SuiteRow:
     return SuiteRow("valid JSON", "share", len(cases), right / len(cases), interval, 1.0)
 
 
+def can_run_any(names: Iterable[str] = ()) -> bool:
+    """Whether a suite whose name begins with one of `names` (none given: any) has its data set on this machine."""
+    wanted = tuple(names)
+    for suite in (*SUITES, SCOPE):
+        if not wanted or suite.name.startswith(wanted):
+            try:
+                suite.draw(Random(SEED), 6)  # noqa: S311
+                return True
+            except DataMissing:
+                continue
+    return not wanted or "valid JSON".startswith(wanted)
+
+
 def run_suites(
     answerer: Answerer,
     *,
@@ -182,10 +197,14 @@ def run_suites(
     names: Iterable[str] = (),
     told: Callable[[SuiteRow], None] = lambda row: None,
     calibration: Calibration | None = None,
+    left_out: Callable[[str], None] | None = None,
 ) -> list[SuiteRow]:
     """Run the suites whose names begin with one of `names` (none given: all); `told` hears of each row at once.
 
     `calibration` gathers the answers of the calibrated suites, for whoever wants more of them than the figures.
+    `left_out` hears the name of each suite whose data set is not on this machine.
+
+    Raises: DataMissing for such a suite, if nobody wants to hear of it.
     """
     wanted = tuple(names)
     calibration = calibration or Calibration()
@@ -195,13 +214,20 @@ def run_suites(
         rows.append(row)
         told(row)
 
+    def run_one(name: str, run: Callable[[], SuiteRow]) -> None:
+        if wanted and not name.startswith(wanted):
+            return
+        try:
+            keep(run())
+        except DataMissing:
+            if left_out is None:
+                raise
+            left_out(name)
+
     for suite in SUITES:
-        if not wanted or suite.name.startswith(wanted):
-            keep(run_suite(suite, answerer, cases_most=cases_most, calibration=calibration))
-    if not wanted or SCOPE.name.startswith(wanted):
-        keep(run_scope(answerer, cases_most=cases_most))
-    if not wanted or "valid JSON".startswith(wanted):
-        keep(run_validity(answerer, cases_most=cases_most // 2))
+        run_one(suite.name, partial(run_suite, suite, answerer, cases_most=cases_most, calibration=calibration))
+    run_one(SCOPE.name, partial(run_scope, answerer, cases_most=cases_most))
+    run_one("valid JSON", partial(run_validity, answerer, cases_most=cases_most // 2))
     for row in calibration.rows():
         keep(row)
     return rows

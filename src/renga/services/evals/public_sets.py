@@ -1,4 +1,4 @@
-"""Where the public sets lie, and which part of a set without an official split is for evaluation.
+"""Reading the public sets, and which part of a set without an official split is for evaluation.
 
 Owns:   the hash splits and the held-out domains. Training asks here, so that the two can never disagree.
 Knows:  nothing of prompts, models or scores.
@@ -9,21 +9,14 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import pathlib
 from typing import Any
+
+from renga.services.evals.datasets.locations import require_path
 
 HELD_OUT_CLINC_DOMAINS = ("travel",)
 """No utterance or label of these CLINC150 domains is ever trained on."""
 HELD_OUT_HWU_PREFIXES = ("email_", "social_", "takeaway_", "news_", "iot_")
 """HWU64 scenarios never trained on; a label's scenario is its first word."""
-
-
-def shared_data() -> pathlib.Path:
-    """The folder of public sets: $RENGA_SHARED/data, or ../shared/data beside the repository."""
-    given = os.environ.get("RENGA_SHARED")
-    root = pathlib.Path(given) if given else pathlib.Path(__file__).resolve().parents[5] / "shared"
-    return root / "data"
 
 
 def plain_text(text: str) -> str:
@@ -32,7 +25,7 @@ def plain_text(text: str) -> str:
 
 
 def hash_part(text: str, *, test_percent: int) -> str:
-    """ "train" or "test", by the text alone, so that duplicates never straddle the split."""
+    """Say "train" or "test", by the text alone, so that duplicates never straddle the split."""
     digest = hashlib.sha256(plain_text(text).encode()).digest()
     return "test" if int.from_bytes(digest[:4], "big") % 100 < test_percent else "train"
 
@@ -48,12 +41,12 @@ def bitext_part(instruction: str) -> str:
 
 
 def read_lines(relative: str) -> list[dict[str, Any]]:
-    """Read a .jsonl.gz under the data folder."""
-    with gzip.open(shared_data() / relative, "rt", encoding="utf-8") as lines:
+    """Read a .jsonl.gz of a data set by its path in the data folder; DataMissing names the command that obtains it."""
+    with gzip.open(require_path(relative), "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 def read_table(relative: str) -> list[dict[str, str]]:
-    """Read a .csv.gz under the data folder."""
-    with gzip.open(shared_data() / relative, "rt", encoding="utf-8", newline="") as text:
+    """Read a .csv.gz of a data set by its path in the data folder; DataMissing names the command that obtains it."""
+    with gzip.open(require_path(relative), "rt", encoding="utf-8", newline="") as text:
         return list(csv.DictReader(io.StringIO(text.read())))

@@ -63,7 +63,7 @@ class BatchTable:
             connection.execute(_batches.insert(), [_to_columns(batch)])
 
     def add_requests(self, batch_id: str, requests: Sequence[NewRequest]) -> None:
-        """Write some of its requests."""
+        """Write some of the requests of a batch that is coming in."""
         with self._transactions.writing() as connection:
             for start in range(0, len(requests), _STATEMENT_ROWS):
                 some = requests[start : start + _STATEMENT_ROWS]

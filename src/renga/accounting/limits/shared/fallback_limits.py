@@ -64,17 +64,17 @@ class FallbackLimits:
         self._accounts = Accounts(self._context)
         self._parts: dict[str, _FallbackPart] = {}
 
-    def reserve(self, request: ReservationRequest, nano_usd: int, servers: int) -> Hold:
+    def reserve(self, reservation: ReservationRequest, nano_usd: int, servers: int) -> Hold:
         """Take what a request is expected to need of this server's part.
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         """
-        own, common = request.limits, request.workspace_limits
+        own, common = reservation.limits, reservation.workspace_limits
         hold = self._accounts.reserve(
             replace(
-                request,
-                limits=None if own is None else self._divide(request.key_id, own, servers),
-                workspace_limits=None if common is None else self._divide(request.workspace_id, common, servers),
+                reservation,
+                limits=None if own is None else self._divide(reservation.key_id, own, servers),
+                workspace_limits=None if common is None else self._divide(reservation.workspace_id, common, servers),
             )
         )
         self._accounts.hold_dollars(hold, ReservedCost(nano_usd))

@@ -88,7 +88,7 @@ class SharedHoldPart(Struct, eq=False):
 class SharedHold(Struct, eq=False):
     """What a running request has taken, or may have. Part of its lease."""
 
-    request: ReservationRequest
+    reservation: ReservationRequest
     id: bytes
     at_us: int
     """When it came, by our own clock; 0 where no budget is set."""
@@ -115,11 +115,11 @@ class SharedHold(Struct, eq=False):
         return states[0] if len(states) == 1 else tightest(states[0], states[1])
 
     def encode(self, part: SharedHoldPart, before: Spent) -> bytes:
-        """The arguments of one account."""
+        """The arguments of one account, as the reserving script reads them."""
         return b"".join(
             (
                 _encode_limits(part.subject, part.limits),
-                b"$1\r\n0\r\n" if self.request.is_batch or not part.limits.requests_per_minute else b"$1\r\n1\r\n",
+                b"$1\r\n0\r\n" if self.reservation.is_batch or not part.limits.requests_per_minute else b"$1\r\n1\r\n",
                 *map(
                     _encode_number,
                     (part.input_tokens, part.output_tokens, self.nano_usd, before.day, before.month),
@@ -142,7 +142,7 @@ class SharedHold(Struct, eq=False):
         return LimitRefusal(self.parts[refusing - 1].kind, LIMIT_NAMES[limit - 1], wait_us)
 
     def correct(self, used: SettledUse, nano_usd: int, now_ns: int) -> None:
-        """Settle what `read` tells."""
+        """Correct what `read` tells to what the request used."""
         self.now_ns = now_ns
         if self.fallback_hold is None:
             for part in self.parts:
@@ -150,7 +150,7 @@ class SharedHold(Struct, eq=False):
 
     def encode_end(self, part: SharedHoldPart, used: SettledUse) -> bytes:
         """The entry of a report that says it has ended. What was not taken there is not corrected there."""
-        is_corrected = self.fallback_hold is None and not self.request.is_batch
+        is_corrected = self.fallback_hold is None and not self.reservation.is_batch
         limits = part.limits
         return b"".join(
             (
@@ -175,11 +175,11 @@ class SharedHold(Struct, eq=False):
         return b"$1\r\nO\r\n" + encode_argument(part.subject) + encode_argument(self.member)
 
 
-def make_parts(request: ReservationRequest) -> tuple[SharedHoldPart, ...]:
+def make_parts(reservation: ReservationRequest) -> tuple[SharedHoldPart, ...]:
     """The accounts that a request takes from."""
     both: tuple[tuple[AccountKind, str, Limits | None], ...] = (
-        ("key", request.key_id, request.limits),
-        ("workspace", request.workspace_id, request.workspace_limits),
+        ("key", reservation.key_id, reservation.limits),
+        ("workspace", reservation.workspace_id, reservation.workspace_limits),
     )
     return tuple(
         [
@@ -188,8 +188,8 @@ def make_parts(request: ReservationRequest) -> tuple[SharedHoldPart, ...]:
                 name,
                 name_subject(kind, name),
                 limits,
-                _fit(request, request.input_tokens, limits.input_tokens_per_minute),
-                _fit(request, request.max_tokens, limits.output_tokens_per_minute),
+                _fit(reservation, reservation.input_tokens, limits.input_tokens_per_minute),
+                _fit(reservation, reservation.max_tokens, limits.output_tokens_per_minute),
             )
             for kind, name, limits in both
             if limits is not None
@@ -202,9 +202,9 @@ def name_subject(kind: AccountKind, name: str) -> bytes:
     return _KINDS[kind] + name.encode()
 
 
-def _fit(request: ReservationRequest, tokens: int, limit: int | None) -> int:
+def _fit(reservation: ReservationRequest, tokens: int, limit: int | None) -> int:
     """What is taken: one that is larger than the whole bucket waits until it is full."""
-    return 0 if limit is None or request.is_batch else min(tokens, limit)
+    return 0 if limit is None or reservation.is_batch else min(tokens, limit)
 
 
 def _encode_number(number: int) -> bytes:

@@ -56,7 +56,7 @@ _OPENING_BALANCE_WAIT_S = 2.0
 
 
 class SharedStatus(Struct, frozen=True):
-    """For people and probes."""
+    """Whether the shared count is there, for people and probes."""
 
     is_away: bool
     detail: str
@@ -127,12 +127,14 @@ class SharedLimits:
         if self.unreported:
             _log.error("the shared limits: %d ends and costs could not be reported", self.unreported)
 
-    def begin(self, request: ReservationRequest) -> SharedHold:
+    def begin(self, reservation: ReservationRequest) -> SharedHold:
         """A hold that has nothing yet."""
         self._next += 1
-        mark = b"~" if request.is_batch else b""
-        at_us = self._context.spending.now_us() if request.has_budget else 0
-        return SharedHold(request, b"%b%b-%d" % (mark, self._session.server, self._next), at_us, make_parts(request))
+        mark = b"~" if reservation.is_batch else b""
+        at_us = self._context.spending.now_us() if reservation.has_budget else 0
+        return SharedHold(
+            reservation, b"%b%b-%d" % (mark, self._session.server, self._next), at_us, make_parts(reservation)
+        )
 
     async def reserve(self, hold: SharedHold) -> None:
         """Take what a request is expected to need, the dollars it holds included, of both accounts or of none.
@@ -264,7 +266,7 @@ class SharedLimits:
             raise Overloaded(
                 "Limits cannot be checked at the moment.", hint="the shared count is away", retry_after_s=1.0
             )
-        hold.fallback_hold = self._fallback.reserve(hold.request, hold.nano_usd, self._servers)
+        hold.fallback_hold = self._fallback.reserve(hold.reservation, hold.nano_usd, self._servers)
         self._open[hold.id] = hold
 
     # What the session tells
@@ -287,7 +289,7 @@ class SharedLimits:
         _log.error("the shared limits: %s", self.status().detail)
 
     def found(self) -> None:
-        """All together again."""
+        """Note that all servers count together again."""
         _log.warning("the shared limits: %s again", self.status().detail)
 
     def _note_born(self, born: int) -> None:

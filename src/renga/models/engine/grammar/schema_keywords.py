@@ -85,6 +85,7 @@ def without(schema: Schema, keyword: str) -> Schema:
 
 
 def dump(value: Any) -> str:
+    """A value as JSON without spaces, as a grammar writes it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

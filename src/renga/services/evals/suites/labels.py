@@ -12,6 +12,7 @@ from typing import Any
 
 from renga.services.evals.baselines import label_baselines, overlap_baseline
 from renga.services.evals.cases import EvalAnswer, EvalCase, EvalSuite
+from renga.services.evals.datasets.locations import require_path
 from renga.services.evals.public_sets import (
     HELD_OUT_CLINC_DOMAINS,
     HELD_OUT_HWU_PREFIXES,
@@ -19,7 +20,6 @@ from renga.services.evals.public_sets import (
     plain_text,
     read_lines,
     read_table,
-    shared_data,
 )
 from renga.services.evals.statistics import macro_f1
 
@@ -84,6 +84,7 @@ def _unseen(pairs: Pairs, train: Pairs) -> Pairs:
 
 @functools.cache
 def banking_pairs(part: str) -> Pairs:
+    """The messages of a part of BANKING77 with their labels."""
     return [(row["input"], row["output"]) for row in read_lines(f"corpus/banking77_{part}-01.jsonl.gz")]
 
 
@@ -96,13 +97,15 @@ def draw_banking(random: Random, most: int, *, count: int) -> list[EvalCase]:
 
 @functools.cache
 def clinc_parts() -> dict[str, Any]:
-    with gzip.open(shared_data() / "tasks/clinc150/data/data_full.json.gz", "rt", encoding="utf-8") as text:
+    """All parts of CLINC150, by their names in its file."""
+    with gzip.open(require_path("tasks/clinc150/data/data_full.json.gz"), "rt", encoding="utf-8") as text:
         return json.load(text)
 
 
 @functools.cache
 def held_out_clinc() -> frozenset[str]:
-    domains = json.loads((shared_data() / "tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
+    """The labels of the domains of CLINC150 that nothing is trained on."""
+    domains = json.loads(require_path("tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
     return frozenset(label for name in HELD_OUT_CLINC_DOMAINS for label in domains[name])
 
 
@@ -135,7 +138,7 @@ def draw_held_out(random: Random, most: int) -> list[EvalCase]:
         for row in read_lines("corpus/hwu64_train-01.jsonl.gz")
         if json.loads(row["output"])["intent"].startswith(HELD_OUT_HWU_PREFIXES)
     ]
-    table = shared_data() / "tasks/anthropic_cookbook/skills/classification/data/test.tsv"
+    table = require_path("tasks/anthropic_cookbook/skills/classification/data/test.tsv")
     with table.open(encoding="utf-8", newline="") as lines:
         tickets = [(row["text"], row["label"]) for row in csv.DictReader(lines, delimiter="\t")]
     cases: list[EvalCase] = []
@@ -147,6 +150,7 @@ def draw_held_out(random: Random, most: int) -> list[EvalCase]:
 
 @functools.cache
 def moderation_pairs(part: str) -> Pairs:
+    """The tweets of a part of the moderation set with their labels."""
     rows = read_table("tasks/hate_speech_offensive/data/labeled_data.csv.gz")
     return [
         (row["tweet"], MODERATION_LABELS[int(row["class"])]) for row in rows if moderation_part(row["tweet"]) == part
@@ -162,6 +166,7 @@ def draw_moderation(random: Random, most: int) -> list[EvalCase]:
 
 
 def moderation_f1(cases: list[EvalCase], answers: list[EvalAnswer]) -> float:
+    """The mean F1 over the labels of the moderation set."""
     return macro_f1(
         [case.expected for case in cases],
         [given_label(case, answer) for case, answer in zip(cases, answers, strict=True)],
@@ -170,10 +175,12 @@ def moderation_f1(cases: list[EvalCase], answers: list[EvalAnswer]) -> float:
 
 @functools.cache
 def clinc_train() -> Pairs:
+    """The training messages of CLINC150 with their labels."""
     return [(text, label) for text, label in clinc_parts()["train"]]
 
 
 def by_label(pairs: Pairs) -> dict[str, list[str]]:
+    """The texts of each label, in the order in which they stood."""
     found: dict[str, list[str]] = defaultdict(list)
     for text, label in pairs:
         found[label].append(text)

@@ -9,7 +9,8 @@ from typing import Any
 
 from renga.services.evals.baselines import intent_baselines, sentence_baseline
 from renga.services.evals.cases import EvalAnswer, EvalCase, EvalSuite
-from renga.services.evals.public_sets import bitext_part, read_table, shared_data
+from renga.services.evals.datasets.locations import require_path
+from renga.services.evals.public_sets import bitext_part, read_table
 from renga.services.evals.statistics import token_f1
 from renga.services.evals.suites.dialogues import draw_desk, draw_prelude, with_order
 from renga.services.evals.suites.front_desk import missing_from
@@ -48,7 +49,7 @@ def is_reply(case: EvalCase, answer: EvalAnswer) -> float:
 @functools.cache
 def xquad_questions() -> list[tuple[str, str, list[str]]]:
     """(passage, question, answers) of XQuAD's English part."""
-    with gzip.open(shared_data() / "tasks/xquad/xquad.en.json.gz", "rt", encoding="utf-8") as text:
+    with gzip.open(require_path("tasks/xquad/xquad.en.json.gz"), "rt", encoding="utf-8") as text:
         articles: list[dict[str, Any]] = json.load(text)["data"]
     found: list[tuple[str, str, list[str]]] = []
     for article in articles:

@@ -1,0 +1,1 @@
+"""Measurements, in rooms: gateway, routing, engine, economy, faults. `python -m benchmarks` lists the commands."""

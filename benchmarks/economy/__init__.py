@@ -1,0 +1,1 @@
+"""What caches, batches, files and limits save, hold and cost."""
