@@ -17,7 +17,8 @@ from renga.config import ServerSettings
 from renga.domain.keys import KeyTerms
 from renga.files import FileService
 from renga.files.file_inlining import FileInliner
-from renga.http.app import Guard, HttpServices
+from renga.http.guard import Guard
+from renga.http.http_services import HttpServices
 from renga.http.server.uvicorn_server import build_server_config
 from renga.inference import InferenceRequest, Services
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, Target

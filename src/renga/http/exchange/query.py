@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from renga.errors import InvalidRequest
 
 Query: TypeAlias = Mapping[str, Sequence[str]]
-"""Values by name, as `Exchange.query` reads them."""
+"""Values by name, as `HttpExchange.query` reads them."""
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1000

@@ -153,9 +153,9 @@ def describe_file(row: FileRow) -> FileMetadata:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/files", upload_file, scope="files"),
     Route("GET", "/v1/files", list_files, scope="files"),
-    Route("GET", "/v1/files/{}", get_file, scope="files"),
-    Route("DELETE", "/v1/files/{}", delete_file, scope="files"),
-    Route("GET", "/v1/files/{}/content", download_file, scope="files"),
+    Route("GET", "/v1/files/{file_id}", get_file, scope="files"),
+    Route("DELETE", "/v1/files/{file_id}", delete_file, scope="files"),
+    Route("GET", "/v1/files/{file_id}/content", download_file, scope="files"),
 )
 
 
@@ -178,9 +178,10 @@ def _owner(exchange: HttpExchange) -> Owner:
 
 
 def _file_id(exchange: HttpExchange) -> str:
-    if not _ID.fullmatch(exchange.parameter):
+    file_id = exchange.parameters["file_id"]
+    if not _ID.fullmatch(file_id):
         raise NotFound("There is no such file.", hint="GET /v1/files lists those of your key")
-    return exchange.parameter
+    return file_id
 
 
 async def _find(exchange: HttpExchange, parts: HttpServices) -> FileRow:
