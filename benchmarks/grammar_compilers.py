@@ -239,7 +239,9 @@ def judge_genai(cases: list[Case]) -> tuple[Tally, Tally]:
             except (InvalidRequest, RuntimeError, ValueError) as error:
                 tally.schemas["refused"] += 1
                 tally.wrong_names.append(f"{case.name}: {error!r:.200}")
-                pipeline = load_batching(model.engine_config())  # one whose step has failed keeps the request that broke it
+                pipeline = load_batching(
+                    model.engine_config()
+                )  # one whose step has failed keeps the request that broke it
                 continue
             note_texts(case, texts, tally)
     return theirs, ours

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from training.network.model import Shape
+
 
 def average_checkpoints(paths: list[pathlib.Path], folder: pathlib.Path) -> None:
     """Write `checkpoint.pt` with the mean of the weights and all else of the last, and its tokenizer.
@@ -18,6 +20,8 @@ def average_checkpoints(paths: list[pathlib.Path], folder: pathlib.Path) -> None
     Raises: ValueError if they are not weights of one shape under one tokenizer.
     """
     states: list[dict[str, Any]] = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
+    for state in states:
+        state["shape"] = Shape.from_dict(state["shape"]).as_dict()
     last = states[-1]
     for path, state in zip(paths, states, strict=True):
         if any(state[part] != last[part] for part in ("shape", "groups", "flags")):
@@ -31,6 +35,7 @@ def average_checkpoints(paths: list[pathlib.Path], folder: pathlib.Path) -> None
 
 
 def main() -> None:
+    """Average the checkpoints that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=pathlib.Path)
     parser.add_argument("--folder", required=True, type=pathlib.Path)

@@ -36,6 +36,7 @@ def show_samples(seed: int) -> None:
 
 
 def main() -> None:
+    """Build the tokenizer and the corpus, or show a document of every generator."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/xs"))
     parser.add_argument("--tokens", type=int, default=1_000_000, help="token budget of the corpus")

@@ -75,6 +75,7 @@ def _read_answer(text: str, logprobs: list[float], error: str) -> EvalAnswer:
 
 
 def main() -> None:
+    """Run the suites through a server or on a package, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="", help="a server's base address; its key is read from RENGA_API_KEY")
     parser.add_argument("--model", default="hokku")

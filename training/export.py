@@ -61,14 +61,14 @@ def _configs(model: Hokku, ids: dict[str, int], template: str) -> dict[str, dict
             "model_type": "hokku",
             "dtype": "float32",
             "vocab_size": shape.vocabulary,
-            "hidden_size": shape.width,
+            "hidden_size": shape.d_model,
             "intermediate_size": shape.hidden,
-            "num_hidden_layers": len(shape.attending) + (3 if shape.matching else 0),
+            "num_hidden_layers": len(shape.attention_layers) + (3 if shape.matching_d_model else 0),
             "num_blocks": shape.blocks,
-            "attending_blocks": list(shape.attending),
+            "attention_layers": list(shape.attention_layers),
             "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.value_heads,
-            "head_dim": shape.head_width,
+            "num_key_value_heads": shape.kv_heads,
+            "head_dim": shape.head_dim,
             "rope_theta": shape.rope_base,
             "rms_norm_eps": 1e-6,
             "tie_word_embeddings": True,
@@ -124,6 +124,7 @@ def compare_logits(model: Hokku, folder: pathlib.Path, tokens: numpy.ndarray) ->
 
 
 def main() -> None:
+    """Export a checkpoint, and print how far its logits are from the network's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=pathlib.Path, default=pathlib.Path("runs/xs/checkpoint.pt"))
     parser.add_argument("--package", type=pathlib.Path, default=PACKAGE / "hokku.zip")

@@ -7,10 +7,11 @@ Owns:   the loop, the schedule, the checkpoint and the loss plot. Phase 1 learns
 
 import argparse
 import datetime
+import functools
 import os
 import pathlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -23,14 +24,15 @@ from training.corpus import ensure_tokenizer
 from training.data.mixture import LONGEST_TOKENS, Corpus, load_corpus, load_prose
 from training.data.tokenizer import load_tokenizer, piece_groups
 from training.learning.batches import Batch, Batches
-from training.learning.gradient_worker import Gradients, Helper, Job, compute_parts
-from training.network.initialization import teach_copying
-from training.network.matching_stream import Meanings, grow
-from training.network.model import Hokku, Looks, Shape, count_parameters
+from training.learning.gradient_worker import Gradients, GradientWorker, Job, compute_parts
+from training.learning.schedule import Limits, Progress, rate_scale
+from training.network.initialization import initialize_copying
+from training.network.matching_stream import WordVectors, grow
+from training.network.model import AttentionSupervision, Hokku, Shape, count_parameters
 from training.network.optimizer import Optimizer
 from training.network.sizes import SIZES, Size
-from training.network.vocabulary_transfer import respell
-from training.network.word_vectors import load_meanings
+from training.network.vocabulary_transfer import transfer_vocabulary
+from training.network.word_vectors import load_word_vectors
 from training.plot import plot_history
 
 PHASE_1_SHARE = 0.04
@@ -41,76 +43,30 @@ FOCUS_SHARE = 0.35
 """Where the third mixture takes over."""
 STARTED_SKILLS_SHARE = 0.25
 """A run that starts from another's weights: every third batch is `skills` at first."""
-POINTING = 1.0
+SUPERVISION_WEIGHT = 1.0
 """How much it counts that attention looks where it is told, beside a learned token."""
 ROW_TOKENS = 1024
 """On an accelerator documents are packed into rows of this length: one shape, compiled once."""
 UPDATE_THREADS = min(2, os.cpu_count() or 1)
-"""For the optimizer alone; the helper is idle meanwhile."""
+"""For the optimizer alone; the gradient worker is idle meanwhile."""
 PART_TOKENS = 3072
-"""On a CPU a batch is cut into parts of this size: they stay in the cache, and a helper can take some of them."""
+"""On a CPU a batch is cut into parts of this size: they stay in the cache, and another process can take some."""
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands; part of the checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    work_s: float = 0.0
-    "Computing time; a pause (SIGSTOP) counts as three usual steps at most."
-    history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a run ends; zero means no such limit."""
-
-    steps: int = 0
-    work_s: float = 0.0
-    deadline_s: float = 0.0
-    "Seconds since the epoch."
-    started_s: float = 0.0
-
-    def share(self, progress: Progress) -> float:
-        """How much of the run is over, from 0 to 1."""
-        shares = [0.0]
-        if self.steps:
-            shares.append(progress.step / self.steps)
-        if self.work_s:
-            shares.append(progress.work_s / self.work_s)
-        if self.deadline_s:
-            left_s = self.deadline_s - time.time()
-            usual_s = numpy.median([row["step_s"] for row in progress.history[-50:]]) if progress.history else 1.0
-            shares.append(
-                0.0
-                if self.work_s and left_s > self.work_s - progress.work_s + usual_s
-                else progress.work_s / max(progress.work_s + left_s, 1e-9)
-                if left_s > 0
-                else 1.0
-            )
-        return min(1.0, max(shares))
-
-
-def rate_scale(share: float) -> float:
-    """Warm up over 2 %, hold, then fall linearly to zero over the last 55 %."""
-    return min(share / 0.02 + 0.02, 1.0, (1.0 - share) / 0.55)
-
-
-def batch_loss(model: Any, batch: Batch, *, every_token: bool, pointing: float = 0.0) -> tuple[Tensor, float]:
+def batch_loss(model: Any, batch: Batch, *, every_token: bool, supervision_weight: float = 0.0) -> tuple[Tensor, float]:
     """Weighted sum of the cross-entropies and of the weights; logits are computed for counted tokens alone.
 
-    `pointing` is how much it counts that attention looks where it is told.
+    `supervision_weight` is how much it counts that attention looks where it is told.
     """
     positions = batch.positions if batch.documents is not None else batch.positions[:1]
-    looks = Looks(batch.pointers) if pointing and len(batch.pointers) else None
-    hidden, table = model(batch.tokens, positions, batch.mask(), looks)
+    supervision = AttentionSupervision(batch.pointers) if supervision_weight and len(batch.pointers) else None
+    hidden, table = model(batch.tokens, positions, batch.mask(), supervision)
     counted = batch.targets != 0 if every_token else batch.learned > 0
     weights = batch.learned[counted].float().clamp(min=1.0)
     logits = functional.linear(hidden[counted], table)
     losses = functional.cross_entropy(logits.float(), batch.targets[counted], reduction="none")
     total = (losses * weights).sum()
-    return total if looks is None else total + pointing * looks.loss(), float(weights.sum())
+    return total if supervision is None else total + supervision_weight * supervision.loss(), float(weights.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +76,7 @@ class Machine:
     device: str = "cpu"
     "cpu or cuda"
     dtype: torch.dtype = torch.float32
-    helper: bool = False
+    gradient_worker: bool = False
     "Whether a second process takes parts of a batch; see training/learning/gradient_worker.py."
     compiled: bool = False
     "Whether torch.compile writes the network's code: a tenth faster on a CPU, after two minutes (training/log.md)."
@@ -158,8 +114,7 @@ def save_checkpoint(path: pathlib.Path, model: Hokku, optimizer: Optimizer, prog
 def load_model(path: pathlib.Path) -> tuple[Hokku, dict[str, Any]]:
     """Read a checkpoint's network and the rest of its state."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    shape = Shape(**{**state["shape"], "attending": tuple(state["shape"]["attending"])})
-    model = Hokku(shape, state["groups"], state["flags"])
+    model = Hokku(Shape.from_dict(state["shape"]), state["groups"], state["flags"])
     model.load_state_dict(state["model"])
     return model, state
 
@@ -169,18 +124,20 @@ Corpora = dict[str, Corpus]
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class Initialization:
     """What a run's first step stands on, where its folder has no checkpoint yet."""
 
     checkpoint: pathlib.Path | None = None
     "Another run's; without it the weights are new."
-    meanings: Meanings | None = None
+    word_vectors: WordVectors | None = None
     "Without them there is no second stream."
 
 
-def _begin(folder: pathlib.Path, size: Size, beginning: Beginning) -> tuple[Hokku, dict[str, Any] | None]:
-    """The folder's checkpoint, or another run's weights, or new ones; with a second stream if there are meanings."""
-    start, meanings = beginning.checkpoint, beginning.meanings
+def _load_or_initialize(
+    folder: pathlib.Path, size: Size, initialization: Initialization
+) -> tuple[Hokku, dict[str, Any] | None]:
+    """The folder's checkpoint, or another run's weights, or new ones; with a second stream if words have vectors."""
+    start, word_vectors = initialization.checkpoint, initialization.word_vectors
     if (folder / "checkpoint.pt").exists():
         return load_model(folder / "checkpoint.pt")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
@@ -188,14 +145,14 @@ def _begin(folder: pathlib.Path, size: Size, beginning: Beginning) -> tuple[Hokk
         model, state = load_model(start)
         old = load_tokenizer(start.with_name("tokenizer.json"))
         if old.get_vocab() != tokenizer.get_vocab():
-            model, state = respell(model, old, tokenizer, meanings), None
+            model, state = transfer_vocabulary(model, old, tokenizer, word_vectors), None
     else:
         groups, flags = piece_groups(tokenizer)
         model, state = Hokku(size.shape(len(groups)), groups, flags), None
-        teach_copying(model)
-    if meanings is None or model.matching is not None:
+        initialize_copying(model)
+    if word_vectors is None or model.matching is not None:
         return model, state
-    return grow(model, meanings), None
+    return grow(model, word_vectors), None
 
 
 class Run:
@@ -209,7 +166,7 @@ class Run:
         *,
         seed: int,
         machine: Machine | None = None,
-        beginning: Beginning | None = None,
+        initialization: Initialization | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.path = folder / "checkpoint.pt"
@@ -223,9 +180,9 @@ class Run:
         }
         self.progress = Progress()
         self.rate = 1.0
-        beginning = beginning or Beginning()
-        self.started = beginning.checkpoint is not None
-        self.model, state = _begin(folder, size, beginning)
+        initialization = initialization or Initialization()
+        self.started = initialization.checkpoint is not None
+        self.model, state = _load_or_initialize(folder, size, initialization)
         self.model.to(self.machine.device)
         self.optimizer = Optimizer(
             self.model,
@@ -240,8 +197,10 @@ class Run:
             if self.path.exists():
                 self.progress = Progress(**state["progress"])
         self.network: Any = torch.compile(self.model, dynamic=on_cpu) if self.machine.compiled else self.model
-        self.helper = (
-            Helper(list(self.model.share_memory().parameters()), self.compute) if self.machine.helper else None
+        self.gradient_worker = (
+            GradientWorker(list(self.model.share_memory().parameters()), self.compute)
+            if self.machine.gradient_worker
+            else None
         )
 
     def source(self, job: Job) -> str:
@@ -263,7 +222,10 @@ class Run:
         every_token = job.share < PHASE_1_SHARE and not self.started
         with self.machine.autocast():
             loss, counted = batch_loss(
-                self.network, batch.to(self.machine.device), every_token=every_token, pointing=POINTING
+                self.network,
+                batch.to(self.machine.device),
+                every_token=every_token,
+                supervision_weight=SUPERVISION_WEIGHT,
             )
         gradients = torch.autograd.grad(loss, list(self.model.parameters()), materialize_grads=True)
         return Gradients(loss.item(), counted, gradients, batch.tokens.numel())
@@ -271,10 +233,10 @@ class Run:
     def step(self, share: float) -> float:
         """One update; returns the mean loss of the counted tokens."""
         jobs = [Job(self.progress.step, part, share) for part in range(self.parts)]
-        results = compute_parts(self.compute, jobs, self.helper)
+        results = compute_parts(self.compute, jobs, self.gradient_worker)
         counted = max(1.0, sum(result.counted for result in results))
         for index, parameter in enumerate(self.model.parameters()):
-            parameter.grad = sum(result.gradients[index] for result in results) / counted
+            parameter.grad = functools.reduce(torch.add, (result.gradients[index] for result in results)) / counted
         torch.nn.utils.clip_grad_norm_(self.optimizer.tables, 1.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(UPDATE_THREADS)
@@ -288,9 +250,9 @@ class Run:
         save_checkpoint(self.path, self.model, self.optimizer, self.progress)
 
     def close(self) -> None:
-        """End the helper; the run itself needs no closing."""
-        if self.helper is not None:
-            self.helper.close()
+        """End the second process; the run itself needs no closing."""
+        if self.gradient_worker is not None:
+            self.gradient_worker.close()
 
 
 def train(run: Run, limits: Limits, *, validation: Batches | None, save_every_s: float) -> None:
@@ -326,7 +288,12 @@ def _deadline(clock: str) -> float:
     if not clock:
         return 0.0
     hour, minute = map(int, clock.split(":"))
-    return datetime.datetime.now().replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp()
+    return (
+        datetime.datetime.now(datetime.UTC)
+        .astimezone()
+        .replace(hour=hour, minute=minute, second=0, microsecond=0)
+        .timestamp()
+    )
 
 
 def load_corpora(folder: pathlib.Path, *, seed: int, tokens: int, started: bool) -> Corpora:
@@ -342,6 +309,7 @@ def load_corpora(folder: pathlib.Path, *, seed: int, tokens: int, started: bool)
 
 
 def main() -> None:
+    """Train or go on training as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="xs")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/xs"))
@@ -355,7 +323,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network; always on an accelerator")
-    parser.add_argument("--no-helper", action="store_true", help="on a CPU: do not use a second core when it is idle")
+    parser.add_argument(
+        "--no-gradient-worker", action="store_true", help="on a CPU: do not use a second core when it is idle"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     size = SIZES[arguments.size]
@@ -367,10 +337,13 @@ def main() -> None:
     dtype = torch.bfloat16 if arguments.dtype == "bfloat16" else torch.float32
     on_cpu = arguments.device == "cpu"
     machine = Machine(
-        arguments.device, dtype, helper=on_cpu and not arguments.no_helper, compiled=arguments.compile or not on_cpu
+        arguments.device,
+        dtype,
+        gradient_worker=on_cpu and not arguments.no_gradient_worker,
+        compiled=arguments.compile or not on_cpu,
     )
-    beginning = Beginning(arguments.start, load_meanings(folder))
-    run = Run(folder, size, corpora, seed=seed, machine=machine, beginning=beginning)
+    initialization = Initialization(arguments.start, load_word_vectors(folder))
+    run = Run(folder, size, corpora, seed=seed, machine=machine, initialization=initialization)
     run.rate = arguments.rate
     limits = Limits(arguments.steps, arguments.work_minutes * 60, _deadline(arguments.deadline), time.time())
     print(

@@ -150,7 +150,7 @@ class Fleet:
         requests = nano_usd = 0
         for folder in self.folders:
             with open_database(f"sqlite:///{folder / 'renga.db'}") as database:
-                rows = [row for row in database.read_rows(limit=1_000_000) if row.key_id == f"key_{key}"]
+                rows = [row for row in database.ledger.read_rows(limit=1_000_000) if row.key_id == f"key_{key}"]
             requests += len(rows)
             nano_usd += sum(row.cost_nano_usd or 0 for row in rows)
         return requests, nano_usd

@@ -31,7 +31,8 @@ import platformdirs
 
 from benchmarks.engine import random_model
 from benchmarks.needs import need_data
-from renga.models.engine.loading.model_loader import HOKKU_PACKAGE, Model, load_model
+from renga.models.engine.loading.model_loader import Model, load_model
+from renga.models.engine.loading.model_source import HOKKU_PACKAGE
 from renga.models.engine.text.chat_template import Chat, TemplateMessage
 from renga.services.evals.datasets.locations import find_path, require_path
 

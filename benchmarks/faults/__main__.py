@@ -138,7 +138,7 @@ class Scene:
             wait_for(
                 "the ledger",
                 lambda: (
-                    len(database.read_rows(after=max(0, count_rows(database) - 1))) > 0
+                    len(database.ledger.read_rows(after=max(0, count_rows(database) - 1))) > 0
                     and last_row_us(database) > began
                     and not any(list(each.folder.glob("ledger.spool*")) for each in self.servers)
                 ),

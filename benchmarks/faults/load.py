@@ -130,7 +130,7 @@ class Findings:
 def read_ledger(database: Database) -> list[LedgerRow]:
     """All of it."""
     rows: list[LedgerRow] = []
-    while some := database.read_rows(after=len(rows), limit=5_000):
+    while some := database.ledger.read_rows(after=len(rows), limit=5_000):
         rows += some
     return rows
 

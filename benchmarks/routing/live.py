@@ -319,7 +319,7 @@ def wait_rows(server: Served, count: int) -> list[LedgerRow]:
     deadline = time.monotonic() + 30
     with server.open_database() as database:
         while True:
-            rows = [row for row in database.read_rows(limit=1_000_000) if row.surface == "messages"]
+            rows = [row for row in database.ledger.read_rows(limit=1_000_000) if row.surface == "messages"]
             if len(rows) >= count or time.monotonic() > deadline:
                 return rows
             time.sleep(0.1)

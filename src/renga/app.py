@@ -26,7 +26,7 @@ from renga.accounting.pricing.price_book import PriceBook
 from renga.clock import Clock, SystemClock
 from renga.config import Config, data_dir, database_url
 from renga.errors import ConfigError
-from renga.files import open_shelf
+from renga.files import open_file_service
 from renga.files.file_inlining import FileInliner
 from renga.http.app import Guard, HttpServices
 from renga.inference import Services
@@ -54,11 +54,11 @@ from renga.routing.policy.policies import Policies
 from renga.routing.router import Router
 from renga.routing.targets.target_health import TargetHealth
 from renga.routing.targets.traffic_split import TrafficSplit
-from renga.services.batches import BatchService, BatchStorage, BatchWorker, place_of
+from renga.services.batches import BatchService, BatchWorker, place_of
 from renga.services.shadow.online_evaluation import OnlineEvaluation, RoutingSurroundings, build_live
-from renga.store.records import Records
+from renga.store.database_handle import DatabaseHandle
 from renga.store.store_thread import StoreThread
-from renga.store.tables.secrets import StoredSecret
+from renga.store.stored_secret import StoredSecret
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -165,18 +165,18 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     signature_secret = StoredSecret(_SIGNATURE_SECRET)
     folder = data_dir(config.store)
     spool = Spool(folder / "ledger.spool", journal=Journal(folder))
+    database = DatabaseHandle()
     discounts = DiscountBook(config.discounts, clock) if config.discounts else None
     prices = PriceBook(config.providers, config.prices, discounts)
     quotas = Quotas(config.limits, prices, metrics, clock)
-    keys = KeyRing(clock, create_first=create_first_key, quotas=quotas)
+    keys = KeyRing(clock, create_first=create_first_key, quotas=quotas, database=database)
     ledger = Ledger(prices, metrics, clock, queue_rows=config.ledger.queue_rows, spool=spool, quotas=quotas)
-    files = open_shelf(config.files, data_dir(config.store) / "files", clock) if config.files.enabled else None
-    outcomes = OutcomeBook(clock)
-    batches = BatchStorage()
-    records = Records()
-    others = [job for job in (discounts, files) if job]
-    jobs = (ledger, keys, quotas, signature_secret, records, outcomes, batches, *others)
-    store = StoreThread(lambda: _open_database(config), jobs, interval_s=config.ledger.flush_interval_s)
+    files = open_file_service(config.files, folder / "files", clock, database) if config.files.enabled else None
+    outcomes = OutcomeBook(clock, database)
+    others = [discounts] if discounts else []
+    jobs = (ledger, keys, quotas, signature_secret, outcomes, *others)
+    interval_s = config.ledger.flush_interval_s
+    store = StoreThread(lambda: _open_database(config), jobs, interval_s=interval_s, handle=database)
     providers = build_providers(config, signature_secret, clock)
     local = name_local_models(config)
     if local:
@@ -191,7 +191,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     live = build_live(path, RoutingSurroundings(catalog, policies, shares, outcomes, prices))
     answering = replace(path, observers=live.observers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
-    worker = BatchWorker(answering, batches, config.batches, place)
+    worker = BatchWorker(answering, database, config.batches, place)
     metrics.watch("renga_outcomes_lost_rows_total", "Outcomes given up; each was logged.", lambda: outcomes.lost_rows)
     metrics.watch("renga_batch_requests_running", "Requests of batches that run.", lambda: worker.running)
     parts = HttpServices(
@@ -200,12 +200,12 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
         catalog=catalog,
         settings=config.server,
         metrics=_build_registry(metrics, RoutingMetrics(health, live.guard.readings, live.arms), providers.get(LOCAL)),
-        batches=BatchService(batches, clock, config.batches, worker),
+        batches=BatchService(database, clock, config.batches, worker),
         files=files,
         health=health,
         routing=live.desk,
         outcomes=outcomes,
-        records=records,
+        database=database,
         organization=config.admin.organization,
         limits=quotas.shared,
     )

@@ -62,57 +62,79 @@ class RengaError(Exception):
 
 
 class InvalidRequest(RengaError):
+    """The request itself is wrong, and sending it again will not help."""
+
     status = 400
     type = "invalid_request_error"
 
 
 class Unauthenticated(RengaError):
+    """No valid key came with the request."""
+
     status = 401
     type = "authentication_error"
 
 
 class PaymentRequired(RengaError):
+    """The money that a key or a workspace may spend is used up."""
+
     status = 402
     type = "billing_error"
 
 
 class PermissionDenied(RengaError):
+    """The key is valid, and may not do what it asked for."""
+
     status = 403
     type = "permission_error"
 
 
 class NotFound(RengaError):
+    """What the request names does not exist, or is not the caller's."""
+
     status = 404
     type = "not_found_error"
 
 
 class MethodNotAllowed(RengaError):
+    """The path exists, and does not take this HTTP method."""
+
     status = 405
     type = "invalid_request_error"
 
 
 class RequestTimedOut(RengaError):
+    """The client took too long to send its request."""
+
     status = 408
     type = "invalid_request_error"
 
 
 class Conflict(RengaError):
+    """The request does not go with the state that its subject is in."""
+
     status = 409
     type = "conflict_error"
 
 
 class RequestTooLarge(RengaError):
+    """The body is longer than this server accepts."""
+
     status = 413
     type = "request_too_large"
 
 
 class RateLimited(RengaError):
+    """A limit on requests or tokens is reached; waiting helps, or another target."""
+
     status = 429
     type = "rate_limit_error"
     retryable = True
 
 
 class ApiError(RengaError):
+    """Something here or at the target failed; another attempt may succeed."""
+
     status = 500
     type = "api_error"
     retryable = True
@@ -123,12 +145,16 @@ class EngineDied(ApiError):
 
 
 class UpstreamTimedOut(RengaError):
+    """The target did not answer in time; another one may."""
+
     status = 504
     type = "timeout_error"
     retryable = True
 
 
 class Overloaded(RengaError):
+    """There is no room for the request at this moment."""
+
     status = 529
     type = "overloaded_error"
     retryable = True

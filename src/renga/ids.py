@@ -51,22 +51,27 @@ def _random(length: int) -> str:
 
 
 def message_id() -> str:
+    """A new id for an answer, as `message.id` has it."""
     return "msg_01" + _random(_LENGTH - 2)
 
 
 def request_id() -> str:
+    """A new id for a request, which its ledger row and its headers share."""
     return "req_01" + _random(_LENGTH - 2)
 
 
 def batch_id() -> str:
+    """A new id for a batch of requests."""
     return "msgbatch_01" + _random(_LENGTH - 2)
 
 
 def tool_use_id() -> str:
+    """A new id for a model's call of a tool."""
     return "toolu_01" + _random(_LENGTH - 2)
 
 
 def file_id() -> str:
+    """A new id for an uploaded file."""
     return "file_01" + _random(_LENGTH - 2)
 
 
@@ -76,6 +81,7 @@ def key_id() -> str:
 
 
 def workspace_id() -> str:
+    """A new id for a workspace of an organization."""
     return "wrkspc_01" + _random(_LENGTH - 2)
 
 

@@ -26,12 +26,13 @@ PRICED = "vllm/priced"
 """A target at $1 and $5 per million tokens."""
 
 
-class Shelf:
-    """Stands for the database: takes rows, is away when told, refuses rows of the model `refused`."""
+class DatabaseDouble:
+    """Stands for the database and its `ledger`: takes rows, is away when told, refuses those of the model `refused`."""
 
     def __init__(self) -> None:
         self.rows: list[LedgerRow] = []
         self.away = False
+        self.ledger = self
 
     def write_rows(self, rows: Sequence[LedgerRow]) -> None:
         if self.away:

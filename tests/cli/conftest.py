@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,3 +110,8 @@ def connected(shell: Shell, upstream_url: str) -> Shell:
     """A shell whose tiers lead to that upstream, without a local model."""
     shell.write_config(echo_config(upstream_url))
     return shell
+
+
+def read_lines(out: str) -> dict[str, str]:
+    """The `name  value` lines; sentences are left out."""
+    return dict(re.findall(r"^([a-z\d.]+(?: [a-z]+)?) {2,}(.+)$", out, re.MULTILINE))

@@ -13,9 +13,6 @@ from renga.accounting.ledger.journal import Journal
 from renga.domain.batches import BatchRow, BatchTerms, NewRequest
 from renga.domain.files import FileQuota
 from renga.store.database import open_database
-from renga.store.tables import files
-from renga.store.tables.batch_runs import BatchRuns
-from renga.store.tables.batches import BatchTable
 from renga.testing.servers.valkey import PROGRAM, ValkeyServer
 from renga.testing.suites.file_suite import make_file
 from renga.testing.suites.store_suite import make_row
@@ -41,11 +38,13 @@ def test_what_is_kept_and_what_waits(shell: Shell) -> None:
     assert found["database"]["detail"].startswith("SQLite answers")
     assert "GB free under" in found["disk"]["detail"]
     with open_database(f"sqlite:///{folder_of(shell) / 'renga.db'}") as database:
-        table, now_us = BatchTable(database), time.time_ns() // 1000
-        table.begin(BatchRow("msgbatch_1", "key_a", None, now_us, now_us + 86_400_000_000, BatchTerms("2023-06-01")))
-        table.add("msgbatch_1", [NewRequest(n, f"c{n}", b"", b"{}") for n in range(3)])
-        table.seal("msgbatch_1", 3, now_us)
-        files.create_file(database, make_file(1), FileQuota(None, None), lambda: True)
+        table, now_us = database.batches, time.time_ns() // 1000
+        table.create_batch(
+            BatchRow("msgbatch_1", "key_a", None, now_us, now_us + 86_400_000_000, BatchTerms("2023-06-01"))
+        )
+        table.add_requests("msgbatch_1", [NewRequest(n, f"c{n}", b"", b"{}") for n in range(3)])
+        table.seal_batch("msgbatch_1", 3, now_us)
+        database.files.create_file(make_file(1), FileQuota(None, None), lambda: True)
         waiting = examine(shell)
         assert waiting["files"]["detail"] == "1 with 0.0 MB in the data folder"
         assert waiting["batches"]["level"] == "warn"
@@ -53,7 +52,7 @@ def test_what_is_kept_and_what_waits(shell: Shell) -> None:
         assert waiting["batches"]["remedy"] == "renga serve"
         assert "batches.run = true" in examine(shell, "[batches]\nrun = false")["batches"]["remedy"]
         # Seen a minute from now, lest a slow machine takes it for dead.
-        BatchRuns(database).beat("worker-1", time.time_ns() // 1000 + 60_000_000)
+        database.workers.record_heartbeat("worker-1", time.time_ns() // 1000 + 60_000_000)
         assert examine(shell)["batches"]["detail"].endswith("1 server at work")
 
 

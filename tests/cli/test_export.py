@@ -35,7 +35,7 @@ NOTHING = replace(
 def fill(shell: Shell) -> None:
     with open_database(shell.database_url) as database:
         database.workspaces.create(WorkspaceRow("wrkspc_1", "poets", 1000))
-        database.write_rows([*ROWS, NOTHING])
+        database.ledger.write_rows([*ROWS, NOTHING])
 
 
 def test_csv_has_every_row_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

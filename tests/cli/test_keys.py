@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
 from renga.accounting.keys.key_ring import digest_secret
-from renga.cli.program.times import parse_duration_us, parse_end_us
+from renga.cli.shell.times import parse_duration_us, parse_end_us
 from renga.domain.keys import KeyLimits, KeyRow, KeyTerms
 from renga.store.database import open_database
 from renga.testing.suites.store_suite import make_row
@@ -64,7 +64,7 @@ def test_a_key_with_what_it_has_spent(shell: Shell) -> None:
     row, now_us = read_key(shell, "bot"), time.time_ns() // 1000
     with open_database(shell.database_url) as database:
         rows = [replace(make_row("req_1"), cost_nano_usd=22_500_000), replace(make_row("req_2"), cost_nano_usd=7)]
-        database.write_rows([replace(spent, key_id=row.key_id, time_us=now_us) for spent in rows])
+        database.ledger.write_rows([replace(spent, key_id=row.key_id, time_us=now_us) for spent in rows])
     shown = dict(line.split("  ", 1) for line in shell.call("keys", "get", "bot").out.splitlines())
     assert shown["id"].strip() == row.key_id
     told = msgspec.json.decode(shell.call("keys", "get", row.key_id, "--json").out)

@@ -73,7 +73,7 @@ def test_a_name_that_two_keys_have_revokes_neither(shell: Shell) -> None:
 def fill(shell: Shell) -> None:
     with open_database(shell.database_url) as database:
         database.keys.create(replace(make_key(1, "laptop"), key_id="key_a"))
-        database.write_rows(
+        database.ledger.write_rows(
             [
                 replace(make_row("req_1"), cost_nano_usd=22_500_000, input_tokens=10_000, output_tokens=2_500),
                 replace(make_row("req_2"), status="failed", cost_nano_usd=0),
@@ -162,7 +162,7 @@ def test_requests_one_by_one(shell: Shell) -> None:
         (key,) = database.keys.read()
         kept = replace(make_row("req_1"), key_id=key.key_id, cost_nano_usd=1_500_000, message_id="msg_1")
         lost = replace(make_row("req_2"), status="failed", error_type="overloaded_error", cost_nano_usd=None)
-        database.write_rows([kept, lost])
+        database.ledger.write_rows([kept, lost])
     head, newest, oldest = shell.call("requests").out.splitlines()
     assert head.split()[:3] == ["time", "request", "key"]
     assert "req_2" in newest

@@ -1,23 +1,18 @@
-"""`renga route`: what it proves, what it refuses, and that the guide's commands print what the guide says."""
+"""`renga route calibrate|check|head|curves`: what it proves and fits, and what it refuses."""
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import shlex
-import subprocess
-from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.cli.conftest import LIMIT_S, RENGA, Shell
+from tests.cli.conftest import Shell, read_lines
 
 from renga.routing.certificates.certificate import decode_certificate, encode_certificate
 from renga.routing.outcomes.outcome_file import OutcomeRow, RequestSignals, encode_outcomes
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "routing.md"
 NAMES = ["rows", "floor", "confidence", "bound", "threshold", "kept", "saving"]
 GOOD = '{"id": "a", "scores": {"haiku": 1, "opus": 1}, "evidence": {"confidence": 0.9}}'
 
@@ -37,11 +32,6 @@ def draw_rows(count: int) -> tuple[OutcomeRow, ...]:
 
 def write_rows(shell: Shell, rows: tuple[OutcomeRow, ...]) -> None:
     (shell.folder / "outcomes.jsonl").write_bytes(encode_outcomes(rows))
-
-
-def read_lines(out: str) -> dict[str, str]:
-    """The `name  value` lines; sentences are left out."""
-    return dict(re.findall(r"^([a-z\d.]+(?: [a-z]+)?) {2,}(.+)$", out, re.MULTILINE))
 
 
 def calibrate(shell: Shell, *arguments: str) -> tuple[int, dict[str, str], str]:
@@ -308,99 +298,3 @@ def test_curves_are_fitted_written_and_loaded(shell: Shell) -> None:
     (shell.folder / "curves.json").write_text("{}")
     refused = shell.call("route", "explain", "Why?")
     assert (refused.code, refused.err.startswith("renga: curves.json: no curves")) == (1, True)
-
-
-def test_a_prompt_is_explained(shell: Shell) -> None:
-    done = shell.run("route", "explain", "-", stdin="Why is the sky blue?\n")
-    assert (done.code, done.err) == (0, "")
-    lines = read_lines(done.out)
-    assert list(lines) == ["route", "score", "reasons", "floor", "plan", "1.", "decided in"]
-    assert lines["route"] == "verify: the small tier answers, and the answer is checked before it is kept"
-    assert re.fullmatch(r"\d+ us \(median of 21\)", lines["decided in"])
-    assert (lines["plan"], lines["1."]) == ("policy:auto;triage:verify;nothing_above", "local/hokku (haiku)")
-    longer = shell.call("route", "explain", "Prove that every compact Hausdorff space is normal. " * 9, "--json")
-    short = shell.call("route", "explain", "Why is the sky blue?", "--json")
-    hard, easy = (msgspec.json.decode(each.out) for each in (longer, short))
-    assert hard["score"] > easy["score"]
-    assert (easy["route"], easy["reasons"]) == ("verify", ["score"])
-    assert 0.0 < easy["decision_us"] < 1e6
-
-
-def test_the_configured_policies_decide(shell: Shell) -> None:
-    shell.write_config(
-        """
-[providers.vllm]
-kind = "openai_compatible"
-base_url = "http://127.0.0.1:9"
-[tiers]
-opus = ["vllm/large"]
-[prices."vllm/large"]
-input_usd = 4.0
-output_usd = 20.0
-[policies.auto]
-second = "vllm/small"
-streaming = "optimistic"
-[policies.careful]
-floor_points = 1.0
-"""
-    )
-    lines = read_lines(shell.call("route", "explain", "Why?").out)
-    assert lines["1."] == "local/hokku (haiku), held until checked: structural, logprob, agreement"
-    assert lines["2."] == "vllm/large (opus)"
-    # 256 tokens of output are expected of a target that nobody has asked yet.
-    assert lines["expected"] == "not known; the top tier alone $0.005124"
-    careful = msgspec.json.decode(shell.call("route", "explain", "Why?", "--model", "careful", "--json").out)
-    assert careful["plan"] == "policy:careful;floor:1;up:no_certificate"
-    assert [attempt["target"] for attempt in careful["attempts"]] == ["vllm/large", "local/hokku"]
-    assert read_lines(shell.call("route", "explain", "Why?", "--model", "opus").out)["plan"] == "tier:opus"
-
-
-def test_a_whole_request_is_explained_with_its_shape(shell: Shell) -> None:
-    tool = {"name": "get_weather", "input_schema": {"type": "object"}}
-    request = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "Rain?"}], "tools": [tool]}
-    (shell.folder / "request.json").write_bytes(msgspec.json.encode(request | {"stop_sequences": ["END"]}))
-    done = shell.call("route", "explain", "--request", "request.json")
-    assert done.code == 0
-    assert read_lines(done.out)["reasons"] == "tools, stop_sequences"
-    # This ended with the newest version, and is still right in the older one.
-    text = {"type": "text", "text": "2"}
-    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "1"}}
-    turns = [{"role": "user", "content": "1?"}, {"role": "assistant", "content": [document, text]}]
-    turns.append({"role": "user", "content": "3?"})
-    (shell.folder / "request.json").write_bytes(msgspec.json.encode(request | {"messages": turns}))
-    assert shell.call("route", "explain", "--request", "request.json").code == 0
-
-
-def test_the_guide_says_what_the_commands_print(shell: Shell) -> None:
-    text = GUIDE.read_text("utf-8")
-    (shell.folder / "tiny.jsonl").write_text(find_block(text, "jsonl"))
-    (shell.folder / "invent.py").write_text(find_block(text, "python"))
-    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
-        commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-        expected = "".join(f"{line}\n" for line in block.splitlines() if not line.startswith("$ "))
-        printed = "".join(run_line(shell, command) for command in commands)
-        assert hide_moments(printed) == hide_moments(expected), commands
-
-
-def run_line(shell: Shell, command: str) -> str:
-    """What a line of the guide prints. Only `renga` runs in this process: eight more would cost 6 s."""
-    if command.startswith("renga "):
-        done = shell.call(*shlex.split(command)[1:])
-        return done.out + done.err
-    path = os.pathsep.join((str(RENGA.parent), os.environ["PATH"]))
-    return subprocess.run(
-        ["sh", "-c", command],
-        cwd=shell.folder, env=shell.environ | {"PATH": path}, text=True, timeout=LIMIT_S, check=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ).stdout  # fmt: skip
-
-
-def find_block(text: str, language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
-def hide_moments(text: str) -> str:
-    """Without the day and the microseconds, which are each run's own."""
-    return re.sub(r"(made on    ).*", r"\1DAY", re.sub(r"\d+ us \(", "N us (", text))

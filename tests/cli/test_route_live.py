@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.cli.conftest import Shell
 
-from renga.cli.access.database_access import now_us
+from renga.cli.shell.database_access import now_us
 from renga.domain.ledger import AttemptRow, LedgerRow
 from renga.domain.outcomes import Feedback
 from renga.routing.certificates.certificate import (
@@ -19,7 +19,7 @@ from renga.routing.certificates.certificate import (
     encode_certificate,
     load_certificate,
 )
-from renga.routing.monitoring.comparison import SEAL_CHARACTERS
+from renga.routing.monitoring.comparison import DIGEST_CHARACTERS
 from renga.routing.outcomes.outcome_file import OutcomeRow, Outcomes, ParsedOutcomes, RequestSignals, decode_outcomes
 from renga.store.database import Database, open_database
 from renga.testing.suites.outcome_suite import make_outcome
@@ -88,7 +88,7 @@ def write_traffic(database: Database) -> None:
                 )
             )
     outcomes.append(replace(make_outcome("req_1", "unjudged"), scores={}, certificate=None, time_us=base.time_us))
-    database.write_rows(rows)
+    database.ledger.write_rows(rows)
     database.outcomes.write(outcomes)
     assert database.outcomes.judge(Feedback("key_a", 0.5, None, request_id="req_0"), base.time_us) is not None
 
@@ -158,9 +158,9 @@ def test_the_doctor_says_what_policies_may_keep(shell: Shell) -> None:
     (shell.folder / "renga.toml").write_text(
         SETTINGS + '[policies.careful]\nfloor_points = 1\ncertificate = "careful.json"\n'
     )
-    seal = load_certificate(shell.folder / "careful.json").seal[:SEAL_CHARACTERS]
+    digest = load_certificate(shell.folder / "careful.json").digest[:DIGEST_CHARACTERS]
     with open_database(f"sqlite:///{shell.folder / 'renga.db'}") as database:
-        database.outcomes.write_broken(f"shadow:careful:{seal}", 1)
+        database.outcomes.write_broken(f"shadow:careful:{digest}", 1)
     found = {each["subject"]: each for each in msgspec.json.decode(shell.call("doctor", *options).out)}
     assert found["policy careful"]["detail"] == "its floor was found broken, so everything goes up"
     (shell.folder / "careful.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""A shelf on a scratch disk, with a clock that is set by hand."""
+"""A file service on a scratch disk, with a clock that is set by hand."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +14,7 @@ from renga.files.blobs import DiskBlobs
 from renga.files.file_service import NewFile
 from renga.files.media_types import find_mime_type
 from renga.store.database import Database, open_database
+from renga.store.database_handle import DatabaseHandle
 from renga.testing.fake_clock import SleepingClock
 
 ALICE, BOB = Owner("key_a"), Owner("key_b")
@@ -44,27 +45,32 @@ def blobs(tmp_path: Path) -> DiskBlobs:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, clock: SleepingClock, database: Database, blobs: DiskBlobs) -> FileService:
-    shelf = FileService(FileSettings(max_inline_bytes=100_000), tmp_path / "files", blobs, clock)
-    shelf.opened(database)
-    return shelf
+def handle(database: Database) -> DatabaseHandle:
+    handle = DatabaseHandle()
+    handle.open(database)
+    return handle
 
 
-async def put(shelf: FileService, content: bytes, owner: Owner = ALICE, name: str = "a", **new: int) -> FileRow:
+@pytest.fixture
+def files(tmp_path: Path, clock: SleepingClock, handle: DatabaseHandle, blobs: DiskBlobs) -> FileService:
+    return FileService(FileSettings(max_inline_bytes=100_000), tmp_path / "files", blobs, clock, handle)
+
+
+async def put(files: FileService, content: bytes, owner: Owner = ALICE, name: str = "a", **new: int) -> FileRow:
     """Upload something."""
-    async with shelf.receive(owner, len(content)) as intake:
+    async with files.receive(owner, len(content)) as intake:
         await intake.write(content)
-        return await shelf.add(owner, intake, NewFile(name, find_mime_type(intake.head, None, name), **new))
+        return await files.add(owner, intake, NewFile(name, find_mime_type(intake.head, None, name), **new))
 
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Callable[[], list[Path]]:
-    """Every file below the shelf's folder."""
+    """Every file below the service's folder."""
     return lambda: [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
 
 
 @pytest.fixture
-async def sweeping(shelf: FileService) -> AsyncIterator[FileService]:
-    await shelf.start()
-    yield shelf
-    await shelf.stop()
+async def expiring(files: FileService) -> AsyncIterator[FileService]:
+    await files.start()
+    yield files
+    await files.stop()

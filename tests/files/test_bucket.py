@@ -12,7 +12,7 @@ import pytest
 from renga.config import FileSettings
 from renga.domain.files import FileQuery
 from renga.errors import ApiError, ConfigError
-from renga.files import open_shelf
+from renga.files import open_file_service
 from renga.files.object_store import open_bucket
 from renga.testing.suites.file_suite import BlobSuite
 
@@ -59,21 +59,20 @@ def test_a_large_object_goes_in_parts(settings, tmp_path):
     assert sha256(b"".join(blobs.read(name))).digest() == name
 
 
-async def test_the_shelf_works_over_a_bucket(settings, tmp_path, clock, database, monkeypatch):
+async def test_the_service_works_over_a_bucket(settings, tmp_path, clock, handle, monkeypatch):
     for variable, value in KEYS.items():
         monkeypatch.setenv(variable, value)
-    shelf = open_shelf(settings, tmp_path / "files", clock)
-    shelf.opened(database)
-    first, second = await put(shelf, b"in a bucket"), await put(shelf, b"in a bucket")
+    files = open_file_service(settings, tmp_path / "files", clock, handle)
+    first, second = await put(files, b"in a bucket"), await put(files, b"in a bucket")
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
-    assert shelf.read_whole(first) == b"in a bucket"
-    await shelf.delete(ALICE, first.file_id)
-    assert b"".join([chunk async for chunk in shelf.read(second)]) == b"in a bucket"
-    await shelf.delete(ALICE, second.file_id)
+    assert files.read_whole(first) == b"in a bucket"
+    await files.delete(ALICE, first.file_id)
+    assert b"".join([chunk async for chunk in files.read(second)]) == b"in a bucket"
+    await files.delete(ALICE, second.file_id)
     assert list(open_bucket(settings, KEYS).older_than(2**40)) == []
 
 
-async def test_a_bucket_that_is_away_is_an_error_without_its_keys(tmp_path, clock, database, monkeypatch, caplog):
+async def test_a_bucket_that_is_away_is_an_error_without_its_keys(tmp_path, clock, monkeypatch, caplog):
     settings = FileSettings(bucket="s3://nowhere", s3_endpoint="http://127.0.0.1:9")
     blobs = open_bucket(settings, KEYS, retries=0)
     path = tmp_path / "x"
@@ -83,15 +82,14 @@ async def test_a_bucket_that_is_away_is_an_error_without_its_keys(tmp_path, cloc
     assert "test-secret" not in str(raised.value) and "test-key" not in str(raised.value)
 
 
-async def test_nothing_is_kept_where_the_bucket_refuses(settings, tmp_path, clock, database, monkeypatch):
+async def test_nothing_is_kept_where_the_bucket_refuses(settings, tmp_path, clock, handle, monkeypatch):
     for variable, value in KEYS.items():
         monkeypatch.setenv(variable, value)
     elsewhere = FileSettings(bucket="s3://no-such-bucket", s3_endpoint=settings.s3_endpoint)
-    shelf = open_shelf(elsewhere, tmp_path / "files", clock)
-    shelf.opened(database)
+    files = open_file_service(elsewhere, tmp_path / "files", clock, handle)
     with pytest.raises(ApiError):
-        await put(shelf, b"x")
-    assert await shelf.list_page(FileQuery(ALICE, shelf.now_us())) == []
+        await put(files, b"x")
+    assert await files.list_page(FileQuery(ALICE, files.now_us())) == []
 
 
 @pytest.mark.parametrize("bucket", ["my-bucket", "s3://", "https://my-bucket"])

@@ -37,8 +37,8 @@ def named(file_id, block="document", **fields):
 
 
 @pytest.fixture
-def inliner(shelf):
-    return FileInliner(shelf)
+def inliner(files):
+    return FileInliner(files)
 
 
 async def resolve(inliner, request):
@@ -59,8 +59,8 @@ async def resolve(inliner, request):
         (PNG, "a", "image", {"type": "base64", "media_type": "image/png", "data": b64encode(PNG).decode()}),
     ],
 )
-async def test_each_kind_becomes_what_any_target_knows(shelf, inliner, content, name, block, source):
-    row = await put(shelf, content, name=name)
+async def test_each_kind_becomes_what_any_target_knows(files, inliner, content, name, block, source):
+    row = await put(files, content, name=name)
     got = await resolve(inliner, request_with({"type": "text", "text": "Look:"}, named(row.file_id, block)))
     assert got["messages"][0]["content"][1]["source"] == source
 
@@ -70,8 +70,8 @@ async def test_a_request_without_files_is_not_touched(inliner):
     assert await inliner.resolve(request) is request
 
 
-async def test_everything_else_stays_as_it_was(shelf, inliner):
-    row = await put(shelf, b"text", name="a.txt")
+async def test_everything_else_stays_as_it_was(files, inliner):
+    row = await put(files, b"text", name="a.txt")
     fields = {"title": "T", "context": "C", "citations": {"enabled": True}, "cache_control": {"type": "ephemeral"}}
     request = request_with(named(row.file_id, **fields), metadata={"user_id": "u"}, temperature=None)
     got = await resolve(inliner, request)
@@ -80,8 +80,8 @@ async def test_everything_else_stays_as_it_was(shelf, inliner):
     assert got == expected
 
 
-async def test_files_stand_in_results_of_tools_and_inside_documents(shelf, inliner):
-    text, image = await put(shelf, b"text", name="a.txt"), await put(shelf, PNG)
+async def test_files_stand_in_results_of_tools_and_inside_documents(files, inliner):
+    text, image = await put(files, b"text", name="a.txt"), await put(files, PNG)
     use = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
     result = {
         "type": "tool_result",
@@ -110,23 +110,23 @@ async def test_files_stand_in_results_of_tools_and_inside_documents(shelf, inlin
     ("kind", "name"),
     [("file", "file_id"), ("file", "f\\u0069le_id"), ("fi\\u006ce", "file_id"), ("\\u0066ile", "file_id")],
 )
-async def test_a_name_cannot_be_hidden_from_the_check(shelf, inliner, kind, name):
+async def test_a_name_cannot_be_hidden_from_the_check(files, inliner, kind, name):
     raw = b'{"model":"haiku","max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":'
     raw += b'{"type" :  "%b","%b":"file_of_somebody"}}]}]}' % (kind.encode(), name.encode())
     with pytest.raises(NotFound):
         await inliner.resolve(request_of(raw))
 
 
-async def test_others_files_are_not_there(shelf, inliner):
-    row = await put(shelf, b"secret", name="a.txt")
+async def test_others_files_are_not_there(files, inliner):
+    row = await put(files, b"secret", name="a.txt")
     with pytest.raises(NotFound) as raised:
         await inliner.resolve(owned_by(BOB, request_with(named(row.file_id))))
     assert raised.value.path == "messages.0.content.0.source.file_id"
 
 
-async def test_deleted_and_expired_files_say_so(shelf, inliner, clock):
-    deleted, expired = await put(shelf, b"a", name="a.txt"), await put(shelf, b"b", name="b.txt", expires_in_s=3600)
-    await shelf.delete(ALICE, deleted.file_id)
+async def test_deleted_and_expired_files_say_so(files, inliner, clock):
+    deleted, expired = await put(files, b"a", name="a.txt"), await put(files, b"b", name="b.txt", expires_in_s=3600)
+    await files.delete(ALICE, deleted.file_id)
     clock.advance(7_200)
     with pytest.raises(NotFound, match="was deleted"):
         await inliner.resolve(request_with(named(deleted.file_id)))
@@ -145,15 +145,15 @@ async def test_deleted_and_expired_files_say_so(shelf, inliner, clock):
         (b"\xff\xfe\x00", "a.txt", "document", "is text/plain, and not UTF-8"),
     ],
 )
-async def test_what_a_block_cannot_hold_is_refused_by_name(shelf, inliner, content, name, block, says):
-    row = await put(shelf, content, name=name)
+async def test_what_a_block_cannot_hold_is_refused_by_name(files, inliner, content, name, block, says):
+    row = await put(files, content, name=name)
     with pytest.raises(InvalidRequest, match=says) as raised:
         await inliner.resolve(request_with(named(row.file_id, block)))
     assert raised.value.path == "messages.0.content.0.source.file_id"
 
 
-async def test_files_of_one_request_are_bounded_together(shelf, inliner):
-    row = await put(shelf, b"x" * 60_000, name="a.txt")
+async def test_files_of_one_request_are_bounded_together(files, inliner):
+    row = await put(files, b"x" * 60_000, name="a.txt")
     await resolve(inliner, request_with(named(row.file_id)))
     with pytest.raises(RequestTooLarge, match="have 120000 bytes together; 100000 may be"):
         await inliner.resolve(request_with(named(row.file_id), named(row.file_id)))

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from renga.accounting.keys.key_ring import KeyIdentity
+from renga.accounting.keys.key_ring import KeyIdentity, KeyRing
 from renga.accounting.ledger.lease import Lease, RequestOutcome
 from renga.clock import SystemClock
 from renga.config import ServerSettings
@@ -119,12 +119,12 @@ KEYS = {
 }
 
 
-class KnownKeys:
-    def identify(self, secret: str) -> KeyIdentity | None:
-        return KEYS.get(secret)
-
-    async def seek(self, secret: str) -> KeyIdentity | None:
-        return self.identify(secret)
+def make_keys() -> KeyRing:
+    """The keys above, and no others."""
+    keys = KeyRing(SystemClock())
+    for secret, identity in KEYS.items():
+        keys.admit(secret, identity)
+    return keys
 
 
 @dataclass
@@ -178,7 +178,7 @@ async def serving(settings: ServerSettings, files: FileService | None = None) ->
     )
     behind = HttpServices(
         parts,
-        KnownKeys(),
+        make_keys(),
         catalog,
         settings,
         CollectorRegistry(),

@@ -119,7 +119,7 @@ class Town:
         """The rows of the requests since the last look. No lease is open."""
         assert self.ledger.open_leases == 0
         self.ledger.run(self.database)
-        found = self.database.read_rows(after=self.known)
+        found = self.database.ledger.read_rows(after=self.known)
         self.known += len(found)
         return found
 
@@ -161,7 +161,7 @@ async def open_town(database: Database, policies: dict[str, PolicySettings]) -> 
         for provider in providers.values():
             await provider.start()
         door = await stack.enter_async_context(listening(build_server_config(Guard(behind), behind.settings)))
-        yield Town(door.port, upstreams, ledger, parts, database, len(database.read_rows(limit=100_000)))
+        yield Town(door.port, upstreams, ledger, parts, database, len(database.ledger.read_rows(limit=100_000)))
         for provider in providers.values():
             await provider.stop()
 

@@ -102,6 +102,7 @@ STORIES = st.builds(
 class Shelf:
     def __init__(self) -> None:
         self.rows: list[LedgerRow] = []
+        self.ledger = self
 
     def write_rows(self, rows: Sequence[LedgerRow]) -> None:
         self.rows += rows

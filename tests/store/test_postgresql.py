@@ -30,15 +30,15 @@ class TestPostgresql(StoreSuite):
 
 def test_a_server_that_stops_and_starts_is_a_database_away_meanwhile(server: PostgresqlServer) -> None:
     with open_database(server.create_database()) as database:
-        database.write_rows([make_row("req_1")])
+        database.ledger.write_rows([make_row("req_1")])
         for end in (server.stop, server.kill):
             end()
             for _ in range(3):
                 with pytest.raises(DatabaseAway):
-                    database.write_rows([make_row("req_2")])
+                    database.ledger.write_rows([make_row("req_2")])
             server.start()
-            database.write_rows([make_row("req_2"), make_row("req_3")])
-        assert [row.request_id for row in database.read_rows()] == ["req_1", "req_2", "req_3"]
+            database.ledger.write_rows([make_row("req_2"), make_row("req_3")])
+        assert [row.request_id for row in database.ledger.read_rows()] == ["req_1", "req_2", "req_3"]
 
 
 def test_of_many_first_keys_at_once_one_is_made(server: PostgresqlServer) -> None:

@@ -51,7 +51,9 @@ def test_a_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
 def test_the_serving_path_imports_no_sql() -> None:
     program = (
         "import sys, renga.accounting.ledger.request_ledger, renga.accounting.keys.key_ring;"
-        "import renga.accounting.pricing.price_book, renga.store.store_thread, renga.store.tables.secrets;"
+        "import renga.accounting.pricing.price_book, renga.store.store_thread, renga.store.stored_secret;"
+        "import renga.store.database_handle, "
+        "renga.services.batches, renga.files.file_service, renga.http.http_services;"
         "print([name for name in ('sqlalchemy', 'alembic', 'genai_prices', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

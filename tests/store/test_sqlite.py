@@ -23,7 +23,7 @@ class TestSqlite(StoreSuite):
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     with open_database(f"sqlite:///{folder / 'renga.db'}") as database:
-        database.write_rows([make_row("req_1")])
+        database.ledger.write_rows([make_row("req_1")])
         files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
     assert files == {"renga.db": 0o600, "renga.db-wal": 0o600, "renga.db-shm": 0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -32,10 +32,10 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     file = tmp_path / "renga.db"
     with open_database(f"sqlite:///{file}") as database:
-        database.write_rows([make_row("req_1")])
+        database.ledger.write_rows([make_row("req_1")])
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        assert len(database.read_rows()) == 1
+        assert len(database.ledger.read_rows()) == 1
         other.execute("ROLLBACK")
         other.close()
 
@@ -47,11 +47,11 @@ def test_a_lock_that_lasts_is_a_database_away(tmp_path: Path, monkeypatch: pytes
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseAway, match="locked"):
-            database.write_rows([make_row("req_1")])
+            database.ledger.write_rows([make_row("req_1")])
         other.execute("ROLLBACK")
         other.close()
-        database.write_rows([make_row("req_1")])
-        assert len(database.read_rows()) == 1
+        database.ledger.write_rows([make_row("req_1")])
+        assert len(database.ledger.read_rows()) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseAway
 from renga.store.store_thread import StoreThread
-from renga.store.tables.secrets import StoredSecret
+from renga.store.stored_secret import StoredSecret
 
 INTERVAL_S = 0.01
 LIMIT_S = 45.0

@@ -183,18 +183,18 @@ def test_what_stands_there_twice_is_looked_for_nowhere(tokenizer: Any) -> None:
 def test_the_loss_is_the_surprise_at_where_it_should_look() -> None:
     import torch
     from training.learning.attention_supervision import COPY
-    from training.network.model import Looks
+    from training.network.model import AttentionSupervision
 
     torch.manual_seed(0)
     query, key = torch.randn(2, 3, 9, 8), torch.randn(2, 3, 9, 8)
     rows = torch.tensor([[1, 6, 2, 4, COPY], [0, 8, 0, 1, COPY], [0, 1, 0, 1, COPY + 5]])
-    looks = Looks(rows)
-    looks.watch(COPY, 2, query, key, None)
+    supervision = AttentionSupervision(rows)
+    supervision.observe(COPY, 2, query, key, None)
     expected = 0.0
     for row, asking, start, end, _ in rows[:2].tolist():
         weights = (key[row, 2, : asking + 1] @ query[row, 2, asking] / 8**0.5).softmax(0)
         expected -= float(weights[start:end].sum().log())
-    assert float(looks.loss()) == pytest.approx(expected, rel=1e-5)
+    assert float(supervision.loss()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_attention_learns_to_look_where_it_is_told(tmp_path: pathlib.Path) -> None:
@@ -224,7 +224,7 @@ def test_attention_learns_to_look_where_it_is_told(tmp_path: pathlib.Path) -> No
     told: list[float] = []
     for _ in range(20):
         plain, _ = batch_loss(model, batch, every_token=False)
-        loss, _ = batch_loss(model, batch, every_token=False, pointing=1.0)
+        loss, _ = batch_loss(model, batch, every_token=False, supervision_weight=1.0)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

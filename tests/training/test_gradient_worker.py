@@ -14,8 +14,8 @@ def test_a_helper_changes_nothing(tmp_path: pathlib.Path) -> None:
     tokenizer = make_tokenizer(tmp_path)
     size = Size(64, 2, (0, 1), 6144, 100_000)
     weights: list[dict[str, torch.Tensor]] = []
-    for helper in (False, True):
-        run = Run(tmp_path, size, make_corpora(tokenizer), seed=3, machine=Machine(helper=helper))
+    for gradient_worker in (False, True):
+        run = Run(tmp_path, size, make_corpora(tokenizer), seed=3, machine=Machine(gradient_worker=gradient_worker))
         assert run.parts > 1
         for step in range(4):
             run.step(step / 4)
@@ -26,18 +26,18 @@ def test_a_helper_changes_nothing(tmp_path: pathlib.Path) -> None:
 
 def test_parts_come_back_in_order_and_a_late_answer_is_dropped() -> None:
     import torch
-    from training.learning.gradient_worker import Gradients, Helper, Job, compute_parts
+    from training.learning.gradient_worker import Gradients, GradientWorker, Job, compute_parts
 
     parameter = torch.zeros(1).share_memory_()
 
     def compute(job: Job) -> Gradients:
         return Gradients(float(job.part), 1, (torch.full((1,), float(10 * job.step + job.part)),), 7)
 
-    helper = Helper([parameter], compute)
+    gradient_worker = GradientWorker([parameter], compute)
     try:
-        helper.give(Job(0, 3, 0.0))  # an answer to a step that is over
+        gradient_worker.give(Job(0, 3, 0.0))  # an answer to a step that is over
         for step in (1, 2, 3):
-            results = compute_parts(compute, [Job(step, part, 0.5) for part in range(5)], helper)
+            results = compute_parts(compute, [Job(step, part, 0.5) for part in range(5)], gradient_worker)
             assert [result.gradients[0].item() for result in results] == [10 * step + part for part in range(5)]
     finally:
-        helper.close()
+        gradient_worker.close()

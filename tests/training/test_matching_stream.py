@@ -8,26 +8,26 @@ WORDS = 400
 SYSTEM, USER, ASSISTANT, END, DASH = range(WORDS, WORDS + 5)
 
 
-def make_meanings(bases: int, words: int) -> Any:
-    """Random meanings for the first bases, none for the rest."""
+def make_word_vectors(bases: int, words: int) -> Any:
+    """Random word vectors for the first bases, none for the rest."""
     import torch
-    from training.network.matching_stream import Meanings
+    from training.network.matching_stream import WordVectors
 
     torch.manual_seed(0)
     vectors, rarity = torch.nn.functional.normalize(torch.randn(bases, 96), dim=1), torch.rand(bases)
     vectors[words:], rarity[words:] = 0.0, -2.0
     roles = {words + index: role for index, role in enumerate((-1.0, 1.0, 0.0))}
-    return Meanings(vectors, rarity, roles)
+    return WordVectors(vectors, rarity, roles)
 
 
-def make_model(width: int = 192) -> Any:
+def make_model(d_model: int = 192) -> Any:
     from training.network.matching_stream import grow
     from training.network.model import Hokku
     from training.network.sizes import SIZES
 
     count = WORDS + 5
     plain = Hokku(SIZES["test"].shape(count), list(range(count)), [0] * count)
-    return plain, grow(plain, make_meanings(count, WORDS), width=width)
+    return plain, grow(plain, make_word_vectors(count, WORDS), d_model=d_model)
 
 
 def choices(matching: Any, tokens: Any) -> Any:
@@ -40,11 +40,11 @@ def choices(matching: Any, tokens: Any) -> Any:
         hidden, cos, sin = matching(tokens[None], torch.arange(len(tokens))[None], None)
 
         def split(values: Any) -> Any:
-            return values.view(1, len(tokens), shape.heads, shape.head_width).transpose(1, 2)
+            return values.view(1, len(tokens), shape.heads, shape.head_dim).transpose(1, 2)
 
         query = rotate(normalize(split(part.query(hidden)), part.query_norm), cos, sin)[0, :, -1:]
         key = rotate(normalize(split(part.key(hidden)), part.key_norm), cos, sin)[0]
-    return (query @ key.transpose(1, 2) / shape.head_width**0.5)[:, 0].softmax(-1)
+    return (query @ key.transpose(1, 2) / shape.head_dim**0.5)[:, 0].softmax(-1)
 
 
 def test_a_grown_network_says_what_it_said() -> None:
@@ -89,7 +89,7 @@ def test_the_exported_graph_has_both_streams(tmp_path: pathlib.Path) -> None:
 
     run = Run(tmp_path, SIZES["test"], make_corpora(make_tokenizer(tmp_path)), seed=1)
     bases = max(run.model.embedding.groups.tolist()) + 1
-    model = grow(run.model, make_meanings(bases, bases - 3), width=96)
+    model = grow(run.model, make_word_vectors(bases, bases - 3), d_model=96)
     torch.nn.init.normal_(model.matching.choose.output.weight, std=0.1)
     optimizer = Optimizer(model, matrix_rate=0.01, rest_rate=0.01, gain_rate=0.01, weight_decay=0.0)
     save_checkpoint(run.path, model, optimizer, Progress())

@@ -76,7 +76,7 @@ def test_packed_rows_give_the_same_loss(folder: pathlib.Path) -> None:
     number = next(number for number in range(batches.per_epoch) if len(batches.batch(number).pointers))
     alone, chosen = batches.batch(number), batches._planned(0)[number]
     packed = Batches(corpus, batch_tokens=256, seed=5, row_tokens=256)._packed
-    first, counted = batch_loss(model, alone, every_token=False, pointing=1.0)
-    second, packed_counted = batch_loss(model, packed(chosen), every_token=False, pointing=1.0)
+    first, counted = batch_loss(model, alone, every_token=False, supervision_weight=1.0)
+    second, packed_counted = batch_loss(model, packed(chosen), every_token=False, supervision_weight=1.0)
     assert counted == packed_counted
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-3)

@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from training.data.compact_encoding import render_json
-from training.learning.attention_supervision import Finder, Pointer, Span
+from training.learning.attention_supervision import Pointer, PointerFinder, Span
 
 ROLES = {f"<|{role}|>": role for role in ("system", "user", "assistant", "tool")}
 """The pieces of the template that begin a turn."""
@@ -24,12 +24,16 @@ forces one, and a model that has never seen that finds no end (training/log.md).
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
+    """One call of a tool in a conversation that is trained on."""
+
     name: str
     arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
+    """A tool that a conversation offers to the model."""
+
     name: str
     description: str
     parameters: dict[str, Any]
@@ -38,6 +42,8 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
+    """What one of the parties says in a conversation that is trained on."""
+
     role: str
     "user, assistant or tool"
     text: str
@@ -49,6 +55,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Document:
+    """A conversation that a generator made, before it is cut into tokens."""
+
     turns: tuple[Turn, ...]
     system: str = ""
     tools: tuple[Tool, ...] = ()
@@ -58,6 +66,8 @@ class Document:
 
 @dataclass(slots=True)
 class Encoded:
+    """A document as tokens, and what of it is learned."""
+
     tokens: list[int] = field(default_factory=list[int])
     learned: list[bool] = field(default_factory=list[bool])
     "Whether the loss counts the token in phase 2."
@@ -65,10 +75,12 @@ class Encoded:
 
 
 def render_tool(tool: Tool) -> str:
+    """A tool as the chat template writes it into the system turn."""
     return render_json({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
 
 
 def render_call(call: ToolCall) -> str:
+    """A call as the assistant writes it in its answer."""
     return render_json({"name": call.name, "arguments": call.arguments})
 
 
@@ -117,7 +129,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._random = random
         self._joined = _joined_quotes(tokenizer)
-        self._finder = Finder(tokenizer)
+        self._finder = PointerFinder(tokenizer)
         self._pieces: dict[str, list[int]] = {}
 
     def encode(self, document: Document) -> Encoded:

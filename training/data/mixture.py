@@ -176,7 +176,7 @@ def load_corpus(
     tokenizer_path = folder / "tokenizer.json"
     here = pathlib.Path(__file__)
     sources = [*sorted(here.parent.glob("generators/*.py")), here, tokenizer_path]
-    sources += [here.with_name(name) for name in ("documents.py", "pointing.py")]
+    sources += [here.with_name(name) for name in ("documents.py", "supervision_weight.py")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
     path = folder / f"{mixture}-{digest}-{seed}-{token_budget}-{longest_tokens}.npz"
     if not path.exists():
@@ -190,7 +190,8 @@ def load_corpus(
 
 def tokenizer_texts(seed: int, *, documents: int, pages: int) -> list[str]:
     """Texts that the tokenizer is trained on: prose and messages above all, so that words which no document happens to
-    have stay whole, and some of the mixture's documents."""
+    have stay whole, and some of the mixture's documents.
+    """
     random = Random(seed)
     texts = [text for labels in label_sets().values() for messages in labels.values() for text in messages[:60]]
     for _ in range(documents):

@@ -75,6 +75,7 @@ def corpus_paths(stem: str) -> list[pathlib.Path]:
 
 
 def read_csv(relative: str) -> list[dict[str, str]]:
+    """The rows of one of the packed CSV files of public tasks."""
     with gzip.open(require_path(f"tasks/{relative}"), "rt", encoding="utf-8", newline="") as text:
         return list(csv.DictReader(io.StringIO(text.read())))
 
@@ -121,6 +122,7 @@ def out_of_scope_texts() -> list[str]:
 
 @functools.cache
 def bitext_rows() -> list[dict[str, str]]:
+    """The rows of Bitext's sample that fall into the training part of its split."""
     rows = read_csv("bitext_customer_support/data/train/Bitext_Sample_Customer_Support_Training_Dataset.csv.gz")
     return [row for row in rows if bitext_part(row["instruction"]) == "train"]
 

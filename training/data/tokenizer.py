@@ -1,4 +1,4 @@
-"""Train hokku's byte-level BPE tokenizer.
+r"""Train hokku's byte-level BPE tokenizer.
 
 Owns:   the pre-tokenizer, the merges and the token ids. Knows nothing of the model.
 Keeps:  a word is cut into the same pieces with and without a space before it and with and without a capital, so copying

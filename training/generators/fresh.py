@@ -125,7 +125,8 @@ def _describe(random: Random, name: str, kind: str) -> str:
 
 def draw_vocabulary(random: Random, *, rivals: int = 0) -> InventedVocabulary:
     """Verbs, nouns and parameters of fresh names; one field of a kind, as two could not be told apart, and so many
-    more, which may stand in other tools."""
+    more, which may stand in other tools.
+    """
     known = words()
     kinds = random.sample(list(KIND_WORDS), 10)
     kinds += random.sample(kinds, rivals)

@@ -3,7 +3,7 @@
 Owns:   finding it. An answer's label is an entry of a list and a call's name a tool's; a key in an object is one of the
         fields in the prompt; a value in an object, or a short answer, is copied from the message. The loss of
         training/train.py asks the second stream to look at the entry, from the answer and from the words of the message
-        that speak of it, and heads of the last attending block at the beginning of the field or entry that is written,
+        that speak of it, and heads of the last attention block at the beginning of the field or entry that is written,
         at the word of the message whose turn it is (at the document's first token, where none is left) and at the
         token that is copied. Heads of the block before prepare that: one sees an entry's first token from its others,
         three see the fields before a field in the list, one of them also in the answer, so that what follows there,
@@ -27,7 +27,7 @@ from training.data.tokenizer import piece_groups
 
 ENTRY, TAG, COPY, REST, NEXT, FIELD, BEFORE, SECOND, THIRD, FIRST = range(10)
 """Kinds of what attention is told to look at. The second stream: an entry of a list, from the answer; the entry that a
-word of the message speaks of, from that word. The last attending block: a value to copy, the beginning of the field or
+word of the message speaks of, from that word. The last attention block: a value to copy, the beginning of the field or
 entry that is written, the rest of a name that is begun, and the word of the message that comes next. The block before
 it: the field before, the second and the third before, and the beginning of an entry."""
 FIELDS_BEFORE = (BEFORE, SECOND, THIRD)
@@ -82,7 +82,7 @@ class Written:
     "Whether it ends where a token does."
 
 
-class Finder:
+class PointerFinder:
     """Finds pointers in documents that one tokenizer has cut."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -212,7 +212,8 @@ class Finder:
 
 def _point_entry(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointer]:
     """The entry from every token of its name in the answer; its beginning where the answer begins it, and from every
-    token in the list."""
+    token in the list.
+    """
     yield from (Pointer(target, *place, ENTRY) for target in range(start, end))
     yield Pointer(start, place[0], place[0] + 1, FIELD)
     yield from _point_rest(start, end, place)
@@ -228,7 +229,8 @@ def _point_rest(start: int, end: int, place: tuple[int, int]) -> Iterator[Pointe
 
 def _point_tags(value: tuple[int, int], field: tuple[int, int]) -> Iterator[Pointer]:
     """The field that a value in the message belongs to: from its first token, and from its last where the words before
-    are still near. What `752 dollars` is shows at its end."""
+    are still near. What `752 dollars` is shows at its end.
+    """
     last = value[1] - 1 if value[1] - value[0] <= SHORT_TOKENS else value[0]
     yield from (Pointer(asking + 1, *field, TAG) for asking in {value[0], last})
 

@@ -34,9 +34,14 @@ class Batch:
         """The same batch on a device; itself if it is there."""
         if device == self.tokens.device.type:
             return self
-        moved = [value.to(device) for value in (self.tokens, self.targets, self.learned, self.positions)]
-        documents = None if self.documents is None else self.documents.to(device)
-        return Batch(*moved, documents, self.pointers.to(device))
+        return Batch(
+            self.tokens.to(device),
+            self.targets.to(device),
+            self.learned.to(device),
+            self.positions.to(device),
+            None if self.documents is None else self.documents.to(device),
+            self.pointers.to(device),
+        )
 
     def mask(self) -> Tensor | None:
         """Shapes: (B, 1, T, T) bool: earlier tokens of the same document."""

@@ -1,7 +1,7 @@
 """A second process that takes parts of a batch while a core is idle, and never holds the first one up.
 
 Owns:   the exchange: parameters lie in shared memory, a job goes through a pipe, gradients come back in shared memory.
-        The helper runs at the lowest priority; a part that it has not finished in time is computed again by the first
+        The worker runs at the lowest priority; a part that it has not finished in time is computed again by the first
         process, and its late answer is thrown away. So the sums are the same to the bit, with it or without.
 """
 
@@ -45,7 +45,7 @@ class Gradients:
 Compute = Callable[[Job], Gradients]
 
 
-class Helper:
+class GradientWorker:
     """The other process, from the first one's side. At most one job at a time."""
 
     def __init__(self, parameters: list[Tensor], compute: Compute) -> None:
@@ -103,22 +103,22 @@ class Helper:
             pipe.send((result.loss, result.counted, result.tokens))
 
 
-def compute_parts(compute: Compute, jobs: list[Job], helper: Helper | None) -> list[Gradients]:
-    """All parts of a step, in order. The helper takes from the end what it can finish in time."""
+def compute_parts(compute: Compute, jobs: list[Job], worker: GradientWorker | None) -> list[Gradients]:
+    """All parts of a step, in order. The worker takes from the end what it can finish in time."""
     results: dict[int, Gradients] = {}
     given: set[int] = set()
     usual_s = 0.0
     while len(results) < len(jobs):
         waiting = [job for job in jobs if job.part not in results and job.part not in given]
-        if helper is not None:
-            wait_s = helper.left_s if not waiting and 0 < helper.left_s < usual_s else 0.0
-            done = helper.take(wait_s=wait_s)
+        if worker is not None:
+            wait_s = worker.left_s if not waiting and 0 < worker.left_s < usual_s else 0.0
+            done = worker.take(wait_s=wait_s)
             if done is not None and done[0] in jobs:
                 results.setdefault(done[0].part, done[1])
                 continue
-            if helper.free and len(waiting) > 1:
+            if worker.free and len(waiting) > 1:
                 given.add(waiting[-1].part)
-                helper.give(waiting.pop())
+                worker.give(waiting.pop())
         missing = waiting or [job for job in jobs if job.part not in results]
         began_s = time.monotonic()
         result = compute(missing[0])

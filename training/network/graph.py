@@ -1,7 +1,7 @@
 """The network as an OpenVINO graph, written operation by operation.
 
 Owns:   the stateful form that GenAI's continuous batching takes: inputs input_ids, attention_mask, position_ids and
-        beam_idx, one pair of variables an attending block, ScaledDotProductAttention (which GenAI replaces by paged
+        beam_idx, one pair of variables an attention block, ScaledDotProductAttention (which GenAI replaces by paged
         attention), output `logits`.
 Knows:  nothing of checkpoints or files: arrays in, graph out.
 """
@@ -49,23 +49,24 @@ class _Builder:
         self.variables: list[Variable] = []
 
     def build(self) -> Model:
-        inputs = {
+        parameters = {
             "input_ids": opset13.parameter([-1, -1], Type.i64, "input_ids"),
             "attention_mask": opset13.parameter([-1, -1], Type.i64, "attention_mask"),
             "position_ids": opset13.parameter([-1, -1], Type.i64, "position_ids"),
             "beam_idx": opset13.parameter([-1], Type.i32, "beam_idx"),
         }
-        for name, node in inputs.items():
+        for name, node in parameters.items():
             node.set_friendly_name(name)
             node.output(0).set_names({name})
+        inputs: dict[str, Node] = dict(parameters)
         table = self._matrix("table")
-        hidden = self._embed(table, self.shape.width, inputs)
+        hidden = self._embed(table, self.shape.d_model, inputs)
         angles = self._angles(self.shape, inputs["position_ids"])
         mask = _causal_mask(inputs["input_ids"], inputs["attention_mask"])
         for block in range(self.shape.blocks):
-            if self.shape.matching and block == self.shape.matched_block:
+            if self.shape.matching_d_model and block == self.shape.matched_block:
                 hidden = opset13.add(hidden, self._match(hidden, mask, inputs))
-            if block in self.shape.attending:
+            if block in self.shape.attention_layers:
                 normal = self._normalize(hidden, f"blocks.{block}.attention_norm")
                 part = _Attention(f"blocks.{block}.attention", self.shape, block, angles)
                 hidden = opset13.add(hidden, self._attend(part, normal, normal, mask, inputs))
@@ -74,7 +75,7 @@ class _Builder:
         logits = opset13.matmul(hidden, table, False, True)
         logits.output(0).set_names({"logits"})
         result = opset13.result(logits)
-        return Model([result], self.assigns, list(inputs.values()), self.variables, "hokku")
+        return Model([result], self.assigns, list(parameters.values()), self.variables, "hokku")
 
     def _matrix(self, name: str) -> Node:
         matrix = self.weights[name].astype(numpy.float32)
@@ -94,15 +95,15 @@ class _Builder:
         root = opset13.sqrt(opset13.add(mean, _const(1e-6)))
         return opset13.multiply(gain, opset13.multiply(values, opset13.divide(_const(1.0), root)))
 
-    def _embed(self, table: Node, width: int, inputs: dict[str, Node]) -> Node:
+    def _embed(self, table: Node, d_model: int, inputs: dict[str, Node]) -> Node:
         hidden = opset13.gather(table, inputs["input_ids"], _const(0, numpy.int64))
-        return opset13.multiply(hidden, _const(width**0.5))
+        return opset13.multiply(hidden, _const(d_model**0.5))
 
     def _match(self, hidden: Node, mask: Node, inputs: dict[str, Node]) -> Node:
         """The second stream, and what the first reads where it says."""
         shape = self.shape.second()
         angles = self._angles(shape, inputs["position_ids"])
-        second = self._embed(self._matrix("matching.table"), shape.width, inputs)
+        second = self._embed(self._matrix("matching.table"), shape.d_model, inputs)
         for index, name in enumerate(("look", "gather")):
             normal = self._normalize(second, f"matching.norms.{index}")
             part = _Attention(f"matching.{name}", shape, self.shape.blocks + index, angles)
@@ -119,10 +120,10 @@ class _Builder:
         return opset13.cos(angles), opset13.sin(angles)
 
     def _rotate(self, values: Node, part: _Attention) -> Node:
-        width, (cos, sin) = part.shape.head_width, part.angles
+        head_dim, (cos, sin) = part.shape.head_dim, part.angles
         axis, step = _ints(3), _ints(1)
-        first = opset13.slice(values, _ints(0), _ints(width // 2), step, axis)
-        second = opset13.slice(values, _ints(width // 2), _ints(width), step, axis)
+        first = opset13.slice(values, _ints(0), _ints(head_dim // 2), step, axis)
+        second = opset13.slice(values, _ints(head_dim // 2), _ints(head_dim), step, axis)
         turned = opset13.concat([opset13.multiply(second, _const(-1.0)), first], 3)
         return opset13.add(opset13.multiply(values, cos), opset13.multiply(turned, sin))
 
@@ -131,31 +132,31 @@ class _Builder:
         shape, name = part.shape, part.name
 
         def split(values: Node, heads: int, gain: str) -> Node:
-            cut = opset13.reshape(values, _ints(0, 0, heads, shape.head_width), True)
+            cut = opset13.reshape(values, _ints(0, 0, heads, shape.head_dim), True)
             cut = self._normalize(cut, gain) if gain else cut
             return opset13.transpose(cut, _ints(0, 2, 1, 3))
 
         query = split(self._product(chosen, f"{name}.query.weight"), shape.heads, f"{name}.query_norm")
-        key = split(self._product(chosen, f"{name}.key.weight"), shape.value_heads, f"{name}.key_norm")
-        value = split(self._product(read, f"{name}.value.weight"), shape.value_heads, "")
+        key = split(self._product(chosen, f"{name}.key.weight"), shape.kv_heads, f"{name}.key_norm")
+        value = split(self._product(read, f"{name}.value.weight"), shape.kv_heads, "")
         query, key = self._rotate(query, part), self._rotate(key, part)
         key = self._remember(part, "key", key, inputs)
         value = self._remember(part, "value", value, inputs)
         repeated = (_repeat(values, shape) for values in (key, value))
         mixed = opset13.scaled_dot_product_attention(query, *repeated, mask)
         mixed = opset13.transpose(mixed, _ints(0, 2, 1, 3))
-        mixed = opset13.reshape(mixed, _ints(0, 0, shape.heads * shape.head_width), True)
+        mixed = opset13.reshape(mixed, _ints(0, 0, shape.heads * shape.head_dim), True)
         return self._product(mixed, f"{name}.output.weight")
 
     def _remember(self, part: _Attention, kind: str, values: Node, inputs: dict[str, Node]) -> Node:
         """Past and present along the sequence; the whole is what the variable holds next."""
-        heads, width = part.shape.value_heads, part.shape.head_width
+        heads, head_dim = part.shape.kv_heads, part.shape.head_dim
         info = VariableInfo()
-        info.data_shape, info.data_type = PartialShape([-1, heads, -1, width]), Type.f32
+        info.data_shape, info.data_type = PartialShape([-1, heads, -1, head_dim]), Type.f32
         info.variable_id = f"past_key_values.{part.number}.{kind}present.{part.number}.{kind}"
         variable = Variable(info)
         batch = opset13.gather(opset13.shape_of(inputs["input_ids"]), _ints(0), _const(0, numpy.int64))
-        empty = opset13.broadcast(_const(0.0), opset13.concat([batch, _ints(heads), _ints(0), _ints(width)], 0))
+        empty = opset13.broadcast(_const(0.0), opset13.concat([batch, _ints(heads), _ints(0), _ints(head_dim)], 0))
         past = opset13.read_value(empty, variable)
         past = opset13.gather(past, inputs["beam_idx"], _const(0, numpy.int64))
         whole = opset13.concat([past, values], 2)
@@ -181,14 +182,14 @@ def _ints(*values: int) -> Node:
 
 def _repeat(values: Node, shape: Shape) -> Node:
     """Give every query head its key-value head."""
-    repeats = shape.heads // shape.value_heads
+    repeats = shape.heads // shape.kv_heads
     parts = opset13.unsqueeze(values, _const(2, numpy.int64))
     sizes = opset13.shape_of(values)
     target = opset13.concat(
-        [_pick(sizes, 0), _ints(shape.value_heads), _ints(repeats), _pick(sizes, 2), _ints(shape.head_width)], 0
+        [_pick(sizes, 0), _ints(shape.kv_heads), _ints(repeats), _pick(sizes, 2), _ints(shape.head_dim)], 0
     )
     parts = opset13.broadcast(parts, target, broadcast_spec="BIDIRECTIONAL")
-    return opset13.reshape(parts, _ints(0, shape.heads, -1, shape.head_width), True)
+    return opset13.reshape(parts, _ints(0, shape.heads, -1, shape.head_dim), True)
 
 
 def _pick(sizes: Node, index: int) -> Node:

@@ -1,6 +1,6 @@
 """Muon for the matrices, AdamW for the rest, in one object with one state.
 
-Owns:   the update rules. The learning rate's schedule belongs to training/train.py.
+Owns:   the update rules. The learning rate's schedule belongs to training/learning/schedule.py.
 """
 
 from typing import Any

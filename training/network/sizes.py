@@ -1,7 +1,7 @@
-"""The dial: `--size` sets depth, width, batch and learning rates by rule.
+"""The dial: `--size` sets depth, d_model, batch and learning rates by rule.
 
-The rules: width = 64 x aspect; hidden = 2.75 x width in steps of 64; a head is 32 wide and two query heads share a
-key-value head; four attending blocks, two of them first; the learning rates fall with the root of the width and rise
+The rules: d_model = 64 x aspect; hidden = 2.75 x d_model in steps of 64; a head is 32 wide and two query heads share a
+key-value head; four attention blocks, two of them first; the learning rates fall with the root of the d_model and rise
 with the root of the batch.
 """
 
@@ -17,33 +17,33 @@ REFERENCE_BATCH = 65536
 class Size:
     """One position of the dial."""
 
-    width: int
+    d_model: int
     blocks: int
-    attending: tuple[int, ...]
+    attention_layers: tuple[int, ...]
     batch_tokens: int
     budget_tokens: int
     "What the size is worth training on; a time budget may cut it short."
 
     def shape(self, vocabulary: int) -> Shape:
-        heads = self.width // 32
-        hidden = round(2.75 * self.width / 64) * 64
+        heads = self.d_model // 32
+        hidden = round(2.75 * self.d_model / 64) * 64
         return Shape(
             vocabulary,
-            width=self.width,
+            d_model=self.d_model,
             blocks=self.blocks,
-            attending=self.attending,
+            attention_layers=self.attention_layers,
             heads=heads,
-            value_heads=heads // 2,
+            kv_heads=heads // 2,
             hidden=hidden,
         )
 
     @property
     def matrix_rate(self) -> float:
-        return 0.02 * (256 / self.width) ** 0.5 * self._batch_factor
+        return 0.02 * (256 / self.d_model) ** 0.5 * self._batch_factor
 
     @property
     def rest_rate(self) -> float:
-        return 0.004 * (256 / self.width) ** 0.5 * self._batch_factor
+        return 0.004 * (256 / self.d_model) ** 0.5 * self._batch_factor
 
     @property
     def gain_rate(self) -> float:

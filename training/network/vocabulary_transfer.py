@@ -13,38 +13,38 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.data.tokenizer import piece_groups
-from training.network.matching_stream import Meanings
+from training.network.matching_stream import WordVectors
 from training.network.model import Hokku
 
 BASE = "matching.base"
 
 
 @torch.no_grad()
-def respell(model: Hokku, old: Tokenizer, new: Tokenizer, meanings: Meanings | None) -> Hokku:
-    """The same network with the new tokenizer's embeddings; `meanings` were counted under that one.
+def transfer_vocabulary(model: Hokku, old: Tokenizer, new: Tokenizer, word_vectors: WordVectors | None) -> Hokku:
+    """The same network with the new tokenizer's embeddings; `word_vectors` were counted under that one.
 
     Without them a second stream is left out.
     """
     groups, flags = piece_groups(new)
-    matching = model.shape.matching if meanings is not None else 0
-    respelled = Hokku(replace(model.shape, vocabulary=len(groups), matching=matching), groups, flags)
+    matching_d_model = model.shape.matching_d_model if word_vectors is not None else 0
+    transferred = Hokku(replace(model.shape, vocabulary=len(groups), matching_d_model=matching_d_model), groups, flags)
     kept = {name: value for name, value in model.state_dict().items() if not name.startswith(("embedding", BASE))}
-    respelled.load_state_dict(kept, strict=False)
-    embedding = respelled.embedding
+    transferred.load_state_dict(kept, strict=False)
+    embedding = transferred.embedding
     embedding.flag.copy_(model.embedding.flag)
     rows, known = _rows(model.embedding.table(), old, new)
     rows -= embedding.flag[embedding.flags]
     unknown_groups = ~torch.isin(embedding.groups, embedding.groups[known])
     embedding.base.copy_(_group_means(rows, embedding.groups, known | unknown_groups))
     embedding.own.copy_((rows - embedding.base[embedding.groups]) * known[:, None])
-    if model.matching is not None and respelled.matching is not None and meanings is not None:
+    if model.matching is not None and transferred.matching is not None and word_vectors is not None:
         same = _same_groups(old, new)
-        respelled.matching.base.copy_(_translate(model.matching.base, same, meanings))
-    return respelled
+        transferred.matching.base.copy_(_translate(model.matching.base, same, word_vectors))
+    return transferred
 
 
 def _rows(table: Tensor, old: Tokenizer, new: Tokenizer) -> tuple[Tensor, Tensor]:
-    """What the old table says of each new token, and whether that has it. Shapes: -> (tokens, width), (tokens,)."""
+    """What the old table says of each new token, and whether that has it. Shapes: -> (tokens, d_model), (tokens,)."""
     rows: list[Tensor] = []
     known: list[bool] = []
     for token in range(new.get_vocab_size()):
@@ -57,7 +57,10 @@ def _rows(table: Tensor, old: Tokenizer, new: Tokenizer) -> tuple[Tensor, Tensor
 
 
 def _group_means(rows: Tensor, groups: Tensor, counted: Tensor) -> Tensor:
-    """The mean of each group's counted rows. Shapes: (tokens, width), (tokens,), (tokens,) bool -> (groups, width)."""
+    """The mean of each group's counted rows.
+
+    Shapes: (tokens, d_model), (tokens,), (tokens,) bool -> (groups, d_model).
+    """
     size = int(groups.max()) + 1
     sums = torch.zeros(size, rows.shape[1]).index_add_(0, groups[counted], rows[counted])
     return sums / torch.bincount(groups[counted], minlength=size)[:, None]
@@ -70,9 +73,11 @@ def _same_groups(old: Tokenizer, new: Tokenizer) -> dict[int, int]:
     return {new_groups[names[name]]: old_groups[token] for name, token in old.get_vocab().items() if name in names}
 
 
-def _translate(base: Tensor, same: dict[int, int], meanings: Meanings) -> Tensor:
-    """The second stream's base for new groups. Shapes: (old groups, width) -> (new groups, width)."""
-    known = torch.cat((meanings.vectors, meanings.rarity[:, None], torch.ones(len(meanings.rarity), 1)), dim=1)
+def _translate(base: Tensor, same: dict[int, int], word_vectors: WordVectors) -> Tensor:
+    """The second stream's base for new groups. Shapes: (old groups, d_model) -> (new groups, d_model)."""
+    known = torch.cat(
+        (word_vectors.vectors, word_vectors.rarity[:, None], torch.ones(len(word_vectors.rarity), 1)), dim=1
+    )
     shared = torch.tensor(sorted(same))
     wanted = base[torch.tensor([same[int(group)] for group in shared])]
     translated = known @ torch.linalg.lstsq(known[shared], wanted).solution

@@ -15,7 +15,7 @@ import torch
 
 from training.data.sources import prose
 from training.data.tokenizer import SPACE, load_tokenizer, piece_groups
-from training.network.matching_stream import Meanings
+from training.network.matching_stream import WordVectors
 
 DISTANCES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)
 """How far pieces may stand from each other that count as near; near ones count more."""
@@ -51,7 +51,7 @@ def count_neighbours(tokenizer_path: pathlib.Path) -> numpy.ndarray:
     return square + square.T
 
 
-def find_meanings(counts: numpy.ndarray) -> numpy.ndarray:
+def factorize_counts(counts: numpy.ndarray) -> numpy.ndarray:
     """Vectors of length one, zero for what was never seen. Shapes: (groups, groups) -> (groups, DIMENSIONS)."""
     seen = counts.sum(axis=1)
     smoothed = seen**0.75
@@ -61,6 +61,7 @@ def find_meanings(counts: numpy.ndarray) -> numpy.ndarray:
     information = numpy.where(numpy.isfinite(information), numpy.maximum(information, 0.0), 0.0).astype(numpy.float32)
     start = numpy.random.default_rng(0).standard_normal(len(counts)).astype(numpy.float32)
     left, values, _ = scipy.sparse.linalg.svds(information, k=DIMENSIONS + 1, v0=start)
+    assert left is not None  # it is asked for
     order = numpy.argsort(-values)[1:]
     vectors = left[:, order] * values[order] ** 0.5
     vectors /= numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
@@ -75,14 +76,15 @@ def _rarity(seen: numpy.ndarray) -> numpy.ndarray:
     return numpy.where(known, numpy.clip(score, -2.0, 1.0), -2.0)
 
 
-def load_meanings(folder: pathlib.Path) -> Meanings:
+def load_word_vectors(folder: pathlib.Path) -> WordVectors:
     """Count once a folder; the folder's tokenizer says what the bases are."""
-    path, tokenizer_path = folder / "meanings.npz", folder / "tokenizer.json"
+    path, tokenizer_path = folder / "word_vectors.npz", folder / "tokenizer.json"
     if not path.exists():
         counts = count_neighbours(tokenizer_path)
-        numpy.savez(path, vectors=find_meanings(counts).astype(numpy.float32), rarity=_rarity(counts.sum(axis=1)))
+        numpy.savez(path, vectors=factorize_counts(counts).astype(numpy.float32), rarity=_rarity(counts.sum(axis=1)))
     tokenizer = load_tokenizer(tokenizer_path)
     groups = piece_groups(tokenizer)[0]
-    marks = {groups[tokenizer.token_to_id(name)]: role for name, role in ROLES.items()}
+    ids = {name: tokenizer.token_to_id(name) for name in ROLES}
+    marks = {groups[token]: ROLES[name] for name, token in ids.items() if token is not None}
     with numpy.load(path) as arrays:
-        return Meanings(torch.from_numpy(arrays["vectors"]), torch.from_numpy(arrays["rarity"]).float(), marks)
+        return WordVectors(torch.from_numpy(arrays["vectors"]), torch.from_numpy(arrays["rarity"]).float(), marks)

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = _run(words)
     except KeyboardInterrupt:  # while the command's parts were imported
-        from renga.cli.program.exit_code import INTERRUPTED
+        from renga.cli.shell.exit_code import INTERRUPTED
 
         code = INTERRUPTED
     sys.exit(code)
@@ -28,7 +28,7 @@ def _run(words: list[str]) -> int:
     if words == ["serve"]:
         # A server's way to its first answer. Typer and the pydantic below it cost 100 ms and 15 MB that it never needs.
         from renga.cli.launch import start_by_default
-        from renga.cli.program.exit_code import run_command
+        from renga.cli.shell.exit_code import run_command
 
         return run_command(start_by_default, debug=False)
     from renga.cli.program.commands import run

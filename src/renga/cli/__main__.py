@@ -1,4 +1,4 @@
-"""`python -m renga.cli`."""
+"""Runs the commands as `python -m renga.cli`, where no `renga` is installed."""
 
 from renga.cli import main
 

@@ -1,4 +1,4 @@
-"""`renga ask`."""
+"""`renga ask`: sends one prompt and prints the answer as it comes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, UrlOption, read_config
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -29,7 +29,7 @@ def ask(
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Most tokens to answer with.")] = 1024,
 ) -> None:
     """Ask one question; the answer streams to the terminal. Starts the engine itself unless --url names a server."""
-    from renga.cli.access.server_connection import environ, open_connection, read_error, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, read_error, wait_ready
 
     text = sys.stdin.read() if prompt in (None, "-") else prompt
     if not text or not text.strip():

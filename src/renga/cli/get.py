@@ -1,4 +1,4 @@
-"""`renga get`."""
+"""`renga get`: asks a server for any of its GET routes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, UrlOption, read_config
 
 
 def get(
@@ -19,7 +19,7 @@ def get(
     """Send one GET request and print the answer. No server is needed: one is started for it on a free port."""
     import msgspec
 
-    from renga.cli.access.server_connection import environ, open_connection, read_error, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, read_error, wait_ready
 
     if not path.startswith("/"):
         raise typer.BadParameter(f"{path!r} is not a path, as in: renga get /{path}", param_hint="path")

@@ -1,4 +1,4 @@
-"""`renga models`."""
+"""`renga models`: lists the models that a server answers to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
 
 
 def models(
@@ -18,8 +18,8 @@ def models(
     every: Annotated[bool, typer.Option("--all", help="Deprecated and retired models too.")] = False,
 ) -> None:
     """List the models that clients may name, and what answers to them."""
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
-    from renga.cli.program.table import Column, print_json, print_table
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.table import Column, print_json, print_table
     from renga.errors import ApiError
 
     settings = read_config(config, data_dir)

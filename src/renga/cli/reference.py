@@ -40,7 +40,7 @@ _MEANINGS: dict[type[RengaError], str] = {
 
 
 def render_settings() -> str:
-    """settings.md."""
+    """The text of settings.md: every setting, by section."""
     lines = [
         _HEAD,
         "# Settings\n",
@@ -97,7 +97,7 @@ def render_commands() -> str:
 
 
 def render_errors() -> str:
-    """errors.md."""
+    """The text of errors.md: every error that a client may get."""
     lines = [
         _HEAD,
         "# Errors\n",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from renga.cli.launch import start
-from renga.cli.program.options import ConfigOption, DataOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, read_config
 
 
 def serve(

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Author(Struct, frozen=True):
-    """Who changes something, and when."""
+    """Who changes something, and at which moment."""
 
     name: str
     """A key's id, `cli:` and a user's name, or `system`."""
@@ -30,7 +30,7 @@ class AuditRow(Struct, frozen=True):
 
 
 class AuditQuery(Struct, frozen=True):
-    """Which entries to read."""
+    """Which entries of the audit to read."""
 
     limit: int = 100
     before_row: int | None = None

@@ -76,7 +76,7 @@ class OpenRequest(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """How one request ended."""
+    """How one request of a batch ended, with its ledger row."""
 
     batch_id: str
     position: int
@@ -99,14 +99,14 @@ class StoredResult(Struct, frozen=True):
 
 
 class BatchPage(Struct, frozen=True):
-    """Some batches, newest first."""
+    """A page of an owner's batches, newest first."""
 
     rows: tuple[BatchRow, ...]
     has_more: bool
 
 
 class PageQuery(Struct, frozen=True):
-    """Which batches of a list."""
+    """Which page of an owner's batches is asked for."""
 
     limit: int
     after_id: str | None = None

@@ -1,5 +1,6 @@
 """The ledger's rows as values, and questions for them. Times are microseconds since 1970 in UTC, money is integer
-nano-dollars."""
+nano-dollars.
+"""
 
 from __future__ import annotations
 

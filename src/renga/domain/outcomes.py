@@ -62,7 +62,7 @@ class JudgedRequest(Struct, frozen=True):
 
 
 class OutcomeQuery(Struct, frozen=True):
-    """Which rows to read."""
+    """Which rows of the outcomes to read."""
 
     sources: tuple[Source, ...] = ("shadow",)
     policy: str | None = None

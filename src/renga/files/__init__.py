@@ -1,7 +1,7 @@
 """Files that clients upload, to name them in requests later.
 
-Owns: their bytes (`blobs.py`, `object_store.py`), the resource over bytes and table (`shelf.py`), and putting a file's
-content where a request names it (`inline.py`).
+Owns: their bytes (`blobs.py`, `object_store.py`), the resource over bytes and table (`file_service.py`), and putting a
+file's content where a request names it (`file_inlining.py`).
 Must never know: HTTP, and which target reads a file.
 """
 
@@ -13,17 +13,18 @@ from renga.clock import Clock
 from renga.config.files import FileSettings
 from renga.files.blobs import DiskBlobs
 from renga.files.file_service import FileService
+from renga.store.database_handle import DatabaseHandle
 
-__all__ = ["FileService", "open_shelf"]
+__all__ = ["FileService", "open_file_service"]
 
 
-def open_shelf(settings: FileSettings, folder: Path, clock: Clock) -> FileService:
-    """The shelf of the settings. Opens and creates nothing yet.
+def open_file_service(settings: FileSettings, folder: Path, clock: Clock, database: DatabaseHandle) -> FileService:
+    """The files of an installation as the settings have them. Opens and creates nothing yet.
 
     Raises: ConfigError if the settings name a bucket that cannot be one.
     """
     if not settings.bucket:
-        return FileService(settings, folder, DiskBlobs(folder), clock)
+        return FileService(settings, folder, DiskBlobs(folder), clock, database)
     from renga.files.object_store import open_bucket
 
-    return FileService(settings, folder, open_bucket(settings), clock)
+    return FileService(settings, folder, open_bucket(settings), clock, database)

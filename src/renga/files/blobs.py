@@ -29,7 +29,7 @@ class Blobs(Protocol):
         ...
 
     def has(self, sha256: bytes) -> bool:
-        """Whether these bytes are here."""
+        """Whether the bytes with this hash are here."""
         ...
 
     def read(self, sha256: bytes) -> Iterator[bytes]:

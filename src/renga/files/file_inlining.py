@@ -65,9 +65,9 @@ class _Nested(Struct, frozen=True):
 class FileInliner:
     """Puts the content of files into requests."""
 
-    def __init__(self, shelf: FileService) -> None:
-        self._shelf = shelf
-        self._max_bytes = shelf.settings.max_inline_bytes
+    def __init__(self, files: FileService) -> None:
+        self._files = files
+        self._max_bytes = files.settings.max_inline_bytes
 
     async def resolve(self, request: InferenceRequest) -> InferenceRequest:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.
@@ -91,7 +91,7 @@ class FileInliner:
         for reference in references:
             if reference.file_id not in rows:
                 try:
-                    rows[reference.file_id] = await self._shelf.find(owner, reference.file_id[:64])
+                    rows[reference.file_id] = await self._files.find(owner, reference.file_id[:64])
                 except NotFound as error:
                     raise NotFound(
                         error.message, path=reference.place, hint=error.hint, error_code=error.error_code
@@ -102,7 +102,7 @@ class FileInliner:
     def _replace(
         self, request: InferenceRequest, references: Sequence[FileReference], rows: Mapping[str, FileRow]
     ) -> InferenceRequest:
-        contents = {file_id: self._shelf.read_whole(row) for file_id, row in rows.items()}
+        contents = {file_id: self._files.read_whole(row) for file_id, row in rows.items()}
         edits: dict[Path, Source] = {
             reference.path: _render_source(reference, rows[reference.file_id], contents[reference.file_id])
             for reference in references

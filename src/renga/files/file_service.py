@@ -1,6 +1,6 @@
 """The Files resource over a table and a keeper of bytes: take in, show, list, read, delete, expire.
 
-Owns: the order of the two, so that a file that is shown can be read; sweeping away what has expired.
+Owns: the order of the two, so that a file that is shown can be read; removing what has expired.
 Must never know: HTTP, SQL.
 Invariants: a row is written after its bytes are safe, and bytes are removed after the last row that names them, never
 under one that is just being written (`store/tables/files.py`); a file of somebody else's is the same as none.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -29,7 +28,8 @@ from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded
 from renga.files.blobs import Blobs
 from renga.files.intake import Intake, clear_abandoned
 from renga.ids import file_id as make_file_id
-from renga.store.errors import DatabaseFailed
+from renga.store.database_handle import DatabaseHandle
+from renga.store.errors import ContentMissing, QuotaExceeded
 
 if TYPE_CHECKING:
     from renga.store.database import Database
@@ -37,17 +37,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("renga.files")
 _T = TypeVar("_T")
 
-_SWEEP_INTERVAL_S = 60.0
-_SWEEPS_A_CLEANING = 360
+_EXPIRY_INTERVAL_S = 60.0
+_EXPIRIES_A_CLEANING = 360
 """Every six hours what no file names is looked for: it takes listing everything."""
 _ORPHAN_S = 86_400.0
 """How old bytes without a row must be: those of an upload that is just ending have none yet."""
 _TOMBSTONE_US = 30 * 86_400_000_000
 """How long a deleted file's row stays, to tell an expired file from one that never was; and how long the files of a
 revoked key do, which nobody can see any more."""
-_SWEEP_ROWS = 500
+_PAGE_ROWS = 500
 _PLACE_TRIES = 20
-_WAIT_S = 10.0
 
 
 class NewFile(Struct, frozen=True):
@@ -61,47 +60,34 @@ class NewFile(Struct, frozen=True):
 
 
 class FileService:
-    """The files of an installation. A job of the store thread, which opens the database that it uses."""
+    """The files of an installation: their rows in the database, their bytes elsewhere."""
 
-    def __init__(self, settings: FileSettings, folder: Path, blobs: Blobs, clock: Clock) -> None:
+    def __init__(
+        self, settings: FileSettings, folder: Path, blobs: Blobs, clock: Clock, database: DatabaseHandle
+    ) -> None:
         self.settings = settings
         self._incoming = folder / "incoming"
         self._blobs = blobs
         self._clock = clock
         self._quota = FileQuota(settings.quota_bytes, settings.quota_files)
-        self._database: Database | None = None
-        self._opened = threading.Event()
-        self.wait_s = _WAIT_S
-        """How long a request waits for the database, which only the first moments of a process can notice."""
+        self._database = database
         self._uploads: Counter[str] = Counter()
         """That are running, by owner."""
-        self._sweeper: asyncio.Task[None] | None = None
-
-    # A job of the store thread
-
-    def opened(self, database: Database) -> None:
-        self._database = database
-        self._opened.set()
-
-    def run(self, database: Database) -> None:
-        """Nothing: what takes long has a task of its own."""
-
-    def abandon(self) -> None:
-        """Nothing is lost."""
+        self._expiring: asyncio.Task[None] | None = None
 
     # Life
 
     async def start(self) -> None:
-        """Begin to sweep away what has expired."""
-        self._sweeper = asyncio.create_task(self._sweep_forever())
+        """Begin to remove what has expired."""
+        self._expiring = asyncio.create_task(self._expire_forever())
 
     async def stop(self) -> None:
-        """Stop sweeping. Idempotent."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        """Stop removing what has expired. Idempotent."""
+        if self._expiring is not None:
+            self._expiring.cancel()
             with suppress(asyncio.CancelledError):
-                await self._sweeper
-            self._sweeper = None
+                await self._expiring
+            self._expiring = None
 
     # The resource
 
@@ -118,8 +104,8 @@ class FileService:
             raise Overloaded(f"{mine} uploads of yours are running.", hint="send the file again later")
         self._uploads[name] += 1
         try:
-            await self._with_table(
-                lambda database: _table().check_room(database, owner, self._quota, self.now_us(), expected_bytes)
+            await self._run(
+                lambda database: database.files.check_room(owner, self._quota, self.now_us(), expected_bytes)
             )
             async with Intake(self._incoming) as intake:
                 yield intake
@@ -150,7 +136,7 @@ class FileService:
             content_sha256=sha256,
             downloadable=new.downloadable,
         )
-        await self._with_table(lambda database: self._keep(database, row, intake.path))
+        await self._run(lambda database: self._keep(database, row, intake.path))
         return self._seen(row)
 
     async def find(self, owner: Owner, file_id: str) -> FileRow:
@@ -158,7 +144,7 @@ class FileService:
 
         Raises: NotFound; with the code `file_expired` where it was there once.
         """
-        row = await self._with_table(lambda database: _table().read_file(database, owner, file_id))
+        row = await self._run(lambda database: database.files.read_file(owner, file_id))
         if row is None:
             raise NotFound(f"There is no file {file_id}.", hint="GET /v1/files lists those of your key")
         gone_us = self.now_us() if row.deleted_us is None else row.deleted_us
@@ -170,7 +156,7 @@ class FileService:
 
     async def list_page(self, query: FileQuery) -> Sequence[FileRow]:
         """A page of files, newest first."""
-        rows = await self._with_table(lambda database: _table().list_files(database, query))
+        rows = await self._run(lambda database: database.files.list_files(query))
         return [self._seen(row) for row in rows]
 
     async def delete(self, owner: Owner, file_id: str) -> None:
@@ -181,11 +167,11 @@ class FileService:
         row = await self.find(owner, file_id)
 
         def forget(database: Database) -> bool:
-            was_there = _table().delete_file(database, owner, file_id, self.now_us())
+            was_there = database.files.delete_file(owner, file_id, self.now_us())
             self._release(database, [row.content_sha256])
             return was_there
 
-        if not await self._with_table(forget):
+        if not await self._run(forget):
             raise NotFound(f"There is no file {file_id}.")
 
     async def read(self, row: FileRow) -> AsyncIterator[bytes]:
@@ -219,46 +205,46 @@ class FileService:
         """The time, as rows have it."""
         return int(self._clock.now().timestamp() * 1_000_000)
 
-    # Sweeping
+    # Expiry
 
-    async def sweep(self) -> int:
+    async def expire_files(self) -> int:
         """Remove what has expired. Returns how many files that were."""
-        return await self._with_table(self._sweep_expired)
+        return await self._run(self._expire_page)
 
-    async def clean(self) -> int:
+    async def remove_unnamed(self) -> int:
         """Remove bytes that no file names, abandoned uploads, and rows of what was deleted long ago.
 
         Returns how many blobs went.
         """
-        return await self._with_table(self._clean)
+        return await self._run(self._remove_unnamed)
 
-    async def _sweep_forever(self) -> None:
-        sweeps = 0
+    async def _expire_forever(self) -> None:
+        rounds = 0
         while True:
-            await self._clock.sleep(_SWEEP_INTERVAL_S)
+            await self._clock.sleep(_EXPIRY_INTERVAL_S)
             try:
-                while await self.sweep() == _SWEEP_ROWS:
+                while await self.expire_files() == _PAGE_ROWS:
                     pass
-                if sweeps % _SWEEPS_A_CLEANING == 0:
-                    await self.clean()
+                if rounds % _EXPIRIES_A_CLEANING == 0:
+                    await self.remove_unnamed()
             except Exception as error:
-                _log.warning("files could not be swept, trying again: %s", error)
-            sweeps += 1
+                _log.warning("expired files could not be removed, trying again: %s", error)
+            rounds += 1
 
-    def _sweep_expired(self, database: Database) -> int:
-        contents = _table().delete_expired(database, self.now_us(), _SWEEP_ROWS)
+    def _expire_page(self, database: Database) -> int:
+        contents = database.files.delete_expired(self.now_us(), _PAGE_ROWS)
         self._release(database, contents)
         return len(contents)
 
-    def _clean(self, database: Database) -> int:
+    def _remove_unnamed(self, database: Database) -> int:
         clear_abandoned(self._incoming)
         now_us = self.now_us()
-        _table().forget_deleted(database, now_us - _TOMBSTONE_US)
-        self._release(database, _table().delete_of_revoked(database, now_us - _TOMBSTONE_US, now_us))
+        database.files.forget_deleted(now_us - _TOMBSTONE_US)
+        self._release(database, database.files.delete_of_revoked(now_us - _TOMBSTONE_US, now_us))
         old = self._blobs.older_than(self._clock.now().timestamp() - _ORPHAN_S)
         removed = 0
-        for page in _pages(old, _SWEEP_ROWS):
-            removed += self._release(database, _table().find_unnamed(database, page))
+        for page in _pages(old, _PAGE_ROWS):
+            removed += self._release(database, database.files.find_unnamed(page))
         return removed
 
     def _release(self, database: Database, contents: Sequence[bytes]) -> int:
@@ -266,18 +252,17 @@ class FileService:
         removed = 0
         for sha256 in set(contents):
             try:
-                removed += _table().release_content(database, sha256, lambda sha256=sha256: self._blobs.remove(sha256))
+                removed += database.files.release_content(sha256, lambda sha256=sha256: self._blobs.remove(sha256))
             except OSError as error:
                 _log.warning("bytes that no file names could not be removed, trying again later: %s", error)
         return removed
 
     def _keep(self, database: Database, row: FileRow, incoming: Path) -> None:
-        table = _table()
         for _ in range(_PLACE_TRIES):
             self._blobs.place(row.content_sha256, incoming)
             try:
-                table.create_file(database, row, self._quota, lambda: self._blobs.has(row.content_sha256))
-            except table.ContentMissing:
+                database.files.create_file(row, self._quota, lambda: self._blobs.has(row.content_sha256))
+            except ContentMissing:
                 # The last file with the same bytes was deleted in between, and they went with it.
                 continue
             except BaseException:
@@ -286,38 +271,23 @@ class FileService:
             return
         raise OSError("the bytes are removed as soon as they are placed")
 
-    async def _with_table(self, work: Callable[[Database], _T]) -> _T:
-        """Do something with the database, on a thread.
+    async def _run(self, work: Callable[[Database], _T]) -> _T:
+        """Run work with the database and the bytes, on a worker thread.
 
         Raises: InvalidRequest where a quota is reached; ApiError where database or bytes cannot be reached.
         """
-        if not self._opened.is_set():
-            await asyncio.to_thread(self._opened.wait, self.wait_s)
-        database = self._database
-        if database is None:
-            raise ApiError("The files cannot be reached.", hint="send the request again", retry_after_s=1.0)
         try:
-            return await asyncio.to_thread(work, database)
-        except _table().QuotaExceeded as error:
+            return await self._database.run(work, subject="files")
+        except QuotaExceeded as error:
             raise InvalidRequest(
                 f"No room for this file: {error}.", hint="delete files first", error_code="storage_quota_exceeded"
             ) from None
-        except DatabaseFailed as error:
-            _log.error("files: %s", error)
-            raise ApiError("The files cannot be reached.", hint="send the request again", retry_after_s=1.0) from error
         except OSError as error:
             raise _bytes_failed(error) from error
 
     def _seen(self, row: FileRow) -> FileRow:
         """The row as its owner sees it: the settings may let everything be downloaded."""
         return replace(row, downloadable=True) if self.settings.downloadable else row
-
-
-def _table():
-    """Imported late: it imports SQLAlchemy, which a server loads on its store thread."""
-    from renga.store.tables import files
-
-    return files
 
 
 def _bytes_failed(error: OSError) -> ApiError:

@@ -29,6 +29,7 @@ from renga.errors import (
 from renga.http.authentication import check_scope, identify_key, seek_key
 from renga.http.exchange.http_exchange import JSON, Header, HttpExchange, Receive, Scope, Send, log_unexpected, stopping
 from renga.http.health import health, metrics, ready, root, take_telemetry
+from renga.http.http_services import HttpServices
 from renga.http.messages.limit_headers import render_limits
 from renga.http.messages.routes import count_tokens, create
 from renga.http.resources.batches import ROUTES as BATCH_ROUTES
@@ -38,7 +39,6 @@ from renga.http.resources.models import get_model, list_models
 from renga.http.resources.routing_report import ROUTES as ROUTING_ROUTES
 from renga.http.route_table import Route, RouteTable
 from renga.http.server.request_watchdog import ClientLeft, WatchdogTimer
-from renga.http.services import HttpServices
 from renga.metrics.http_metrics import HttpMetrics
 from renga.protocols.messages.errors import encode_error
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from renga.accounting.keys.key_ring import KeyIdentity
+from renga.accounting.keys.key_ring import KeyIdentity, KeyRing
 from renga.domain.keys import KeyScope
 from renga.errors import PermissionDenied, Unauthenticated
-from renga.http.services import KeyDirectory
 
 _BEARER = b"bearer "
 
 
-def identify_key(headers: Mapping[bytes, bytes], keys: KeyDirectory) -> KeyIdentity | None:
+def identify_key(headers: Mapping[bytes, bytes], keys: KeyRing) -> KeyIdentity | None:
     """Whose key a request carries; None if it is not known, or not yet (`seek_key`).
 
     Raises: Unauthenticated when there is none, or its time is over.
@@ -26,7 +25,7 @@ def identify_key(headers: Mapping[bytes, bytes], keys: KeyDirectory) -> KeyIdent
     return keys.identify(_secret(headers))
 
 
-async def seek_key(headers: Mapping[bytes, bytes], keys: KeyDirectory) -> KeyIdentity:
+async def seek_key(headers: Mapping[bytes, bytes], keys: KeyRing) -> KeyIdentity:
     """Whose key a request carries that was not known a moment ago.
 
     Raises: Unauthenticated when it is nobody's.

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from renga import __version__
 from renga.http.exchange.body import read_body
 from renga.http.exchange.http_exchange import HttpExchange
-from renga.http.services import HttpServices
+from renga.http.http_services import HttpServices
 from renga.models.providers.provider_seam import ProviderHealth
 
 
@@ -46,6 +46,8 @@ class ReadinessReport(Struct, frozen=True, omit_defaults=True):
 
 
 class LivenessReport(Struct, frozen=True):
+    """What the server says of itself as long as it runs."""
+
     status: str
     version: str
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from renga.domain.keys import KeyScope
 from renga.errors import MethodNotAllowed, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
-from renga.http.services import HttpServices
+from renga.http.http_services import HttpServices
 
 Handler: TypeAlias = Callable[[HttpExchange, HttpServices], Awaitable[None]]
 

@@ -40,7 +40,7 @@ class PlannedAttempt(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """The attempts for one request, and how they were chosen."""
+    """Which targets answer a request, in which order, and how that was decided."""
 
     attempts: tuple[PlannedAttempt, ...]
     reasons: Reasons

@@ -1,6 +1,6 @@
 """The database: every statement, over one SQLAlchemy engine.
 
-Owns: opening (files only their owner can read), the statements for ledger and secrets; the other tables' modules.
+Owns: opening it (files only their owner can read) and its version; the tables are in `store/tables`.
 Must never know: what the rows mean.
 Invariants: any thread may call any method, each call is one transaction of its own; SQLite has one writer at a time,
 and others wait up to `_BUSY_TIMEOUT_S` for it; the ledger is only ever inserted into.
@@ -12,24 +12,28 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event, exc, select
+from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
-from renga.domain.ledger import LedgerRow
 from renga.errors import ConfigError
 from renga.store import schema
 from renga.store.errors import DatabaseFailed
-from renga.store.tables import definitions
 from renga.store.tables.audit import AuditTable
+from renga.store.tables.batch_runs import BatchRunTable
+from renga.store.tables.batches import BatchTable
+from renga.store.tables.files import FileTable
 from renga.store.tables.keys import KeyTable
+from renga.store.tables.ledger import LedgerTable
 from renga.store.tables.outcomes import OutcomeTable
 from renga.store.tables.reports import ReportTable
+from renga.store.tables.secrets import SecretTable
+from renga.store.tables.spending import SpendingTable
 from renga.store.tables.usage import UsageTable
+from renga.store.tables.workers import WorkerTable
 from renga.store.tables.workspaces import WorkspaceTable
 from renga.store.transactions import Transactions, failures
 
@@ -44,8 +48,6 @@ _POSTGRESQL_PATIENCE = {
 }
 """A server whose host has vanished is given up in 10 s: the system's own patience is a quarter of an hour, in which the
 ledger could write nothing to disk either. Source: libpq documentation, connection parameters."""
-_STATEMENT_ROWS = 64
-"""Rows a statement. Preparing them holds the interpreter lock, 3 us a row, while the event loop waits for it."""
 
 
 class Database(Transactions):
@@ -53,16 +55,22 @@ class Database(Transactions):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
+        self.ledger = LedgerTable(self)
         self.keys = KeyTable(self)
         self.workspaces = WorkspaceTable(self)
         self.audit = AuditTable(self)
         self.usage = UsageTable(self)
         self.reports = ReportTable(self)
-        self._append_statement = _make_append_statement("?" if engine.dialect.name == "sqlite" else "%s")
         self.outcomes = OutcomeTable(self)
+        self.files = FileTable(self)
+        self.batches = BatchTable(self)
+        self.batch_runs = BatchRunTable(self, self.ledger)
+        self.workers = WorkerTable(self)
+        self.spending = SpendingTable(self)
+        self.secrets = SecretTable(self)
 
     def close(self) -> None:
-        """Release its connections. Idempotent."""
+        """Release its connections; a second call does nothing."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -72,42 +80,9 @@ class Database(Transactions):
         self.close()
 
     def version(self) -> str | None:
-        """The migration it is at."""
+        """The migration that it is at; None where it is empty."""
         with self.reading() as connection:
             return schema.read_version(connection)
-
-    # Ledger
-
-    def write_rows(self, rows: Sequence[LedgerRow]) -> None:
-        """Append rows, all or none. A row whose `request_id` is there already stays as it is, so that a retry is safe.
-
-        Raises: DatabaseAway if it is worth trying again; DatabaseFailed if a row itself is at fault.
-        """
-        with self.writing() as connection:
-            self.append_rows(connection, rows)
-
-    def append_rows(self, connection: Connection, rows: Sequence[LedgerRow]) -> None:
-        """The same within a transaction of the caller's, for rows that must stand or fall with something else."""
-        for start in range(0, len(rows), _STATEMENT_ROWS):
-            values = [_to_values(row) for row in rows[start : start + _STATEMENT_ROWS]]
-            connection.exec_driver_sql(self._append_statement, values)
-
-    def read_rows(self, after: int = 0, limit: int = 1000) -> list[LedgerRow]:
-        """Rows in the order they were written, skipping the first `after` of them."""
-        query = select(definitions.ledger).order_by(definitions.ledger.c.row_number).offset(after).limit(limit)
-        with self.reading() as connection:
-            found = connection.execute(query).mappings().all()
-        return [msgspec.convert({name: row[name] for name in LedgerRow.__struct_fields__}, LedgerRow) for row in found]
-
-    # Secrets
-
-    def ensure_secret(self, name: str, fresh: bytes) -> bytes:
-        """The stored secret of this name; `fresh` becomes it if there is none."""
-        settings = definitions.settings
-        with self.writing() as connection:
-            insert = self.insert(settings).values(name=f"secret:{name}", secret=fresh).on_conflict_do_nothing()
-            connection.execute(insert)
-            return connection.execute(select(settings.c.secret).where(settings.c.name == f"secret:{name}")).scalar_one()
 
 
 def open_database(url: str) -> Database:
@@ -213,22 +188,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock at once, so that the wait for another writer happens here and not half-way.
     writing = connection.get_execution_options().get("renga_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def _make_append_statement(mark: str) -> str:
-    """The one statement that is not left to SQLAlchemy, whose part in each row costs more than the row (docs/log)."""
-    names = LedgerRow.__struct_fields__
-    return (
-        f"INSERT INTO {definitions.ledger.name} ({', '.join(names)}) VALUES ({', '.join(mark for _ in names)}) "  # noqa: S608
-        "ON CONFLICT DO NOTHING"
-    )
-
-
-def _to_values(row: LedgerRow) -> tuple[object, ...]:
-    """In the order of the statement's columns."""
-    values = list(msgspec.structs.astuple(row))
-    values[_ATTEMPTS] = msgspec.json.encode(row.attempts).decode()
-    return tuple(values)
-
-
-_ATTEMPTS = LedgerRow.__struct_fields__.index("attempts")

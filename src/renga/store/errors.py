@@ -15,3 +15,11 @@ class DatabaseAway(DatabaseFailed):
 
 class DatabaseTooNew(DatabaseFailed):
     """A newer Renga has migrated it; this one would misread it."""
+
+
+class QuotaExceeded(Exception):
+    """The owner has no room for this file; nothing was written."""
+
+
+class ContentMissing(Exception):
+    """The bytes that a row was to name are not there; nothing was written."""

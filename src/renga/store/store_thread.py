@@ -1,6 +1,7 @@
-"""The one thread of a server that touches the database.
+"""The one thread of a server that opens the database, and on which what recurs is done with it.
 
-Owns: opening, the rhythm of the jobs, waiting longer and longer while the database is away, the last run at the end.
+Owns: opening it, for `DatabaseHandle` too; the rhythm of the jobs, waiting longer and longer while the database is
+away, the last run at the end.
 Must never know: what the jobs do.
 Invariants: jobs run one after the other and only on this thread; a failure never ends it; `stop` returns after every
 job had its last run or was told that there is none.
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from renga.errors import RengaError
+from renga.store.database_handle import DatabaseHandle
 from renga.store.errors import DatabaseAway, DatabaseFailed
 
 if TYPE_CHECKING:
@@ -46,9 +48,18 @@ class Job(Protocol):
 class StoreThread:
     """Opens the database on a thread of its own and runs the jobs there."""
 
-    def __init__(self, open_database: Callable[[], Database], jobs: Sequence[Job], *, interval_s: float) -> None:
+    def __init__(
+        self,
+        open_database: Callable[[], Database],
+        jobs: Sequence[Job],
+        *,
+        interval_s: float,
+        handle: DatabaseHandle | None = None,
+    ) -> None:
+        """`handle` is told of the open database, when every job has seen it."""
         self._open_database = open_database
         self._jobs = jobs
+        self._handle = handle
         self._interval_s = interval_s
         self._stopping = threading.Event()
         self._tried = threading.Event()
@@ -57,7 +68,7 @@ class StoreThread:
         self._thread = threading.Thread(target=self._main, name="renga-store", daemon=True)
 
     def start(self) -> None:
-        """Begin. Returns at once."""
+        """Start the thread. Returns at once, before the database is open."""
         self._thread.start()
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -93,6 +104,8 @@ class StoreThread:
                 database = self._open_database()
                 for job in self._jobs:
                     job.opened(database)
+                if self._handle is not None:
+                    self._handle.open(database)
             except (RengaError, OSError, ImportError) as failure:
                 self._note(failure)
                 self._tried.set()

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 class Transactions:
-    """Where a table's statements run."""
+    """What a table's statements run in: transactions over one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.insert = _find_insert(engine.dialect.name)
         """`INSERT ... ON CONFLICT` in this database's dialect."""
+        self.parameter_mark = "?" if engine.dialect.name == "sqlite" else "%s"
+        """What stands for a value in a statement that is handed to the driver as it is."""
 
     @contextmanager
     def reading(self) -> Generator[Connection]:

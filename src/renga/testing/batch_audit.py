@@ -175,6 +175,6 @@ def audit_batch(database: Database, batch_id: str, lines: Sequence[bytes], count
 
 def _read_ledger(database: Database) -> list[LedgerRow]:
     rows: list[LedgerRow] = []
-    while some := database.read_rows(after=len(rows), limit=5_000):
+    while some := database.ledger.read_rows(after=len(rows), limit=5_000):
         rows += some
     return rows

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from renga.accounting.ledger.lease import AttemptRecord, Lease, RequestOutcome, Status
 from renga.accounting.ledger.request_ledger import Ledger
-from renga.accounting.limits.account import AccountService
+from renga.accounting.limits.account import AccountContext
 from renga.accounting.limits.quotas import Quotas
-from renga.accounting.limits.shared_limits import SharedLimits
+from renga.accounting.limits.shared.shared_limits import SharedLimits
 from renga.accounting.limits.token_buckets import LimitReached, LimitState
 from renga.accounting.pricing.price_book import PriceBook
 from renga.config import LimitSettings, PriceSettings
@@ -44,7 +44,7 @@ class LimitCounting(Protocol):
         """The settings that choose it."""
         ...
 
-    def share(self, settings: LimitSettings, desk: AccountService) -> SharedLimits:
+    def share(self, settings: LimitSettings, context: AccountContext) -> SharedLimits:
         """What servers share; not called where the settings name nothing."""
         ...
 

@@ -16,6 +16,7 @@ from renga.domain.keys import SCOPES, KeyChange, KeyScope, KeyTerms
 from renga.domain.workspaces import WorkspaceRow
 from renga.errors import Unauthenticated
 from renga.store.database import Database, open_database
+from renga.store.database_handle import DatabaseHandle
 from renga.testing.fake_clock import ToldClock
 
 
@@ -61,8 +62,10 @@ def test_changes_of_another_process_are_seen_at_the_next_run(clock: ToldClock, f
 
 
 async def test_a_new_key_works_at_its_first_use(clock: ToldClock, fresh: Database) -> None:
-    ring = KeyRing(clock)
+    handle = DatabaseHandle()
+    ring = KeyRing(clock, database=handle)
     ring.opened(fresh)
+    handle.open(fresh)
     key = make_key("laptop", 1000)
     assert await ring.seek(key.secret) is None
     fresh.keys.create(key.row)

@@ -48,7 +48,7 @@ for number, _ in enumerate(sys.stdin):
 
 def is_kept(url: str) -> bool:
     with open_database(url) as database:
-        return bool(database.read_rows(limit=1))
+        return bool(database.ledger.read_rows(limit=1))
 
 
 def settle_and_kill(url: str, *arguments: str) -> tuple[list[float], float]:
@@ -83,7 +83,7 @@ def test_without_a_journal_kill_9_loses_at_most_the_last_second(tmp_path: Path) 
     url = f"sqlite:///{tmp_path / 'renga.db'}"
     settled_at, killed_at = settle_and_kill(url)
     with open_database(url) as database:
-        kept = [row.request_id for row in database.read_rows(limit=len(settled_at))]
+        kept = [row.request_id for row in database.ledger.read_rows(limit=len(settled_at))]
     assert kept == [f"req_{number}" for number in range(len(kept))]
     assert 0 < len(kept) <= len(settled_at)
     lost = settled_at[len(kept) :]
@@ -101,7 +101,7 @@ def test_with_a_journal_kill_9_loses_nothing(tmp_path: Path) -> None:
         text=True,
     )
     with open_database(url) as database:
-        kept = [row.request_id for row in database.read_rows(limit=len(settled_at) + 1)]
+        kept = [row.request_id for row in database.ledger.read_rows(limit=len(settled_at) + 1)]
     assert sorted(kept) == sorted(f"req_{number}" for number in range(len(settled_at)))
 
 
@@ -116,4 +116,4 @@ def test_a_server_that_stops_loses_nothing(tmp_path: Path) -> None:
     )
     assert done.stdout.endswith("499\n")
     with open_database(url) as database:
-        assert len(database.read_rows()) == 500
+        assert len(database.ledger.read_rows()) == 500

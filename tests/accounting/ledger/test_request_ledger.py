@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.accounting.conftest import PRICED, Shelf, make_outcome, make_request_of
+from tests.accounting.conftest import PRICED, DatabaseDouble, make_outcome, make_request_of
 
 from renga.accounting.ledger.journal import Journal
 from renga.accounting.ledger.lease import RequestOutcome
@@ -36,9 +36,9 @@ from renga.testing.suites.store_suite import make_row
 SMALL = Usage(input_tokens=100, output_tokens=20)
 
 
-def shelf_database(shelf: Shelf) -> Database:
-    """The ledger asks a database for `write_rows` alone."""
-    return cast("Database", shelf)
+def as_database(double: DatabaseDouble) -> Database:
+    """Of a database, the ledger asks for `ledger.write_rows` alone."""
+    return cast("Database", double)
 
 
 def settle(ledger: Ledger, request_id: str, model: str = "haiku") -> int | None:
@@ -51,7 +51,7 @@ def test_a_row_says_what_happened(ledger: Ledger, clock: ToldClock, database: Da
     clock.advance(1.5)
     cost = ledger.settle(lease, make_outcome(usage))
     ledger.run(database)
-    row = next(row for row in database.read_rows() if row.request_id == "req_whole")
+    row = next(row for row in database.ledger.read_rows() if row.request_id == "req_whole")
     assert row.time_us == int(clock.now().timestamp() * 1_000_000)
     assert (row.input_tokens, row.cache_creation_5m_tokens, row.cache_creation_1h_tokens) == (10, 10, 20)
     assert (row.cache_read_tokens, row.output_tokens, row.thinking_tokens) == (40, 50, 5)
@@ -89,7 +89,7 @@ def test_every_value_of_a_row_stands_under_its_name(ledger: Ledger, database: Da
     request = make_request("req_names", caller, model="haiku", max_tokens=1, stream=True)
     ledger.settle(ledger.reserve(request), outcome)
     ledger.run(database)
-    row = next(row for row in database.read_rows() if row.request_id == "req_names")
+    row = next(row for row in database.ledger.read_rows() if row.request_id == "req_names")
     assert (row.requested_model, row.streamed, row.why) == ("haiku", True, "up:cost;kept")
     for source in (outcome, request, caller):
         names = set(source.__struct_fields__) & set(row.__struct_fields__) - {"check_cost_nano_usd", "service_tier"}
@@ -131,17 +131,17 @@ def test_cost_is_known_free_or_unknown(
 
 def test_rows_wait_in_memory_where_there_is_no_spool(clock: ToldClock) -> None:
     ledger = Ledger(PriceBook({}, {}), RequestMetrics(), clock, queue_rows=100, spool=None)
-    shelf = Shelf()
-    shelf.away = True
+    double = DatabaseDouble()
+    double.away = True
     for number in range(10):
         settle(ledger, f"req_{number}")
     with pytest.raises(DatabaseAway):
-        ledger.run(shelf_database(shelf))
+        ledger.run(as_database(double))
     assert ledger.queued_rows == 10
     settle(ledger, "req_10")
-    shelf.away = False
-    ledger.run(shelf_database(shelf))
-    assert [row.request_id for row in shelf.rows] == [f"req_{number}" for number in range(11)]
+    double.away = False
+    ledger.run(as_database(double))
+    assert [row.request_id for row in double.rows] == [f"req_{number}" for number in range(11)]
     assert ledger.queued_rows == 0
 
 
@@ -150,41 +150,41 @@ def read_spool(spool: Spool) -> list[LedgerRow]:
 
 
 def test_what_the_database_does_not_take_goes_to_disk_and_comes_back(ledger: Ledger, spool: Spool) -> None:
-    shelf = Shelf()
-    shelf.away = True
+    double = DatabaseDouble()
+    double.away = True
     for number in range(60):
         settle(ledger, f"req_{number}")
     with pytest.raises(DatabaseAway):
-        ledger.run(shelf_database(shelf))
+        ledger.run(as_database(double))
     assert ledger.queued_rows == 0
     assert len(read_spool(spool)) == 60
     settle(ledger, "req_60")
-    shelf.away = False
-    ledger.run(shelf_database(shelf))
-    assert sorted(row.request_id for row in shelf.rows) == sorted(f"req_{number}" for number in range(61))
+    double.away = False
+    ledger.run(as_database(double))
+    assert sorted(row.request_id for row in double.rows) == sorted(f"req_{number}" for number in range(61))
     assert read_spool(spool) == []
     assert ledger.lost_rows == 0
 
 
 def test_what_is_on_disk_is_written_once_and_cleared_when_it_is(ledger: Ledger, spool: Spool) -> None:
     """The database goes away again half-way; a second process writes the same files."""
-    shelf = Shelf()
-    shelf.away = True
+    double = DatabaseDouble()
+    double.away = True
     for number in range(50):
         settle(ledger, f"req_{number}")
         with pytest.raises(DatabaseAway):
-            ledger.run(shelf_database(shelf))
+            ledger.run(as_database(double))
     assert spool.has_rows()
     files = spool.claim()
     assert len(files) == 1, "nothing is set apart while the database is away"
-    shelf.away = False
+    double.away = False
     other = Ledger(PriceBook({}, {}), RequestMetrics(), ToldClock(), queue_rows=100, spool=spool)
     for rows in spool.read(files[0], 20):
-        shelf.write_rows(rows)
+        double.write_rows(rows)
         break
-    other.run(shelf_database(shelf))
-    ledger.run(shelf_database(shelf))
-    assert sorted(row.request_id for row in shelf.rows) == sorted(f"req_{number}" for number in range(50))
+    other.run(as_database(double))
+    ledger.run(as_database(double))
+    assert sorted(row.request_id for row in double.rows) == sorted(f"req_{number}" for number in range(50))
     assert not spool.has_rows()
 
 
@@ -216,18 +216,18 @@ def test_processes_that_share_a_folder_lose_nothing(tmp_path: Path) -> None:
 def test_a_server_that_ends_without_its_database_leaves_its_rows_to_the_next(
     ledger: Ledger, spool: Spool, clock: ToldClock
 ) -> None:
-    shelf = Shelf()
-    shelf.away = True
+    double = DatabaseDouble()
+    double.away = True
     settle(ledger, "req_1")
     with pytest.raises(DatabaseAway):
-        ledger.run(shelf_database(shelf))
+        ledger.run(as_database(double))
     settle(ledger, "req_2")
     ledger.abandon()
-    shelf.away = False
+    double.away = False
     following = Ledger(PriceBook({}, {}), RequestMetrics(), clock, queue_rows=100, spool=spool)
-    following.run(shelf_database(shelf))
-    assert [row.request_id for row in shelf.rows] == ["req_1", "req_2"]
-    assert shelf.rows[0].cost_nano_usd == 200_000
+    following.run(as_database(double))
+    assert [row.request_id for row in double.rows] == ["req_1", "req_2"]
+    assert double.rows[0].cost_nano_usd == 200_000
 
 
 def test_what_nobody_can_keep_is_logged_and_counted(clock: ToldClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -244,13 +244,13 @@ def test_what_nobody_can_keep_is_logged_and_counted(clock: ToldClock, caplog: py
 
 
 def test_a_row_the_database_refuses_keeps_no_other_out(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    shelf = Shelf()
+    double = DatabaseDouble()
     settle(ledger, "req_1")
     settle(ledger, "req_2", model="refused")
     settle(ledger, "req_3")
     with caplog.at_level(logging.ERROR):
-        ledger.run(shelf_database(shelf))
-    assert [row.request_id for row in shelf.rows] == ["req_1", "req_3"]
+        ledger.run(as_database(double))
+    assert [row.request_id for row in double.rows] == ["req_1", "req_3"]
     assert ledger.lost_rows == 1
     assert "req_2" in caplog.text
     assert ledger.queued_rows == 0
@@ -259,17 +259,17 @@ def test_a_row_the_database_refuses_keeps_no_other_out(ledger: Ledger, caplog: p
 def test_a_full_or_broken_spool_keeps_rows_in_memory(clock: ToldClock, tmp_path, caplog) -> None:
     spool = Spool(tmp_path / "spool", bytes_max=1000)
     ledger = Ledger(PriceBook({}, {}), RequestMetrics(), clock, queue_rows=100, spool=spool)
-    shelf = Shelf()
-    shelf.away = True
+    double = DatabaseDouble()
+    double.away = True
     for number in range(60):
         settle(ledger, f"req_{number}")
     with caplog.at_level(logging.ERROR), pytest.raises(DatabaseAway):
-        ledger.run(shelf_database(shelf))
+        ledger.run(as_database(double))
     assert ledger.queued_rows == 60
     assert "limit" in caplog.text
-    shelf.away = False
-    ledger.run(shelf_database(shelf))
-    assert len(shelf.rows) == 60
+    double.away = False
+    ledger.run(as_database(double))
+    assert len(double.rows) == 60
 
 
 def test_what_a_full_disk_did_not_take_is_lost_aloud(
@@ -278,16 +278,16 @@ def test_what_a_full_disk_did_not_take_is_lost_aloud(
     journal = Journal(tmp_path, mapped_bytes=0)
     spool = Spool(tmp_path / "spool", bytes_max=1, journal=journal)
     ledger = Ledger(PriceBook({}, {}), RequestMetrics(), clock, queue_rows=100, spool=spool)
-    shelf = Shelf()
-    ledger.opened(shelf_database(shelf))
-    shelf.away = True
+    double = DatabaseDouble()
+    ledger.opened(as_database(double))
+    double.away = True
     settle(ledger, "req_kept")
     monkeypatch.setattr(os, "pwrite", lambda file, data, offset: 0)
     settle(ledger, "req_gone")
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             with pytest.raises(DatabaseAway):
-                ledger.run(shelf_database(shelf))
+                ledger.run(as_database(double))
         assert caplog.text.count("cannot keep ledger rows on disk") == 1
         ledger.abandon()
     assert ledger.lost_rows == 1
@@ -332,7 +332,7 @@ def test_the_sums_of_the_ledger_are_the_sums_of_what_happened(
     key = f"key_{next(NUMBERS)}"
     prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
     ledger = Ledger(prices, RequestMetrics(), clock, queue_rows=100, spool=None)
-    away = Shelf()
+    away = DatabaseDouble()
     away.away = True
     costs: list[int | None] = []
     for number, (usage, target, status, flush) in enumerate(outcomes):
@@ -340,7 +340,7 @@ def test_the_sums_of_the_ledger_are_the_sums_of_what_happened(
         costs.append(ledger.settle(lease, make_outcome(usage, target, status)))
         if flush:
             with pytest.raises(DatabaseAway):
-                ledger.run(shelf_database(away))
+                ledger.run(as_database(away))
         elif number % 3 == 0:
             ledger.run(database)
     ledger.run(database)

@@ -141,7 +141,7 @@ class Interleavings(RuleBasedStateMachine):
             while isinstance(hold, Hold):
                 used = SettledUse(hold.input_tokens, hold.output_tokens)
                 hold.account.settle(hold, used, self.clock.monotonic_ns())
-                hold = hold.beside
+                hold = hold.workspace_hold
         self.loop.run(self.servers[1].stop())
         self.servers[1] = MeteredLedger(self.setup, self.counting, self.database)
         self.loop.run(self.servers[1].start())
@@ -201,7 +201,7 @@ class Interleavings(RuleBasedStateMachine):
             shared = meter.quotas.shared
             assert shared is not None
             shared.renew()
-            self.do(shared._link.send)  # pyright: ignore[reportPrivateUsage]
+            self.do(shared._session.send)  # pyright: ignore[reportPrivateUsage]
         self.wait_told()
 
     def wait_told(self) -> None:

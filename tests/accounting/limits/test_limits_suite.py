@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from renga.accounting.limits.account import AccountService
-from renga.accounting.limits.shared_limits import SharedLimits
-from renga.accounting.limits.valkey_session import load_scripts
+from renga.accounting.limits.account import AccountContext
+from renga.accounting.limits.shared.shared_limits import SharedLimits
+from renga.accounting.limits.shared.valkey_session import load_scripts
 from renga.config import LimitSettings
 from renga.testing.servers.valkey import PROGRAM, ValkeyServer
 from renga.testing.suites.limits_suite import LimitsSuite
@@ -23,7 +23,7 @@ class InProcess:
     def settings(self, settings: LimitSettings) -> LimitSettings:
         return settings
 
-    def share(self, settings: LimitSettings, desk: AccountService) -> SharedLimits:
+    def share(self, settings: LimitSettings, context: AccountContext) -> SharedLimits:
         raise AssertionError("nothing is shared")
 
     async def set_time(self, now_us: int) -> None:
@@ -40,8 +40,8 @@ class Shared:
     def settings(self, settings: LimitSettings) -> LimitSettings:
         return replace(settings, shared_url=self.server.url, shared_timeout_s=5.0)
 
-    def share(self, settings: LimitSettings, desk: AccountService) -> SharedLimits:
-        return SharedLimits(settings, desk, self.scripts)
+    def share(self, settings: LimitSettings, context: AccountContext) -> SharedLimits:
+        return SharedLimits(settings, context, self.scripts)
 
     async def set_time(self, now_us: int) -> None:
         assert self.server.call("SET", CLOCK, str(now_us)) == b"+OK\r\n"

@@ -2,79 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import random
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.accounting.conftest import PRICED, make_outcome
+from tests.accounting.limits.meter import DEAR, LIMITED, USD, Meter, state
 
 from renga.accounting.keys.key_ring import KeyRing, make_key
 from renga.accounting.ledger.lease import Lease
-from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.ledger.spool import Spool
-from renga.accounting.limits.quotas import Quotas
-from renga.accounting.limits.token_buckets import BudgetSpent, LimitReached, LimitState
-from renga.accounting.pricing.price_book import PriceBook
-from renga.config import LimitSettings, PriceSettings, load_config
+from renga.accounting.limits.token_buckets import BudgetSpent, LimitReached
+from renga.config import load_config
 from renga.domain.keys import KeyChange, KeyLimits
-from renga.errors import PermissionDenied
-from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import Usage
 from renga.protocols.messages.inference_request import Caller
 from renga.store.database import Database, open_database
 from renga.testing.fake_clock import ToldClock
 from renga.testing.metering import make_request
-
-USD = 1_000_000_000
-DEAR = Usage(100_000, output_tokens=180_000)
-"""One dollar at $1 and $5 per million."""
-LIMITED = {"requests_per_minute": 10, "input_tokens_per_minute": 1000, "output_tokens_per_minute": 500}
-
-
-class Meter:
-    """A ledger with limits. Rows stay in its queue until a test brings a database."""
-
-    def __init__(self, clock: ToldClock, spool: Spool | None = None, **limits: float) -> None:
-        self.clock = clock
-        self.metrics = RequestMetrics()
-        self.prices = PriceBook({}, {PRICED: PriceSettings(input_usd=1.0, output_usd=5.0)})
-        self.quotas = Quotas(LimitSettings(**limits), self.prices, self.metrics, clock)
-        self.ledger = Ledger(self.prices, self.metrics, clock, queue_rows=100_000, spool=spool, quotas=self.quotas)
-        self.number = 0
-
-    def reserve(self, max_tokens: int = 100, input_bytes: int = 396, key: str = "key_a", target: str = PRICED) -> Lease:
-        self.number += 1
-        name = f"req_{id(self)}_{self.number}"
-        request = make_request(name, Caller(key), max_tokens=max_tokens, input_bytes=input_bytes)
-        lease = self.ledger.reserve(request)
-        try:
-            self.ledger.hold_price(lease, [target])
-        except BaseException:
-            self.settle(lease, None, status="failed")
-            raise
-        return lease
-
-    def settle(self, lease: Lease, usage: Usage | None = None, status: str = "succeeded") -> int | None:
-        return self.ledger.settle(lease, make_outcome(usage, status=status))
-
-    def ask(self, usage: Usage, **terms: int | str) -> None:
-        self.settle(self.reserve(**terms), usage)  # type: ignore[arg-type]
-
-    def count(self, name: str, **labels: str) -> float:
-        for family in self.metrics.collect():
-            for sample in family.samples:
-                if sample.name == name and sample.labels == labels:
-                    return sample.value
-        return 0
-
-
-def state(lease: Lease) -> LimitState:
-    assert lease.hold is not None
-    return lease.hold.read()
 
 
 def test_without_limits_nothing_is_held(clock: ToldClock) -> None:
@@ -209,126 +155,6 @@ def test_under_concurrency_nothing_is_left_over(seed: int, limit: int, parallel:
 
 
 # Budgets
-
-
-def test_a_spent_budget_refuses_until_the_day_ends(clock: ToldClock) -> None:
-    meter = Meter(clock, budget_usd_per_day=2.5)
-    for _ in range(3):
-        meter.ask(DEAR)
-    with pytest.raises(BudgetSpent, match=r"\$2\.50 a day") as refused:
-        meter.reserve()
-    assert refused.value.error_code == "enforced_spend_limit_reached"
-    assert refused.value.retry_after_s == 12 * 3600
-    assert refused.value.state.budget_left_nano_usd == -USD // 2
-    meter.ask(DEAR, key="key_b")
-    clock.advance(12 * 3600 - 1)
-    with pytest.raises(BudgetSpent):
-        meter.reserve()
-    clock.advance(1)
-    meter.ask(DEAR)
-    assert meter.count("renga_limited_requests_total", limit="budget_day", owner="key") == 2
-
-
-def test_the_month_outlasts_the_day(clock: ToldClock) -> None:
-    meter = Meter(clock, budget_usd_per_day=2, budget_usd_per_month=3)
-    meter.ask(DEAR)
-    meter.ask(DEAR)
-    clock.advance(86_400)
-    meter.ask(DEAR)
-    with pytest.raises(BudgetSpent, match="a month") as refused:
-        meter.reserve()
-    end = clock.now().timestamp() + (refused.value.retry_after_s or 0)
-    assert datetime.fromtimestamp(end, UTC) == datetime(2026, 12, 1, tzinfo=UTC)
-    clock.advance(refused.value.retry_after_s or 0)
-    meter.reserve()
-
-
-def test_what_runs_is_held_at_its_worst_price(clock: ToldClock) -> None:
-    """$1 is left; the first request may cost $1 and more, so the second waits for it although nothing is spent yet."""
-    meter = Meter(clock, budget_usd_per_day=1)
-    first = meter.reserve(max_tokens=200_000)
-    with pytest.raises(LimitReached, match="running requests") as refused:
-        meter.reserve()
-    assert not isinstance(refused.value, BudgetSpent)
-    assert refused.value.retry_after_s == 1
-    meter.settle(first, Usage(10, output_tokens=10))
-    meter.reserve()
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), cents=st.integers(1, 60))
-def test_a_budget_is_passed_by_at_most_one_request(seed: int, cents: int) -> None:
-    chance, clock = random.Random(seed), ToldClock()
-    meter = Meter(clock, budget_usd_per_day=cents / 100)
-    running: list[tuple[Lease, Usage, int]] = []
-    spent, dearest = 0, 0
-    for _ in range(150):
-        if chance.random() < 0.6:
-            max_tokens, input_bytes = chance.randrange(1, 40_000), chance.randrange(0, 100_000)
-            usage = Usage(chance.randrange(0, input_bytes // 2 + 1), output_tokens=chance.randrange(0, max_tokens + 1))
-            try:
-                running.append((meter.reserve(max_tokens, input_bytes), usage, max_tokens))
-            except LimitReached:
-                continue
-        elif running:
-            lease, usage, _ = running.pop(chance.randrange(len(running)))
-            cost = meter.settle(lease, usage) or 0
-            spent, dearest = spent + cost, max(dearest, cost)
-    for lease, usage, _ in running:
-        cost = meter.settle(lease, usage) or 0
-        spent, dearest = spent + cost, max(dearest, cost)
-    assert spent <= cents * USD // 100 + dearest
-
-
-def test_dollars_need_prices(clock: ToldClock) -> None:
-    hard, soft = Meter(clock, budget_usd_per_day=1), Meter(clock, warn_usd_per_day=1)
-    with pytest.raises(PermissionDenied, match="vllm/unknown has no known price") as refused:
-        hard.reserve(target="vllm/unknown")
-    assert '[prices."vllm/unknown"]' in refused.value.sentence()
-    assert hard.ledger.open_leases == 0
-    soft.reserve(target="vllm/unknown")
-    hard.reserve(target="local/hokku")
-
-
-def test_a_request_that_nobody_counted_costs_its_input(clock: ToldClock) -> None:
-    meter = Meter(clock, budget_usd_per_day=1)
-    lease = meter.reserve(input_bytes=1998, max_tokens=1000)
-    meter.settle(lease, None, status="canceled")
-    # 1,000 tokens at twice $1 per million, the price of writing them to a cache for an hour.
-    assert state(lease).budget_left_nano_usd == USD - 2_000_000
-
-
-def test_a_request_that_grows_holds_what_it_may_cost_then(clock: ToldClock) -> None:
-    """As where it names a file: many small requests that name large ones must not pass a budget together."""
-    meter = Meter(clock, budget_usd_per_day=2)
-    small = make_request("req_small", Caller("key_a"), input_bytes=396)
-    lease = meter.ledger.extend(meter.ledger.reserve(small), small.with_body(small.message, b" " * 8_000_000))
-    meter.ledger.hold_price(lease, [PRICED])
-    with pytest.raises(LimitReached):
-        meter.reserve()
-    assert meter.ledger.open_leases == 1
-    meter.settle(lease, DEAR)
-    meter.ask(DEAR)
-
-
-def test_a_soft_budget_warns_once_a_period(clock: ToldClock, caplog: pytest.LogCaptureFixture) -> None:
-    meter = Meter(clock, warn_usd_per_day=2, warn_usd_per_month=4)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            meter.ask(DEAR)
-        assert caplog.text.count("soft budget") == 1
-        assert "$2.00 this day" in caplog.text
-        lease = meter.reserve()
-        assert (state(lease).warnings, state(lease).budget_left_nano_usd) == (("day",), None)
-        meter.settle(lease, DEAR)
-        assert state(lease).warnings == ("day", "month")
-        clock.advance(86_400)
-        assert state(lease).warnings == ("month",)
-    assert caplog.text.count("soft budget") == 2
-    assert meter.count("renga_budget_warnings_total", period="day") == 1
-
-
-# Keys and the ledger's memory
 
 
 @pytest.fixture

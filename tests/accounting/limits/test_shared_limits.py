@@ -13,16 +13,15 @@ import pytest
 from msgspec.structs import replace
 
 from renga.accounting.ledger.lease import Lease
-from renga.accounting.limits import valkey_session
-from renga.accounting.limits.account import AccountService
-from renga.accounting.limits.outbox import Outbox
-from renga.accounting.limits.shared_limits import SharedLimits
+from renga.accounting.limits.account import AccountContext
+from renga.accounting.limits.shared import valkey_session
+from renga.accounting.limits.shared.shared_limits import SharedLimits
+from renga.accounting.limits.shared.valkey_connection import ValkeyAway, ValkeyRefused, connect, parse_address
+from renga.accounting.limits.shared.valkey_session import SessionTiming, load_scripts
 from renga.accounting.limits.token_buckets import LimitReached
-from renga.accounting.limits.valkey_connection import ValkeyAway, ValkeyRefused, connect, parse_address
-from renga.accounting.limits.valkey_session import SessionTiming, load_scripts
 from renga.config import LimitSettings
 from renga.domain.keys import KeyLimits
-from renga.errors import ConfigError, Overloaded
+from renga.errors import Overloaded
 from renga.protocols.messages.events.event_types import Usage
 from renga.store.database import Database, open_database
 from renga.testing.fake_clock import ToldClock
@@ -61,9 +60,9 @@ class Servers:
     def settings(self, settings: LimitSettings) -> LimitSettings:
         return replace(settings, shared_url=self.valkey.url, shared_timeout_s=self.timeout_s, when_away=self.when_away)
 
-    def share(self, settings: LimitSettings, desk: AccountService) -> SharedLimits:
+    def share(self, settings: LimitSettings, context: AccountContext) -> SharedLimits:
         scripts = load_scripts(f"{{0, redis.call('GET', '{CLOCK}')}}") if self.has_own_time else None
-        return SharedLimits(settings, desk, scripts, self.timing)
+        return SharedLimits(settings, context, scripts, self.timing)
 
     async def set_time(self, now_us: int) -> None:
         if self.has_own_time:
@@ -356,41 +355,6 @@ async def test_many_at_once_get_what_there_is(servers: Servers) -> None:
 
 
 # Reports and addresses
-
-
-def test_reports_keep_their_order_and_their_numbers() -> None:
-    reports = Outbox(1000)
-    for number in range(450):
-        reports.add(b"%d" % number, 2)
-    made = [reports.make() for _ in range(3)]
-    assert [(report.number, len(report.entries), report.arguments) for report in made] == [
-        (1, 200, 400), (2, 200, 400), (3, 50, 100),
-    ]  # fmt: skip
-    reports.acknowledge(made[1])
-    assert reports.unacknowledged == (made[2],)
-    assert reports.waiting == 50
-
-
-@pytest.mark.parametrize(
-    ("url", "name", "database", "tls"),
-    [
-        ("valkey://count:7000/2", "count:7000", 2, False),
-        ("rediss://user:p%40ss@count", "count:6379", 0, True),
-        ("unix:///run/valkey.sock?db=3", "/run/valkey.sock", 3, False),
-        ("redis://[::1]:6380", "::1:6380", 0, False),
-    ],
-)
-def test_addresses(url: str, name: str, database: int, tls: bool) -> None:
-    address = parse_address(url)
-    assert (address.name, address.database, address.tls) == (name, database, tls)
-    assert address.password in ("", "p@ss")
-
-
-@pytest.mark.parametrize("url", ["http://:secret@count", "valkey://", "valkey://:secret@count/x", "valkey://h:port"])
-def test_bad_addresses_are_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"limits\.shared_url") as refused:
-        parse_address(url)
-    assert "secret" not in refused.value.sentence()
 
 
 async def test_a_server_that_does_not_let_us_in(servers: Servers) -> None:

@@ -69,7 +69,7 @@ class Shop:
         """What the store thread does; the last row."""
         self.ledger.run(self.database)
         self.rules.run(self.database)
-        return self.database.read_rows(limit=10_000)[-1]
+        return self.database.ledger.read_rows(limit=10_000)[-1]
 
 
 def test_a_rule_takes_its_percent_off_and_is_named(clock: ToldClock, fresh: Database) -> None:

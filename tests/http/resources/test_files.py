@@ -14,9 +14,10 @@ from tests.http.conftest import KEY, SECRET, serving
 
 from renga.config import FileSettings, ServerSettings
 from renga.domain.owners import Owner
-from renga.files import open_shelf
+from renga.files import open_file_service
 from renga.http.server.request_watchdog import PATIENCE_S
 from renga.store.database import open_database
+from renga.store.database_handle import DatabaseHandle
 from renga.testing.fake_clock import SleepingClock
 
 TEAM = {"x-api-key": "sk-renga-team"}
@@ -41,16 +42,16 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture
-async def shelf(tmp_path, clock, settings, migrated):
-    shelf = open_shelf(settings, tmp_path / "files", clock)
+async def files(tmp_path, clock, settings, migrated):
+    handle = DatabaseHandle()
     with open_database(f"sqlite:///{shutil.copy(migrated, tmp_path)}") as database:
-        shelf.opened(database)
-        yield shelf
+        handle.open(database)
+        yield open_file_service(settings, tmp_path / "files", clock, handle)
 
 
 @pytest.fixture
-async def served(shelf):
-    async with serving(ServerSettings(body_timeout_s=0.3), shelf) as running:
+async def served(files):
+    async with serving(ServerSettings(body_timeout_s=0.3), files) as running:
         yield running
 
 
@@ -227,7 +228,7 @@ async def test_a_file_too_large_is_refused_before_and_while_it_comes(served, tmp
     assert len(blobs(tmp_path)) == 1
 
 
-async def test_quotas_are_told_with_the_apis_code(client, shelf):
+async def test_quotas_are_told_with_the_apis_code(client, files):
     for number in range(8):
         await client.files.upload(file=(f"{number}", b"%d" % number))
     with pytest.raises(StorageQuotaExceededError, match="8 files are kept, and 8 may be"):
@@ -275,14 +276,14 @@ async def test_uploads_beyond_the_limit_wait_outside(served):
         assert (await post(served, form(b"x"), TEAM)).status == 200
 
 
-async def test_an_expired_file_says_so(client, clock, shelf, tmp_path):
+async def test_an_expired_file_says_so(client, clock, files, tmp_path):
     sent = await client.files.upload(file=("a", b"short-lived"), expires_in_seconds=3600)
     clock.advance(3_600)
     with pytest.raises(FileExpiredError):
         await client.files.retrieve_metadata(sent.id)
     assert (await client.files.list()).data == []
     assert len(blobs(tmp_path)) == 1
-    assert await shelf.sweep() == 1
+    assert await files.expire_files() == 1
     assert blobs(tmp_path) == []
     with pytest.raises(FileExpiredError):
         await client.files.retrieve_metadata(sent.id)
@@ -323,26 +324,26 @@ async def test_a_server_without_files_says_so():
 
 
 async def test_a_database_that_is_away_is_a_500_that_may_be_tried_again(tmp_path, clock, settings):
-    shelf = open_shelf(settings, tmp_path / "files", clock)
-    shelf.wait_s = 0.05
-    async with serving(ServerSettings(), shelf) as running:
+    files = open_file_service(settings, tmp_path / "files", clock, DatabaseHandle(open_wait_s=0.05))
+    async with serving(ServerSettings(), files) as running:
         assert (await running.ask("GET", "/v1/files", b"", KEY)).status == 500
         assert (await running.ask("GET", "/v1/files/file_1", b"", KEY)).headers["retry-after"] == "1"
 
 
 async def test_an_upload_waits_for_a_database_that_opens_late(tmp_path, clock, settings):
     """Longer than the server waits before it watches a request's client, who has sent all of the body by then."""
-    shelf = open_shelf(settings, tmp_path / "files", clock)
-    async with serving(ServerSettings(), shelf) as running:
+    handle = DatabaseHandle()
+    files = open_file_service(settings, tmp_path / "files", clock, handle)
+    async with serving(ServerSettings(), files) as running:
         coming = asyncio.create_task(post(running, form(b"x" * 100_000)))
         await asyncio.sleep(3 * PATIENCE_S)
         assert not coming.done()
         with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
-            shelf.opened(database)
+            handle.open(database)
             assert (await coming).status == 200
 
 
-async def test_a_request_names_a_file_and_its_target_gets_the_content(served, client, shelf):
+async def test_a_request_names_a_file_and_its_target_gets_the_content(served, client, files):
     sent = await client.files.upload(file=("notes.md", "# Notizen: Grüße".encode()))
     document = {"type": "document", "title": "Notes", "source": {"type": "file", "file_id": sent.id}}
     turn = {"role": "user", "content": [document, {"type": "text", "text": "What is this?"}]}
@@ -356,6 +357,6 @@ async def test_a_request_names_a_file_and_its_target_gets_the_content(served, cl
         source = call.request.messages[0].content[0].source
         assert source.data == "# Notizen: Grüße"
         assert sent.id.encode() not in call.raw
-    await shelf.delete(Owner("key_test"), sent.id)
+    await files.delete(Owner("key_test"), sent.id)
     with pytest.raises(anthropic.NotFoundError, match=r"messages\.0\.content\.0\.source\.file_id: The file .* deleted"):
         await client.messages.create(max_tokens=50, **ask)

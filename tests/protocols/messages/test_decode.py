@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from renga.errors import InvalidRequest
 from renga.protocols.messages.blocks import RedactedThinkingBlock, ServerToolUseBlock, TextBlock
-from renga.protocols.messages.decode import decode_count, decode_request, refuse_demands, unmet_demands
-from renga.protocols.messages.rules.required_features import DEMANDING, IGNORED
+from renga.protocols.messages.decode import decode_count, decode_request
 
 OLD, NEW = "2023-06-01", "2026-10-21"
 HELLO = {"model": "haiku", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
@@ -28,7 +27,7 @@ def refused(version=NEW, **fields):
 
 def test_the_least_request():
     request = decode()
-    assert (request.model, request.max_tokens, request.stream, request.tools, request.demands) == (
+    assert (request.model, request.max_tokens, request.stream, request.tools, request.required_features) == (
         "haiku",
         50,
         False,
@@ -57,7 +56,7 @@ def test_everything_at_once():
     )
     assert request.system[0].cache_control.ttl == "1h"
     assert bytes(request.output_config.format.schema) == b'{"foo":"bar"}'
-    assert request.demands == ()
+    assert request.required_features == ()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_bodies_that_are_no_request(body, message):
         ({"output_config": {"format": {"type": "json_schema", "schema": []}}}, "output_config.format.schema", "object"),
         ({"stop_sequences": ["a", ""]}, "stop_sequences.1", "not be empty"),
         ({"foo": 1}, "foo", "Extra inputs are not permitted"),
-        ({"demands": ["thread"]}, "demands", "Extra inputs are not permitted"),
+        ({"required_features": ["thread"]}, "required_features", "Extra inputs are not permitted"),
     ],
 )
 def test_errors_name_their_path(fields, path, message):
@@ -131,81 +130,8 @@ def test_an_error_never_quotes_much():
 
 def test_null_means_absent_at_the_top():
     request = decode(stop_sequences=None, tools=None, stream=None, system=None, thread=None, temperature=None)
-    assert (request.stop_sequences, request.tools, request.stream, request.demands) == ((), (), False, ())
+    assert (request.stop_sequences, request.tools, request.stream, request.required_features) == ((), (), False, ())
     assert refused(messages=None).path == "messages"
-
-
-@pytest.mark.parametrize("name", IGNORED)
-def test_harmless_fields_are_ignored(name):
-    assert decode(**{name: {"any": ["thing"]}}).demands == ()
-
-
-@pytest.mark.parametrize("name", DEMANDING)
-def test_fields_that_change_the_meaning_become_demands(name):
-    request = decode(**{name: {"type": "create"}})
-    assert request.demands == (name,)
-    refuse_demands(request, frozenset(DEMANDING))
-    with pytest.raises(InvalidRequest, match=name) as caught:
-        refuse_demands(request, frozenset())
-    assert caught.value.path == name
-    assert caught.value.error_code == ("thread_unsupported_request" if name == "thread" else None)
-
-
-@pytest.mark.parametrize("name", DEMANDING)
-@pytest.mark.parametrize("nothing", [None, [], {}])
-def test_a_demand_for_nothing_is_none(name, nothing):
-    assert decode(**{name: nothing}).demands == ()
-
-
-def test_threads_are_refused_before_anything_else():
-    request = decode(container="c", thread={"type": "create"}, compaction={"type": "summarize"})
-    assert request.demands[0] == "thread"
-    assert [demand.name for demand in unmet_demands(request, {"container"})] == ["thread", "compaction"]
-
-
-def test_an_edit_that_edits_nothing_is_no_demand():
-    keep_all = {"type": "clear_thinking_20251015", "keep": "all"}
-    assert decode(context_management={"edits": [keep_all]}).demands == ()
-    for value in ({"edits": [{**keep_all, "keep": {"type": "thinking_turns", "value": 1}}]}, {"edits": 5}, "x"):
-        assert decode(context_management=value).demands == ("context_management",)
-
-
-@pytest.mark.parametrize(
-    ("fields", "demand"),
-    [
-        ({"tools": [{**TOOL, "defer_loading": True}]}, "tools.defer_loading"),
-        ({"tools": [{**TOOL, "allowed_callers": ["code_execution_20250825"]}]}, "tools.allowed_callers"),
-        ({"output_config": {"task_budget": {"type": "tokens", "total": 5}}}, "output_config.task_budget"),
-        ({"thinking": {"type": "adaptive", "display": "updates"}}, "thinking.display"),
-        ({"thinking": {"type": "adaptive", "block_binding": "x"}}, "thinking.block_binding"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "container_upload", "file_id": "f"}]}]},
-            "container_upload",
-        ),
-        (
-            {"messages": [*HELLO["messages"], {"role": "system", "content": "x", "clear_at": 5}]},
-            "messages.clear_at",
-        ),
-        (
-            {"messages": [*HELLO["messages"], {"role": "system", "content": "x", "output_config": {}}]},
-            "messages.output_config",
-        ),
-        (
-            {"messages": [*HELLO["messages"], {"role": "system", "content": [{"type": "tool_removal"}]}]},
-            "messages.tool_removal",
-        ),
-    ],
-)
-def test_demands_inside_fields(fields, demand):
-    request = decode(**fields)
-    assert request.demands == (demand,)
-    with pytest.raises(InvalidRequest, match=demand):
-        refuse_demands(request, frozenset())
-
-
-def test_parts_that_demand_nothing():
-    tool = {**TOOL, "defer_loading": False, "allowed_callers": ["direct"]}
-    assert decode(tools=[tool], output_config={"task_budget": None}).demands == ()
 
 
 def test_the_format_field_of_2025():

@@ -1,4 +1,4 @@
-"""Dollars: prices by length, prefixes by the clock, ladders without wasted rungs."""
+"""Dollars: prices by length, prefixes by the clock, cascades without wasted stages."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from renga.routing.costs.cost_model import (
     PriceRow,
     PriceStep,
     StageLoad,
-    cheapest_ladder,
-    expect_ladder,
+    cheapest_cascade,
+    expect_cascade,
     price_attempt,
     worth_escalating,
 )
@@ -21,7 +21,7 @@ SONNET = PriceRow("sonnet", (PriceStep(None, 2_000, 10_000, 100, 2_500, 4_000),)
 OPUS = PriceRow("opus", (PriceStep(None, 4_000, 20_000, 200, 5_000, 8_000),))
 
 
-def rung(tier: str, cost: int | None, accept: float = 1.0, quality: float = 1.0) -> CascadeStage:
+def stage(tier: str, cost: int | None, accept: float = 1.0, quality: float = 1.0) -> CascadeStage:
     return CascadeStage(tier, cost, 0, accept, 0.98, quality)
 
 
@@ -33,7 +33,7 @@ def test_a_long_prompt_is_billed_whole_at_its_step() -> None:
 def test_a_length_without_a_price_is_not_free() -> None:
     short = PriceRow("short", (PriceStep(1_000, 1, 1, 1, 1, 1),))
     assert price_attempt(short, StageLoad(1_001, 1)) is None
-    assert expect_ladder((rung("haiku", None), rung("opus", 5))) is None
+    assert expect_cascade((stage("haiku", None), stage("opus", 5))) is None
 
 
 def test_cached_and_written_tokens_have_their_own_prices() -> None:
@@ -52,37 +52,37 @@ def test_leaving_opus_for_one_turn_pays_only_below_2_7_k_cached_tokens(cached_to
 
 
 def test_a_sonnet_rung_can_cost_more_than_opus_alone() -> None:
-    with_sonnet = expect_ladder((rung("sonnet", 500, accept=0.4), rung("opus", 1_000)))
-    alone = expect_ladder((rung("opus", 1_000),))
+    with_sonnet = expect_cascade((stage("sonnet", 500, accept=0.4), stage("opus", 1_000)))
+    alone = expect_cascade((stage("opus", 1_000),))
     assert with_sonnet is not None and alone is not None
     assert with_sonnet.cost_nano_usd > alone.cost_nano_usd
 
 
-def test_the_cheapest_ladder_leaves_such_a_rung_out() -> None:
-    rungs = (
-        rung("haiku", 25, 0.7, 0.8),
-        rung("sonnet", 500, 0.4, 0.9),
-        rung("opus", 1_000, 1.0, 0.98),
+def test_the_cheapest_cascade_leaves_such_a_rung_out() -> None:
+    stages = (
+        stage("haiku", 25, 0.7, 0.8),
+        stage("sonnet", 500, 0.4, 0.9),
+        stage("opus", 1_000, 1.0, 0.98),
     )
-    best = cheapest_ladder(rungs, 0.97)
+    best = cheapest_cascade(stages, 0.97)
     assert best is not None
-    assert [one.tier for one in best.rungs] == ["haiku", "opus"]
+    assert [one.tier for one in best.stages] == ["haiku", "opus"]
     assert best.cost_nano_usd == 325
-    assert cheapest_ladder(rungs, 0.99) is None
+    assert cheapest_cascade(stages, 0.99) is None
 
 
 def test_checks_are_paid_where_an_answer_is_checked() -> None:
-    ladder = expect_ladder(
+    cascade = expect_cascade(
         (CascadeStage("haiku", 100, 50, 0.5, 1.0, 0.6), CascadeStage("opus", 1_000, 999, 1.0, 1.0, 1.0))
     )
-    assert ladder is not None
-    assert ladder.cost_nano_usd == 150 + 500
+    assert cascade is not None
+    assert cascade.cost_nano_usd == 150 + 500
 
 
 def test_a_request_that_no_tier_solves_is_not_escalated() -> None:
-    assert worth_escalating(rung("haiku", 1, quality=0.2), rung("opus", 1_000, quality=0.9), 50)
-    assert not worth_escalating(rung("haiku", 1, quality=0.05), rung("opus", 1_000, quality=0.06), 50)
-    assert not worth_escalating(rung("haiku", 1, quality=0.2), rung("opus", None, quality=0.9), 50)
+    assert worth_escalating(stage("haiku", 1, quality=0.2), stage("opus", 1_000, quality=0.9), 50)
+    assert not worth_escalating(stage("haiku", 1, quality=0.05), stage("opus", 1_000, quality=0.06), 50)
+    assert not worth_escalating(stage("haiku", 1, quality=0.2), stage("opus", None, quality=0.9), 50)
 
 
 def test_a_prefix_is_held_until_its_time_has_passed() -> None:

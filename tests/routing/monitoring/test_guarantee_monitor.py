@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from renga.routing.monitoring.guarantee_monitor import Guarantee, GuaranteeMonitor
 from renga.routing.outcomes.outcome_book import READ_ROWS, OutcomeBook
 from renga.store.database import Database, open_database
+from renga.store.database_handle import DatabaseHandle
 from renga.testing.fake_clock import ToldClock
 from renga.testing.suites.outcome_suite import make_outcome
 
@@ -24,14 +25,14 @@ def database(tmp_path: Path) -> Iterator[Database]:
 class Subject:
     """Something with a floor, and whether it may still keep anything."""
 
-    def __init__(self, seal: str = "ab12", floor_points: float | None = 5.0) -> None:
+    def __init__(self, digest: str = "ab12", floor_points: float | None = 5.0) -> None:
         self.suspended: list[str] = []
-        self.promise = Guarantee("shadow", "auto", seal, "haiku", "opus", floor_points, 0.9, self.suspended.append)
+        self.guarantee = Guarantee("shadow", "auto", digest, "haiku", "opus", floor_points, 0.9, self.suspended.append)
 
 
 def start(subject: Subject) -> tuple[OutcomeBook, GuaranteeMonitor]:
-    guard = GuaranteeMonitor(lambda: (subject.promise,))
-    return OutcomeBook(ToldClock(), (guard,)), guard
+    guard = GuaranteeMonitor(lambda: (subject.guarantee,))
+    return OutcomeBook(ToldClock(), DatabaseHandle(), (guard,)), guard
 
 
 def add(book: OutcomeBook, labels: str, first: int = 0) -> None:
@@ -64,7 +65,7 @@ def test_a_broken_floor_suspends_once_and_for_good(database: Database) -> None:
     later = Subject()
     start(later)[0].run(database)
     assert later.suspended == ["floor_broken"], "a restart does not make it whole"
-    renewed = Subject(seal="cd34")
+    renewed = Subject(digest="cd34")
     again, guard = start(renewed)
     again.run(database)
     assert renewed.suspended == [], "a new certificate does"

@@ -20,36 +20,36 @@ def spent(nano_usd: int | None, at: datetime = DAY):
 
 
 def test_a_share_is_drawn() -> None:
-    arm = Sampler(TERMS, ToldClock(), random.Random(1).random)
-    drawn = sum(arm.draw() for _ in range(4_000))
-    assert abs(drawn / 4_000 - 0.25) < 0.03 and arm.running == drawn
+    sampler = Sampler(TERMS, ToldClock(), random.Random(1).random)
+    drawn = sum(sampler.sample() for _ in range(4_000))
+    assert abs(drawn / 4_000 - 0.25) < 0.03 and sampler.running == drawn
 
 
 def test_so_many_at_a_time() -> None:
-    arm = Sampler(replace(TERMS, share=1.0, concurrent_requests=2), ToldClock())
-    assert [arm.draw() for _ in range(3)] == [True, True, False]
-    arm.release()
-    assert arm.draw()
+    sampler = Sampler(replace(TERMS, share=1.0, concurrent_requests=2), ToldClock())
+    assert [sampler.sample() for _ in range(3)] == [True, True, False]
+    sampler.release()
+    assert sampler.sample()
 
 
 def test_a_days_dollars_end_with_the_day() -> None:
     clock = ToldClock()
-    arm = Sampler(replace(TERMS, share=1.0), clock)
-    arm.note_spent(spent(600))
-    assert arm.draw() and arm.spent_nano_usd == 600
-    arm.note_spent(spent(600, DAY - timedelta(days=1)))
-    assert arm.draw(), "yesterday's dollars are not today's"
-    arm.note_spent(spent(400))
-    assert not arm.draw()
+    sampler = Sampler(replace(TERMS, share=1.0), clock)
+    sampler.note_spent(spent(600))
+    assert sampler.sample() and sampler.spent_nano_usd == 600
+    sampler.note_spent(spent(600, DAY - timedelta(days=1)))
+    assert sampler.sample(), "yesterday's dollars are not today's"
+    sampler.note_spent(spent(400))
+    assert not sampler.sample()
     clock.advance(86_400)
-    assert arm.draw() and arm.spent_nano_usd == 0
+    assert sampler.sample() and sampler.spent_nano_usd == 0
 
 
 def test_an_unknown_price_ends_the_drawing() -> None:
-    arm = Sampler(replace(TERMS, share=1.0), ToldClock())
-    arm.note_spent(spent(None))
-    assert not arm.draw()
+    sampler = Sampler(replace(TERMS, share=1.0), ToldClock())
+    sampler.note_spent(spent(None))
+    assert not sampler.sample()
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert not Sampler(replace(TERMS, share=0.0), ToldClock(), lambda: 0.0).draw()
+    assert not Sampler(replace(TERMS, share=0.0), ToldClock(), lambda: 0.0).sample()

@@ -76,7 +76,7 @@ def test_a_canary_in_bad_health_or_already_in_its_tier_is_there_once() -> None:
 
 def test_other_settings_are_another_trial() -> None:
     seals = {
-        TrafficSplit({}, {"vllm/c": CanarySettings(tier="haiku", floor_points=points)}, well).canaries[0].seal
+        TrafficSplit({}, {"vllm/c": CanarySettings(tier="haiku", floor_points=points)}, well).canaries[0].digest
         for points in (1.0, 1.0, 2.0)
     }
     assert len(seals) == 2

@@ -30,10 +30,10 @@ from renga.protocols.resources.batches import MessageBatch
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.router import Router
 from renga.services.batches.batch_service import BatchService
-from renga.services.batches.batch_storage import BatchStorage
 from renga.services.batches.batch_worker import BatchWorker, cut_parts, place_of
 from renga.services.batches.part_runner import BUDGET_WAIT_S, BatchPart, BatchRunner
 from renga.store.database import Database, open_database
+from renga.store.database_handle import DatabaseHandle
 from renga.testing.batch_audit import make_requests
 from renga.testing.fake_clock import ToldClock
 from renga.testing.provider_calls import make_settings
@@ -77,31 +77,31 @@ class Shop:
 
     upstream: ScriptedUpstream
     database: Database
-    storage: BatchStorage
+    handle: DatabaseHandle
     answering: Services
     clock: ToldClock
     folder: Path
     runner: BatchRunner = field(init=False)
-    desk: BatchService = field(init=False)
+    batches: BatchService = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runner = BatchRunner(self.answering, self.storage, 4)
-        self.desk = BatchService(self.storage, self.clock, BatchSettings(), Nobody())
+        self.runner = BatchRunner(self.answering, self.handle, 4)
+        self.batches = BatchService(self.handle, self.clock, BatchSettings(), Nobody())
 
     async def make(self, count: int = 1, requests: list[Any] | None = None) -> MessageBatch:
         body = msgspec.json.encode({"requests": requests or make_requests(count, prefixes=1)})
-        return await self.desk.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
+        return await self.batches.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
 
     async def run(self, batch: MessageBatch) -> float | None:
         return await self.runner.run(BatchPart(batch.id, 0, 100))
 
     async def results(self, batch: MessageBatch) -> list[Any]:
         """What has an outcome."""
-        found = await self.storage.desk(lambda table: table.read_results(batch.id, after=-1, limit=1000))
+        found = await self.handle.run(lambda database: database.batches.read_results(batch.id, after=-1, limit=1000))
         return [msgspec.json.decode(each.result or b"null") for each in found]
 
     def rows(self) -> list[tuple[str, str, int | None]]:
-        return sorted((row.request_id, row.status, row.cost_nano_usd) for row in self.database.read_rows())
+        return sorted((row.request_id, row.status, row.cost_nano_usd) for row in self.database.ledger.read_rows())
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:
@@ -123,12 +123,10 @@ async def open_shop(stack: AsyncExitStack, folder: Path, limits: LimitSettings) 
         await provider.start()
         stack.push_async_callback(provider.stop)
     catalog = Catalog({"haiku": (Target("up", "m"),), "sonnet": (), "opus": ()}, providers, ())
-    storage = BatchStorage()
-    storage.attach()
-    storage.opened(database)
-    await asyncio.sleep(0)
+    handle = DatabaseHandle()
+    handle.open(database)
     return Shop(
-        upstream, database, storage, Services(providers, Router(catalog, providers), ledger, clock), clock, folder
+        upstream, database, handle, Services(providers, Router(catalog, providers), ledger, clock), clock, folder
     )
 
 
@@ -172,7 +170,7 @@ async def test_an_upstream_that_stays_broken_is_given_up_and_one_that_is_full_is
 async def test_a_spent_budget_lets_a_part_rest(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         shop = await open_shop(stack, tmp_path, LimitSettings(budget_usd_per_day=0.000_07))
-        shop.runner = BatchRunner(shop.answering, shop.storage, 1)
+        shop.runner = BatchRunner(shop.answering, shop.handle, 1)
         shop.upstream.always("/v1/messages", DONE)
         batch = await shop.make(8)
         assert await shop.run(batch) == BUDGET_WAIT_S
@@ -188,12 +186,12 @@ async def test_a_key_s_stored_answers_serve_its_batches(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         shop = await open_shop(stack, tmp_path, LimitSettings())
         shop.answering = replace(shop.answering, responses=ResponseCache(CacheSettings(), shop.clock))
-        shop.runner = BatchRunner(shop.answering, shop.storage, 1)
+        shop.runner = BatchRunner(shop.answering, shop.handle, 1)
         shop.upstream.script(DONE, DONE, DONE)
         twice = [*make_requests(1, prefixes=1), {**make_requests(1, prefixes=1)[0], "custom_id": "again"}]
         body = msgspec.json.encode({"requests": twice})
         for terms, asked in ((BatchTerms("2023-06-01", response_cache=True), 1), (BatchTerms("2023-06-01"), 3)):
-            batch = await shop.desk.create(OWNER, terms, pieces(body))
+            batch = await shop.batches.create(OWNER, terms, pieces(body))
             assert await shop.run(batch) is None
             assert len(shop.upstream.requests) == asked
             first, second = (each["message"] for each in await shop.results(batch))
@@ -205,7 +203,7 @@ async def test_a_key_s_stored_answers_serve_its_batches(tmp_path: Path) -> None:
 
 async def test_requests_start_in_the_order_of_their_prefixes(shop: Shop) -> None:
     shop.upstream.always("/v1/messages", DONE)
-    shop.runner = BatchRunner(shop.answering, shop.storage, 1)
+    shop.runner = BatchRunner(shop.answering, shop.handle, 1)
     batch = await shop.make(requests=make_requests(9, prefixes=3))
     assert await shop.run(batch) is None
     systems = [msgspec.json.decode(request.body)["system"] for request in shop.upstream.requests]
@@ -247,33 +245,33 @@ async def test_batches_end_where_nobody_runs_them(shop: Shop, end: str) -> None:
     """A process that only takes batches in still keeps their time, and needs no schedule for it."""
     settings = BatchSettings(run=False)
     place = place_of(f"sqlite:///{shop.folder / 'renga.db'}", shop.folder)
-    worker = BatchWorker(shop.answering, shop.storage, settings, place)
+    worker = BatchWorker(shop.answering, shop.handle, settings, place)
     batch = await shop.make(3)
     if end == "cancel":
-        await shop.desk.cancel(OWNER, batch.id)
+        await shop.batches.cancel(OWNER, batch.id)
     else:
         shop.clock.advance(86_400)
     await worker.start()
-    while (found := await shop.desk.find(OWNER, batch.id)).processing_status != "ended":
+    while (found := await shop.batches.find(OWNER, batch.id)).processing_status != "ended":
         await asyncio.sleep(0)
     await worker.stop()
     assert (found.request_counts.expired, found.request_counts.canceled) == ((3, 0) if end == "expire" else (0, 3))
-    lines = [line async for line in await shop.desk.open_results(OWNER, batch.id)]
+    lines = [line async for line in await shop.batches.open_results(OWNER, batch.id)]
     assert b"".join(lines).count(b'"expired"' if end == "expire" else b'"canceled"') == 3
     assert not worker.started
 
 
 async def test_what_is_deleted_is_gone_from_the_database(shop: Shop) -> None:
     place = place_of(f"sqlite:///{shop.folder / 'renga.db'}", shop.folder)
-    worker = BatchWorker(shop.answering, shop.storage, BatchSettings(run=False), place)
-    desk = BatchService(shop.storage, shop.clock, BatchSettings(), worker)
+    worker = BatchWorker(shop.answering, shop.handle, BatchSettings(run=False), place)
+    batches = BatchService(shop.handle, shop.clock, BatchSettings(), worker)
     batch = await shop.make(3)
-    await shop.desk.cancel(OWNER, batch.id)
+    await shop.batches.cancel(OWNER, batch.id)
     await worker.start()
-    while (await desk.find(OWNER, batch.id)).processing_status != "ended":
+    while (await batches.find(OWNER, batch.id)).processing_status != "ended":
         await asyncio.sleep(0)
     assert _count_requests(shop.database) == 3
-    await desk.delete(OWNER, batch.id)
+    await batches.delete(OWNER, batch.id)
     while _count_requests(shop.database):
         await asyncio.sleep(0)
     await worker.stop()
@@ -282,8 +280,8 @@ async def test_what_is_deleted_is_gone_from_the_database(shop: Shop) -> None:
 async def test_an_upload_that_fails_leaves_nothing(shop: Shop) -> None:
     body = msgspec.json.encode({"requests": make_requests(600)})
     with pytest.raises(InvalidRequest, match="ends too early"):
-        await shop.desk.create(OWNER, BatchTerms("2023-06-01"), pieces(body[:-50]))
-    page = await shop.storage.desk(lambda table: table.count_queued(OWNER))
+        await shop.batches.create(OWNER, BatchTerms("2023-06-01"), pieces(body[:-50]))
+    page = await shop.handle.run(lambda database: database.batches.count_queued(OWNER))
     assert page == 0
     with suppress(TimeoutError):
         async with asyncio.timeout(30):
@@ -293,23 +291,23 @@ async def test_an_upload_that_fails_leaves_nothing(shop: Shop) -> None:
 
 
 async def test_one_owner_s_open_requests_are_bounded(shop: Shop) -> None:
-    desk = BatchService(shop.storage, shop.clock, BatchSettings(max_queued=5), Nobody())
+    batches = BatchService(shop.handle, shop.clock, BatchSettings(max_queued=5), Nobody())
     body = msgspec.json.encode({"requests": make_requests(3)})
-    await desk.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
+    await batches.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
     with pytest.raises(RateLimited):
-        await desk.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
-    await desk.create(Owner("key_b"), BatchTerms("2023-06-01"), pieces(body))
+        await batches.create(OWNER, BatchTerms("2023-06-01"), pieces(body))
+    await batches.create(Owner("key_b"), BatchTerms("2023-06-01"), pieces(body))
 
 
 async def test_results_that_are_too_old_say_so(shop: Shop) -> None:
     batch = await shop.make()
     shop.upstream.script(DONE)
     await shop.run(batch)
-    await shop.storage.runs(lambda runs: runs.end(batch.id, 1))
-    await shop.storage.runs(lambda runs: runs.archive(2**60, 1))
-    assert (await shop.desk.find(OWNER, batch.id)).results_url is None
+    await shop.handle.run(lambda database: database.batch_runs.end_batch(batch.id, 1))
+    await shop.handle.run(lambda database: database.batch_runs.archive_results(2**60, 1))
+    assert (await shop.batches.find(OWNER, batch.id)).results_url is None
     with pytest.raises(NotFound, match="were deleted"):
-        await shop.desk.open_results(OWNER, batch.id)
+        await shop.batches.open_results(OWNER, batch.id)
 
 
 def test_parts_cover_a_batch() -> None:

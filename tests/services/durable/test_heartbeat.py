@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from renga.services.batches.batch_storage import BatchStorage
 from renga.services.durable.heartbeat import DEAD_AFTER_S, Heartbeat
 from renga.store.database import open_database
+from renga.store.database_handle import DatabaseHandle
 
 LOCK = """
 import fcntl, os, sys
@@ -39,34 +39,34 @@ def locks(folder: Path) -> list[Path]:
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[BatchStorage]:
+async def handle(tmp_path: Path) -> AsyncIterator[DatabaseHandle]:
     with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
-        made = BatchStorage()
-        made.opened(database)
+        made = DatabaseHandle()
+        made.open(database)
         yield made
 
 
 async def test_a_worker_of_this_machine_is_dead_as_soon_as_its_process_is(
-    storage: BatchStorage, tmp_path: Path
+    handle: DatabaseHandle, tmp_path: Path
 ) -> None:
-    mine = Heartbeat(storage, tmp_path)
-    mine.begin()
-    await mine.beat(0)
-    await storage.runs(lambda runs: runs.beat("worker-other", 0))
+    mine = Heartbeat(handle, tmp_path)
+    mine.take_lock()
+    await mine.record(0)
+    await handle.run(lambda database: database.workers.record_heartbeat("worker-other", 0))
     with locking(tmp_path / "worker-other.lock"):
         long_ago_us = int(2 * DEAD_AFTER_S * 1_000_000)
         assert await mine.find_dead(long_ago_us) == [], "it may be slow, and still it lives"
     assert await mine.find_dead(1) == ["worker-other"]
-    await mine.bury("worker-other")
+    await mine.reap("worker-other")
     assert await mine.find_dead(1) == []
-    await mine.end()
+    await mine.sign_off()
     assert locks(tmp_path) == []
-    assert await storage.runs(lambda runs: runs.read_workers()) == {}
+    assert await handle.run(lambda database: database.workers.read_heartbeats()) == {}
 
 
-async def test_a_worker_elsewhere_is_dead_when_it_is_silent(storage: BatchStorage, tmp_path: Path) -> None:
-    mine = Heartbeat(storage, tmp_path)
-    await storage.runs(lambda runs: runs.beat("worker-elsewhere", 0))
+async def test_a_worker_elsewhere_is_dead_when_it_is_silent(handle: DatabaseHandle, tmp_path: Path) -> None:
+    mine = Heartbeat(handle, tmp_path)
+    await handle.run(lambda database: database.workers.record_heartbeat("worker-elsewhere", 0))
     patience_us = int(DEAD_AFTER_S * 1_000_000)
     assert await mine.find_dead(patience_us) == []
     assert await mine.find_dead(patience_us + 1) == ["worker-elsewhere"]

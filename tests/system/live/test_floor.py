@@ -79,7 +79,7 @@ async def test_a_broken_floor_sends_everything_up_until_there_is_a_new_certifica
         assert "floor:5;up:floor_broken" in after.headers["renga-plan"]
         (shown,) = (await report(server))["policies"]
         assert shown["policy"]["state"] == "suspended:floor_broken"
-        assert shown["policy"]["certificate"]["seal"] == certificate.seal[:16] == shown["quality"]["seal"]
+        assert shown["policy"]["certificate"]["seal"] == certificate.digest[:16] == shown["quality"]["seal"]
         assert shown["quality"]["broken_us"] is not None and shown["quality"]["loss_points"] > 5.0
         metrics = (await server.send("GET", "/metrics")).body.decode()
         assert 'renga_floor_broken{policy="auto"} 1.0' in metrics
@@ -116,7 +116,7 @@ async def test_the_report_counts_what_was_kept_saved_and_lost(live, tmp_path: Pa
         saving = shown["saving"]
         assert saving["low"] < saving["share"] < saving["high"] < 1.0
         with server.open_database() as database:
-            rows = [row for row in database.read_rows() if row.surface == "messages"]
+            rows = [row for row in database.ledger.read_rows() if row.surface == "messages"]
         assert saving["spent_nano_usd"] == sum(row.cost_nano_usd or 0 for row in rows)
         # Five times the price a token; the same tokens in and out.
         kept = [row for row in rows if row.kept]

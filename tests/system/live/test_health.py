@@ -33,8 +33,8 @@ async def test_a_target_that_fails_is_left_alone_and_comes_back(live) -> None:
         assert (await server.ask("and now?", model="haiku")).status == 200
         assert "targets" not in (await server.send("GET", "/ready")).json()
         with server.open_database() as database:
-            await server.until(lambda: len(database.read_rows()) == 7)
-            rows = database.read_rows()
+            await server.until(lambda: len(database.ledger.read_rows()) == 7)
+            rows = database.ledger.read_rows()
         assert [each.error_type for each in rows[4].attempts if each.target == "up/small"] == ["skipped:cooling"]
         metrics = (await server.send("GET", "/metrics")).body.decode()
         assert 'renga_target_cool_downs_total{target="up/small"} 1.0' in metrics

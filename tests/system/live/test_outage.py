@@ -49,8 +49,8 @@ async def test_nothing_is_lost_while_an_upstream_is_away(live) -> None:
             again = await server.ask("is it back?")
         assert again.status == 200
         with server.open_database() as database:
-            await server.until(lambda: len(database.read_rows()) == REQUESTS + 1)
-            rows = {row.request_id: row for row in database.read_rows()}
+            await server.until(lambda: len(database.ledger.read_rows()) == REQUESTS + 1)
+            rows = {row.request_id: row for row in database.ledger.read_rows()}
         assert (await server.send("GET", "/metrics")).body.count(b"renga_open_leases 0.0") == 1
     assert set(rows) == {answer.headers["request-id"] for answer in (*answers, again)}
     statuses = Counter(answer.status for answer in answers)

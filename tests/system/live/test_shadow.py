@@ -42,7 +42,7 @@ async def settle(server, count: int) -> tuple[list[OutcomeRecord], list[LedgerRo
             return not second._parts.ledger.queued_rows and len(read(database)) >= count
 
         await server.until(written)
-        return read(database), database.read_rows()
+        return read(database), database.ledger.read_rows()
 
 
 def read(database: Database) -> list[OutcomeRecord]:

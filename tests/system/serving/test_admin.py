@@ -197,7 +197,7 @@ def ledger_row(name: str, at: datetime, **fields: object) -> LedgerRow:
 def filled(server: Served) -> Served:
     noon = DAY + timedelta(hours=12)
     with server.open_database() as database:
-        database.write_rows(
+        database.ledger.write_rows(
             [
                 ledger_row("req_a1", noon, cost_nano_usd=22_500_000),
                 ledger_row("req_a2", noon + timedelta(minutes=1), key_id="key_b", workspace_id="wrkspc_1"),

@@ -116,7 +116,7 @@ async def test_the_ledger_has_the_price_pages_sum_and_half_of_it_for_a_batch(ups
             await ask_as_batch(server, connection)
         await asyncio.to_thread(server.stop)
         with server.open_database() as database:
-            rows = database.read_rows()
+            rows = database.ledger.read_rows()
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
     live = [row for row in rows if row.service_tier is None]

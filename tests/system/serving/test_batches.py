@@ -201,7 +201,7 @@ def test_a_batch_that_is_cancelled_keeps_what_was_answered(
     kinds = [line.result.type for line in client.messages.batches.results(made.id)]
     assert kinds.count("succeeded") == counts.succeeded
     with server.open_database() as database:
-        rows = [row for row in database.read_rows(limit=100_000) if row.request_id.startswith(made.id)]
+        rows = [row for row in database.ledger.read_rows(limit=100_000) if row.request_id.startswith(made.id)]
     assert len(rows) == counts.succeeded
 
 

@@ -97,7 +97,7 @@ def rows_of(server: Served) -> list[LedgerRow]:
     """The ledger of a server that has ended."""
     server.stop()
     with server.open_database() as database:
-        return database.read_rows()
+        return database.ledger.read_rows()
 
 
 async def test_a_hundred_questions_to_fifty_thousand_cached_tokens() -> None:

@@ -119,7 +119,7 @@ def test_budgets_hold_across_kill_9(client: Anthropic, server: Served) -> None:
     def spent() -> int:
         wait_until(lambda: server.gauges()["renga_ledger_queue_rows"] == 0)
         with server.open_database() as database:
-            rows = database.read_rows(limit=100_000)
+            rows = database.ledger.read_rows(limit=100_000)
             return sum(row.cost_nano_usd or 0 for row in rows if row.key_id == key_of(server, database))
 
     before = spent()

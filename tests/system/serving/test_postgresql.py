@@ -55,7 +55,7 @@ def ask(server: Served, count: int, secret: str | None = None) -> set[str]:
 
 def read_rows(url: str) -> list[LedgerRow]:
     with open_database(url) as database:
-        return database.read_rows(limit=100_000)
+        return database.ledger.read_rows(limit=100_000)
 
 
 def check_ledger(url: str, asked: set[str]) -> None:

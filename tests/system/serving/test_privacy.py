@@ -186,7 +186,7 @@ def test_nothing_that_was_planted_is_found(server: Served) -> None:
             assert secret not in str(answer.headers)
     wait_until(lambda: server.gauges()["renga_ledger_queue_rows"] == 0)
     with server.open_database() as database:
-        rows = database.read_rows(limit=1000)
+        rows = database.ledger.read_rows(limit=1000)
         audit = database.audit.read(AuditQuery())
         stored = repr((rows, audit, database.keys.read()))
     assert len(rows) >= 15
@@ -218,7 +218,7 @@ def test_the_database_logs_statements_and_never_their_values(tmp_path: Path, cap
     url = f"sqlite:///{tmp_path / 'renga.db'}"
     with caplog.at_level(logging.DEBUG, logger="sqlalchemy.engine"), open_database(url) as database:
         database.keys.create(replace(make_key("x", 1).row, name=PROMPT))
-        database.write_rows([replace(make_row("req_1"), requested_model=PROMPT)])
+        database.ledger.write_rows([replace(make_row("req_1"), requested_model=PROMPT)])
         with pytest.raises(RengaError) as refused:
             database.keys.create(KeyRow("key_1", PROMPT, None, "abcd", 1))  # type: ignore[arg-type]
     assert "INSERT INTO keys" in caplog.text

@@ -218,7 +218,7 @@ def soaked() -> tuple[Tally, dict[str, float], list[LedgerRow]]:
         asyncio.run(soak(server, tally))
         gauges = wait_settled(server)
         with server.open_database() as database:
-            rows = database.read_rows(limit=100 * REQUESTS)
+            rows = database.ledger.read_rows(limit=100 * REQUESTS)
     kinds = Counter(ended.kind for ended in tally.ended)
     mib = {name: f"{size >> 20} MiB" for name, size in tally.resident_bytes.items()}
     print(f"\n{REQUESTS} requests, {len(tally.ended)} tries: {dict(kinds)}; restart {tally.restart_s:.2f} s; {mib}")

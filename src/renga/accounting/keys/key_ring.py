@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
@@ -24,19 +25,13 @@ from renga.clock import Clock
 from renga.domain.keys import DEFAULT_SCOPES, KeyRow, KeyTerms, Rotation
 from renga.domain.owners import Owner
 from renga.errors import Unauthenticated
+from renga.store.database_handle import DatabaseHandle
 from renga.store.errors import DatabaseFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from hashlib import sha256
 
     from renga.store.database import Database
-else:
-    try:
-        # The interpreter's own: the way to OpenSSL's takes 7 us where caches are cold, as between two requests.
-        from _sha256 import sha256
-    except ImportError:
-        from hashlib import sha256
 
 _log = logging.getLogger("renga.keys")
 
@@ -87,8 +82,17 @@ class _KeyEntry(Struct, frozen=True):
 class KeyRing:
     """The keys that work. A job of the store thread."""
 
-    def __init__(self, clock: Clock, *, create_first: bool = False, quotas: Quotas | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        create_first: bool = False,
+        quotas: Quotas | None = None,
+        database: DatabaseHandle | None = None,
+    ) -> None:
+        """Without `database`, keys that other processes make are seen at the store thread's next run."""
         self._clock = clock
+        self._database = database
         self._quotas = quotas
         self._create_first = create_first
         self._index: dict[bytes, _KeyEntry] = {}
@@ -97,7 +101,6 @@ class KeyRing:
         self._used: set[str] = set()
         self._stamped_us: dict[str, int] = {}
         self._loaded = threading.Event()
-        self._database: Database | None = None
         self._refreshing = threading.Lock()
         self._seeking: asyncio.Task[None] | None = None
         self.first_key: NewKey | None = None
@@ -134,10 +137,9 @@ class KeyRing:
 
     async def _look(self) -> None:
         """See what other processes changed, now and not at the next run; then nobody looks for a while."""
-        database = self._database
-        if database is not None:
+        if self._database is not None:
             try:
-                await asyncio.to_thread(self._refresh, database)
+                await self._database.run_in_background(self._refresh)
             except DatabaseFailed as error:
                 _log.debug("no look at the keys: %s", error)  # the store thread says that the database is away
         await asyncio.sleep(_SEEK_INTERVAL_S)
@@ -163,7 +165,6 @@ class KeyRing:
             if database.keys.create_first(key.row):
                 self.first_key = key
         self._refresh(database)
-        self._database = database
 
     def run(self, database: Database) -> None:
         """See what other processes changed, and stamp the keys that were used."""
@@ -176,7 +177,7 @@ class KeyRing:
             self._stamped_us.update(due)
 
     def abandon(self) -> None:
-        """Only stamps are lost."""
+        """Do nothing: only times of last use are lost, and nobody counts on them."""
 
     def _refresh(self, database: Database) -> None:
         with self._refreshing:

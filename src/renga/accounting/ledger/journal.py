@@ -151,7 +151,7 @@ class Journal:
         return [row for segment in (*self._locked, *current) for row in self.read(segment)]
 
     def read(self, segment: Path) -> list[LedgerRow]:
-        """The rows of a segment."""
+        """The ledger rows that one segment of the journal holds."""
         rows: list[LedgerRow] = []
         with suppress(FileNotFoundError):
             for line in segment.read_bytes().rstrip(b"\0").splitlines():

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from renga.accounting.limits.account import Hold
-from renga.accounting.limits.shared_hold import SharedHold
+from renga.accounting.limits.shared.shared_hold import SharedHold
 from renga.domain.reasons import Reasons
 from renga.protocols.messages.events.event_types import Message, Usage
 from renga.protocols.messages.inference_request import InferenceRequest

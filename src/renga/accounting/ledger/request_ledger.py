@@ -86,7 +86,7 @@ class Ledger:
 
     @property
     def open_leases(self) -> int:
-        """Leases reserved and not settled."""
+        """How many leases are reserved and not settled."""
         return len(self._open)
 
     @property
@@ -321,13 +321,13 @@ class Ledger:
     def _write(self, database: Database, rows: Sequence[LedgerRow]) -> None:
         """Write a batch; where the database refuses it as a whole, row by row, so that one bad row stops no other."""
         try:
-            database.write_rows(rows)
+            database.ledger.write_rows(rows)
         except DatabaseAway:
             raise
         except DatabaseFailed:
             for row in rows:
                 try:
-                    database.write_rows((row,))
+                    database.ledger.write_rows((row,))
                 except DatabaseAway:
                     raise
                 except DatabaseFailed as refusal:
@@ -344,7 +344,7 @@ class Ledger:
         if self._spool is None or not self._spool.has_rows():
             return
         # Fails where the database is away, before anything is set apart.
-        database.write_rows(())
+        database.ledger.write_rows(())
         for file in self._spool.claim():
             count = 0
             for rows in self._spool.read(file, _BATCH_ROWS):

@@ -18,11 +18,11 @@ from renga.accounting.limits.reservation import ReservationRequest, SettledUse
 from renga.accounting.limits.spending import Spending, Spent
 from renga.accounting.limits.token_buckets import (
     RETRY_S,
+    AccountKind,
     LimitName,
     LimitRefusal,
     Limits,
     LimitState,
-    Owner,
     TokenBucket,
     tightest,
 )
@@ -34,8 +34,8 @@ _log = logging.getLogger("renga.limits")
 _RETRY_US = int(RETRY_S * 1_000_000)
 
 
-class AccountService(Struct, frozen=True):
-    """What all accounts share."""
+class AccountContext(Struct, frozen=True):
+    """The clock, the sums and the metrics that all accounts of a process share."""
 
     clock: Clock
     spending: Spending
@@ -46,12 +46,12 @@ class Hold(Struct, eq=False):
     """What a running request has taken of one account, and of the other that it takes from. Part of its lease."""
 
     account: Account
-    claim: ReservationRequest
+    reservation: ReservationRequest
     input_tokens: int
     output_tokens: int
     turn: int
     """Of the account's dollars: still the same, nobody has held or spent any since."""
-    beside: Hold | None
+    workspace_hold: Hold | None
     """Of the workspace, where the key has limits too."""
     at_us: int = 0
     """When the budgets were looked at; 0 where there is none."""
@@ -61,18 +61,18 @@ class Hold(Struct, eq=False):
     def read(self) -> LimitState:
         """The limits as they are now; of two accounts, the tighter."""
         state = self.account.read()
-        return state if self.beside is None else tightest(state, self.beside.account.read())
+        return state if self.workspace_hold is None else tightest(state, self.workspace_hold.account.read())
 
 
 class Account:
     """A key or a workspace with limits."""
 
     __slots__ = (
-        "_desk",
+        "_context",
         "_held_nano_usd",
         "_input",
+        "_kind",
         "_output",
-        "_owner",
         "_requests",
         "_running",
         "_turn",
@@ -82,10 +82,10 @@ class Account:
         "name",
     )
 
-    def __init__(self, owner: Owner, name: str, limits: Limits, desk: AccountService) -> None:
+    def __init__(self, kind: AccountKind, name: str, limits: Limits, context: AccountContext) -> None:
         self.name = name
-        self._owner: Owner = owner
-        self._desk = desk
+        self._kind: AccountKind = kind
+        self._context = context
         self._requests: TokenBucket | None = None
         self._input: TokenBucket | None = None
         self._output: TokenBucket | None = None
@@ -107,7 +107,7 @@ class Account:
 
     def apply(self, limits: Limits) -> None:
         """Change the limits; what was taken stays taken."""
-        now_ns = self._desk.clock.monotonic_ns()
+        now_ns = self._context.clock.monotonic_ns()
         self.limits = limits
         self.has_budget = limits.has_budget
         self._requests = _resize(self._requests, limits.requests_per_minute, now_ns)
@@ -116,48 +116,48 @@ class Account:
         # What was spent before may be past them already.
         self._warn()
 
-    def find_refusal(self, claim: ReservationRequest, now_ns: int, now_us: int) -> LimitRefusal | None:
+    def find_refusal(self, reservation: ReservationRequest, now_ns: int, now_us: int) -> LimitRefusal | None:
         """What keeps a request out now; None where it fits. `now_us` is read where there is a budget.
 
         Cost: about 1.5 us with every limit set.
         """
         limit: LimitName = "requests_per_minute"
         wait_ns = 0
-        if not claim.is_batch:
+        if not reservation.is_batch:
             if self._requests is not None:
                 wait_ns = self._requests.wait_ns(1, now_ns)
             bucket = self._input
             if bucket is not None:
-                input_ns = bucket.wait_ns(bucket.fit(claim.input_tokens), now_ns)
+                input_ns = bucket.wait_ns(bucket.fit(reservation.input_tokens), now_ns)
                 if input_ns > wait_ns:
                     limit, wait_ns = "input_tokens_per_minute", input_ns
             bucket = self._output
             if bucket is not None:
-                output_ns = bucket.wait_ns(bucket.fit(claim.max_tokens), now_ns)
+                output_ns = bucket.wait_ns(bucket.fit(reservation.max_tokens), now_ns)
                 if output_ns > wait_ns:
                     limit, wait_ns = "output_tokens_per_minute", output_ns
         # Rounded up: a client that waits as long as it was told must find room.
-        found = LimitRefusal(self._owner, limit, -(-wait_ns // 1000)) if wait_ns else None
+        found = LimitRefusal(self._kind, limit, -(-wait_ns // 1000)) if wait_ns else None
         running = self.limits.concurrent_requests
-        if running is not None and self._running >= running and not claim.is_batch:
+        if running is not None and self._running >= running and not reservation.is_batch:
             found = self._longer(found, "concurrent_requests", _RETRY_US)
         return self._check_budgets(found, now_us) if self.has_budget else found
 
-    def take(self, claim: ReservationRequest, beside: Hold | None) -> Hold:
+    def take(self, reservation: ReservationRequest, workspace_hold: Hold | None) -> Hold:
         """Take what a request is expected to need. `find_refusal` has just found nothing."""
-        if claim.is_batch:
-            return Hold(self, claim, 0, 0, self._turn, beside)
+        if reservation.is_batch:
+            return Hold(self, reservation, 0, 0, self._turn, workspace_hold)
         self._running += 1
         input_tokens = output_tokens = 0
         if self._requests is not None:
             self._requests.take(1)
         if self._input is not None:
-            input_tokens = self._input.fit(claim.input_tokens)
+            input_tokens = self._input.fit(reservation.input_tokens)
             self._input.take(input_tokens)
         if self._output is not None:
-            output_tokens = self._output.fit(claim.max_tokens)
+            output_tokens = self._output.fit(reservation.max_tokens)
             self._output.take(output_tokens)
-        return Hold(self, claim, input_tokens, output_tokens, self._turn, beside)
+        return Hold(self, reservation, input_tokens, output_tokens, self._turn, workspace_hold)
 
     def find_spent(self, hold: Hold, now_us: int) -> LimitRefusal | None:
         """Whether requests that came in since leave nothing of the budgets."""
@@ -174,7 +174,7 @@ class Account:
     def settle(self, hold: Hold, used: SettledUse, now_ns: int) -> None:
         """Correct what a request took to what it used. Its dollars have been added to the spending by now."""
         self._held_nano_usd -= hold.nano_usd
-        if not hold.claim.is_batch:
+        if not hold.reservation.is_batch:
             self._running -= 1
             if self._input is not None:
                 self._input.settle(used.input_tokens - hold.input_tokens, now_ns)
@@ -186,12 +186,12 @@ class Account:
 
     def read(self) -> LimitState:
         """The limits as they are now."""
-        desk = self._desk
-        now_ns, now_us = desk.clock.monotonic_ns(), desk.spending.now_us()
+        context = self._context
+        now_ns, now_us = context.clock.monotonic_ns(), context.spending.now_us()
         left, warnings = None, ()
         if self.has_budget:
-            spent = desk.spending.read(self.name, now_us)
-            left, warnings = left_nano_usd(self.limits, spent), name_warnings(self._owner, self.limits, spent)
+            spent = context.spending.read(self.name, now_us)
+            left, warnings = left_nano_usd(self.limits, spent), name_warnings(self._kind, self.limits, spent)
         return LimitState(
             None if self._requests is None else self._requests.read(now_ns, now_us),
             None if self._input is None else self._input.read(now_ns, now_us),
@@ -202,7 +202,7 @@ class Account:
 
     def _check_budgets(self, found: LimitRefusal | None, now_us: int) -> LimitRefusal | None:
         """What was found so far, or a budget that keeps the request out for longer."""
-        limits, spending = self.limits, self._desk.spending
+        limits, spending = self.limits, self._context.spending
         spent = spending.read(self.name, now_us)
         left = left_nano_usd(limits, spent)
         if left is None or left > self._held_nano_usd:
@@ -215,14 +215,14 @@ class Account:
         return self._longer(found, "budget_day", periods.day_end_us - now_us)
 
     def _longer(self, found: LimitRefusal | None, limit: LimitName, wait_us: int) -> LimitRefusal:
-        return LimitRefusal(self._owner, limit, wait_us) if found is None or wait_us > found.wait_us else found
+        return LimitRefusal(self._kind, limit, wait_us) if found is None or wait_us > found.wait_us else found
 
     def _warn(self) -> None:
         """Log each soft budget once a period."""
         limits = self.limits
         if limits.warn_nano_usd_per_day is None and limits.warn_nano_usd_per_month is None:
             return
-        spending = self._desk.spending
+        spending = self._context.spending
         now_us = spending.now_us()
         spent = spending.read(self.name, now_us)
         for name in passed_periods(limits, spent):
@@ -230,7 +230,7 @@ class Account:
             start_us = periods.day_start_us if name == "day" else periods.month_start_us
             if self._warned.get(name) != start_us:
                 self._warned[name] = start_us
-                tell_passed(self._desk.metrics, self._owner, self.name, name, spent)
+                tell_passed(self._context.metrics, self._kind, self.name, name, spent)
 
 
 def left_nano_usd(limits: Limits, spent: Spent) -> int | None:
@@ -249,17 +249,17 @@ def passed_periods(limits: Limits, spent: Spent) -> tuple[str, ...]:
     return (*passed_day, "month") if month is not None and spent.month >= month else passed_day
 
 
-def name_warnings(owner: Owner, limits: Limits, spent: Spent) -> tuple[str, ...]:
+def name_warnings(kind: AccountKind, limits: Limits, spent: Spent) -> tuple[str, ...]:
     """The same as a client is told."""
     passed = passed_periods(limits, spent)
-    return passed if owner == "key" or not passed else tuple([f"workspace {name}" for name in passed])
+    return passed if kind == "key" or not passed else tuple([f"workspace {name}" for name in passed])
 
 
-def tell_passed(metrics: RequestMetrics, owner: Owner, name: str, period: str, spent: Spent) -> None:
+def tell_passed(metrics: RequestMetrics, kind: AccountKind, name: str, period: str, spent: Spent) -> None:
     """Say that a soft budget is spent."""
     metrics.count_warning(period)
     amount = spent.day if period == "day" else spent.month
-    _log.warning("%s %s has spent %s this %s, past its soft budget", owner, name, render_usd(amount), period)
+    _log.warning("%s %s has spent %s this %s, past its soft budget", kind, name, render_usd(amount), period)
 
 
 def _resize(bucket: TokenBucket | None, limit: int | None, now_ns: int) -> TokenBucket | None:

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from renga.accounting.limits.token_buckets import BudgetSpent, LimitReached, LimitRefusal, Limits, LimitState, Owner
+from renga.accounting.limits.token_buckets import (
+    AccountKind,
+    BudgetSpent,
+    LimitReached,
+    LimitRefusal,
+    Limits,
+    LimitState,
+)
 
 _NANO = 1_000_000_000
-_OWNERS: dict[Owner, str] = {"key": "This key", "workspace": "This key's workspace"}
+_ACCOUNT_KINDS: dict[AccountKind, str] = {"key": "This key", "workspace": "This key's workspace"}
 
 
 def render_refusal(refusal: LimitRefusal, limits: Limits, state: LimitState, now_us: int) -> LimitReached:
     """The error for a refusal. `limits` are those of the account that refused, `state` is that of all."""
-    who, wait_s = _OWNERS[refusal.owner], refusal.wait_us / 1_000_000
+    who, wait_s = _ACCOUNT_KINDS[refusal.kind], refusal.wait_us / 1_000_000
     match refusal.limit:
         case "budget_day" | "budget_month":
             period = "day" if refusal.limit == "budget_day" else "month"
@@ -36,7 +43,7 @@ def render_refusal(refusal: LimitRefusal, limits: Limits, state: LimitState, now
 
 
 def render_usd(nano_usd: int) -> str:
-    """Dollars for people: `$5.00`, `$0.0225`."""
+    """Nano-dollars as people read dollars: `$5.00`, `$0.0225`."""
     whole, nano = divmod(nano_usd, _NANO)
     digits = f"{nano:09d}".rstrip("0")
     return f"${whole:,}.{digits:0<2}"

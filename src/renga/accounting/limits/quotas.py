@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Struct, UnsetType
 
-from renga.accounting.limits.account import AccountService, Hold
+from renga.accounting.limits.account import AccountContext, Hold
 from renga.accounting.limits.accounts import Accounts
 from renga.accounting.limits.reservation import (
     BYTES_A_TOKEN,
@@ -22,7 +22,7 @@ from renga.accounting.limits.reservation import (
     ReservedCost,
     SettledUse,
 )
-from renga.accounting.limits.shared_hold import SharedHold
+from renga.accounting.limits.shared.shared_hold import SharedHold
 from renga.accounting.limits.spending import Spending
 from renga.accounting.limits.token_buckets import Limits
 from renga.accounting.pricing.price_book import PriceBook
@@ -35,7 +35,7 @@ from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.inference_request import InferenceRequest
 
 if TYPE_CHECKING:
-    from renga.accounting.limits.shared_limits import SharedLimits
+    from renga.accounting.limits.shared.shared_limits import SharedLimits
     from renga.store.database import Database
 
 _NANO = 1_000_000_000
@@ -63,13 +63,13 @@ class Quotas:
         prices: PriceBook,
         metrics: RequestMetrics,
         clock: Clock,
-        share: Callable[[LimitSettings, AccountService], SharedLimits] | None = None,
+        share: Callable[[LimitSettings, AccountContext], SharedLimits] | None = None,
     ) -> None:
         self._prices = prices
-        self._desk = AccountService(clock, Spending(clock), metrics)
-        self._accounts = Accounts(self._desk)
+        self._context = AccountContext(clock, Spending(clock), metrics)
+        self._accounts = Accounts(self._context)
         self._default = _or_none(limits_of_settings(settings))
-        self.shared = (share or _share)(settings, self._desk) if settings.shared_url else None
+        self.shared = (share or _share)(settings, self._context) if settings.shared_url else None
         """The count that servers share; None where each counts for itself."""
         self._has_budgets = self._default is not None and self._default.has_budget
         self._table = _Table()
@@ -85,8 +85,8 @@ class Quotas:
         workspaces = {name: limits for name, limits in common.items() if limits is not None}
         wanted = [self._default, *keys.values(), *workspaces.values()]
         self._has_budgets = any(each is not None and each.has_budget for each in wanted)
-        if self._has_budgets and self.shared is None and not self._desk.spending.is_loaded:
-            self._desk.spending.load(database)
+        if self._has_budgets and self.shared is None and not self._context.spending.is_loaded:
+            self._context.spending.load(database)
         # At the start too, so that no request must wait for it.
         self.run(database)
         self._table = _Table(keys, workspaces)
@@ -119,7 +119,7 @@ class Quotas:
         common = None if caller.workspace_id is None else table.workspaces.get(caller.workspace_id)
         if limits is None and common is None:
             return None
-        claim = ReservationRequest(
+        reservation = ReservationRequest(
             caller.key_id,
             limits,
             caller.workspace_id or "",
@@ -128,7 +128,7 @@ class Quotas:
             request.message.max_tokens,
             request.service_tier == "batch",
         )
-        return self._accounts.reserve(claim) if self.shared is None else self.shared.begin(claim)
+        return self._accounts.reserve(reservation) if self.shared is None else self.shared.begin(reservation)
 
     def hold_price(
         self,
@@ -178,9 +178,9 @@ class Quotas:
         if self.shared is not None:
             self.shared.spend(row.key_id, row.workspace_id, nano_usd, row.time_us)
             return
-        self._desk.spending.add(row.key_id, nano_usd, row.time_us)
+        self._context.spending.add(row.key_id, nano_usd, row.time_us)
         if row.workspace_id is not None:
-            self._desk.spending.add(row.workspace_id, nano_usd, row.time_us)
+            self._context.spending.add(row.workspace_id, nano_usd, row.time_us)
 
     def _find_most(
         self, hold: Hold | SharedHold, request: InferenceRequest, targets: Sequence[str], also_billed: Sequence[str]
@@ -197,16 +197,18 @@ class Quotas:
         for target in also_billed:
             most += self._price(hold, target, input_tokens).most_nano_usd
         return (
-            ReservedCost(-(-most // 2), -(-most_input // 2)) if hold.claim.is_batch else ReservedCost(most, most_input)
+            ReservedCost(-(-most // 2), -(-most_input // 2))
+            if hold.reservation.is_batch
+            else ReservedCost(most, most_input)
         )
 
     def _price(self, hold: Hold | SharedHold, target: str, input_tokens: int) -> ReservedCost:
-        claim = hold.claim
+        reservation = hold.reservation
         price = self._prices.find(target, hold.at_us)
         if price is not None:
-            most = price.most_nano_usd(input_tokens, claim.max_tokens)
+            most = price.most_nano_usd(input_tokens, reservation.max_tokens)
             return ReservedCost(most, price.most_nano_usd(input_tokens, 0))
-        for whose, limits in (("This key", claim.limits), ("This key's workspace", claim.workspace_limits)):
+        for whose, limits in (("This key", reservation.limits), ("This key's workspace", reservation.workspace_limits)):
             if limits is not None and limits.has_hard_budget:
                 raise PermissionDenied(
                     f"{whose} has a budget in dollars, and {target} has no known price.",
@@ -215,11 +217,11 @@ class Quotas:
         return ReservedCost()
 
 
-def _share(settings: LimitSettings, desk: AccountService) -> SharedLimits:
+def _share(settings: LimitSettings, context: AccountContext) -> SharedLimits:
     """Imported late: few need it, and TLS takes 10 ms to load."""
-    from renga.accounting.limits.shared_limits import SharedLimits
+    from renga.accounting.limits.shared.shared_limits import SharedLimits
 
-    return SharedLimits(settings, desk)
+    return SharedLimits(settings, context)
 
 
 def limits_of_settings(settings: LimitSettings) -> Limits:

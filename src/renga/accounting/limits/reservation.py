@@ -1,4 +1,4 @@
-"""What a request claims of its limits, and what it may cost. Values."""
+"""What a request asks of its limits, and what it may cost. Values."""
 
 from __future__ import annotations
 

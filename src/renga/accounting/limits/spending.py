@@ -4,33 +4,24 @@ Owns: the sums since this process started, and what the ledger says of the time 
 Must never know: budgets, requests, prices.
 Invariants: the sums are those of the ledger, because both are made of the same settled rows; `add` and `read` run on
 the event loop's thread and never wait. A process counts what it settled itself: several processes on one database
-see each other's spending only when they start, unless they share their limits (`shared.py`).
+see each other's spending only when they start, unless they share their limits (`shared/shared_limits.py`).
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from renga.clock import Clock
+from renga.domain.periods import Periods, find_periods
 
 if TYPE_CHECKING:
     from renga.store.database import Database
 
 
-class Periods(Struct, frozen=True, gc=False):
-    """The day and the month that hold a moment. Microseconds since 1970; the ends belong to the next."""
-
-    day_start_us: int
-    day_end_us: int
-    month_start_us: int
-    month_end_us: int
-
-
 class Spent(Struct, frozen=True, gc=False):
-    """Nano-dollars."""
+    """Nano-dollars that were spent in a day and in its month."""
 
     day: int
     month: int
@@ -77,7 +68,7 @@ class Spending:
         return int(self._clock.now().timestamp() * 1_000_000)
 
     def add(self, name: str, nano_usd: int, at_us: int) -> None:
-        """Count what a request cost."""
+        """Count what a request of this key or workspace cost."""
         self.roll(at_us)
         self._day[name] = self._day.get(name, 0) + nano_usd
         self._month[name] = self._month.get(name, 0) + nano_usd
@@ -115,21 +106,10 @@ def read_before(database: Database, until_us: int) -> Before:
 
     Raises: DatabaseAway, DatabaseFailed.
     """
-    from renga.store.tables.spending import read_spending
-
     periods = find_periods(until_us)
     return Before(
         until_us,
         periods,
-        read_spending(database, periods.day_start_us, until_us),
-        read_spending(database, periods.month_start_us, until_us),
+        database.spending.read_spending(periods.day_start_us, until_us),
+        database.spending.read_spending(periods.month_start_us, until_us),
     )
-
-
-def find_periods(at_us: int) -> Periods:
-    """The day and the month that hold a moment."""
-    moment = datetime.fromtimestamp(at_us / 1_000_000, UTC)
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    month = day.replace(day=1)
-    following = (month + timedelta(days=32)).replace(day=1)
-    return Periods(*(int(each.timestamp()) * 1_000_000 for each in (day, day + timedelta(days=1), month, following)))

@@ -20,7 +20,7 @@ MINUTE_NS = 60_000_000_000
 SECOND_NS = 1_000_000_000
 
 
-Owner: TypeAlias = Literal["key", "workspace"]
+AccountKind: TypeAlias = Literal["key", "workspace"]
 """Whose limit it is."""
 
 LimitName: TypeAlias = Literal[
@@ -70,7 +70,7 @@ class Limits(Struct, frozen=True):
 
 
 class BucketReading(Struct, frozen=True, gc=False):
-    """One limit at one moment."""
+    """What one limit a minute says at one moment."""
 
     limit: int
     remaining: int
@@ -91,7 +91,7 @@ class LimitState(Struct, frozen=True):
 
     @property
     def tokens(self) -> BucketReading | None:
-        """Input and output together."""
+        """The limits of input and output tokens, added together."""
         first, second = self.input_tokens, self.output_tokens
         if first is None or second is None:
             return first or second
@@ -103,7 +103,7 @@ class LimitState(Struct, frozen=True):
 class LimitRefusal(Struct, frozen=True, gc=False):
     """Why a request is kept out: of all limits that have no room, the one that takes longest."""
 
-    owner: Owner
+    kind: AccountKind
     limit: LimitName
     wait_us: int
     """Until there is room; for a spent budget, until its day or month ends."""

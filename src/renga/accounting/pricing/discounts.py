@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from renga.accounting.limits.spending import find_periods
 from renga.accounting.pricing.price_book import Discount
 from renga.clock import Clock
 from renga.config.discounts import DiscountSettings
 from renga.domain.ledger import LedgerRow
+from renga.domain.periods import find_periods
 from renga.domain.usage_reports import UsageQuery
 
 if TYPE_CHECKING:

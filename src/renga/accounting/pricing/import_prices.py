@@ -91,7 +91,7 @@ def _convert_rate(values: dict[str, Any], start: int, *, anthropic: bool) -> Rat
 
 
 def _price_above(value: Decimal | types.TieredPrices, start: int) -> int:
-    """In nano-dollars per million tokens."""
+    """The price above a number of tokens, in nano-dollars per million."""
     price = value
     if isinstance(value, types.TieredPrices):
         price = value.base
@@ -122,6 +122,7 @@ def _convert_clause(match: Any) -> PriceClause:
 
 
 def main(arguments: list[str]) -> int:
+    """Write the price extract anew, or with --check say whether it is up to date."""
     new = convert_providers()
     if "--check" in arguments:
         old = msgspec.json.decode(_FILE.read_bytes(), type=PriceFile)

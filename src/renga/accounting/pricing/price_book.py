@@ -69,7 +69,7 @@ class Rate(Struct, frozen=True, array_like=True, gc=False):
 
 
 class PricePeriod(Struct, frozen=True, array_like=True):
-    """Prices from a day on."""
+    """The prices of a model from a day on."""
 
     starts_on: str
     """As 2026-10-14; "" for always."""
@@ -88,12 +88,16 @@ class PriceClause(Struct, frozen=True, array_like=True):
 
 
 class ModelPrices(Struct, frozen=True, array_like=True):
+    """The prices of the models whose names a clause matches."""
+
     clause: PriceClause
     periods: tuple[PricePeriod, ...]
     """By ascending day."""
 
 
 class PriceFile(Struct, frozen=True):
+    """The extract of public prices that ships with the package."""
+
     source: str
     """As `genai-prices 0.2.3`."""
     imported_on: str
@@ -211,7 +215,7 @@ class PriceBook:
         return replace(price, off_ppm=discount.off_ppm, source=source)
 
     def count(self, row: LedgerRow) -> None:
-        """A request is settled."""
+        """Count a settled request towards discounts by volume."""
         if self._discounts is not None:
             self._discounts.count(row)
 
@@ -277,7 +281,7 @@ def count_by_class(usage: Usage, *, batch: bool = False) -> TokenCounts:
 
 
 def price_of_settings(settings: PriceSettings) -> Price:
-    """An entry of renga.toml."""
+    """The price that an entry of renga.toml sets."""
     price = _to_nano_usd(settings.input_usd)
 
     def choose(usd: float | None, percent: int) -> int:

@@ -1,4 +1,4 @@
-"""`renga audit`."""
+"""`renga audit`: shows who changed what, and when."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
-from renga.cli.program.times import parse_day
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.times import parse_day
 
 
 def audit(
@@ -25,13 +25,13 @@ def audit(
     """Show who changed keys, workspaces and limits, and what administrators asked for. The newest first."""
     import msgspec
 
-    from renga.cli.access.database_access import open_records, render_time
-    from renga.cli.program.table import Column, print_json, print_table
+    from renga.cli.shell.database_access import open_configured_database, render_time
+    from renga.cli.shell.table import Column, print_json, print_table
     from renga.domain.audit import AuditQuery
 
     since_us = None if since is None else int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000
     query = AuditQuery(limit=limit, since_us=since_us, subject=subject, actor=actor)
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         rows = database.audit.read(query)
     if as_json:
         print_json(rows)
@@ -56,8 +56,8 @@ def _render_detail(detail: dict[str, object]) -> str:
     """Names and values as the other commands write them: times as days and minutes, limits in dollars."""
     import msgspec
 
-    from renga.cli.access.database_access import render_time
     from renga.cli.accounts.limits import render_limits
+    from renga.cli.shell.database_access import render_time
     from renga.domain.keys import KeyLimits
 
     words: list[str] = []

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 from msgspec import Struct
 
-from renga.cli.program.options import ConfigOption, DataOption, read_config
-from renga.cli.program.times import parse_day
+from renga.cli.shell.options import ConfigOption, DataOption, read_config
+from renga.cli.shell.times import parse_day
 from renga.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ExportFormat(StrEnum):
 
 
 class ExportColumn(Struct, frozen=True):
-    """One column of the export."""
+    """One column of the export, with its type and its meaning."""
 
     name: str
     kind: str
@@ -103,13 +103,13 @@ def export(
     data_dir: DataOption = None,
 ) -> None:
     """Write every request of the ledger, one row each, as CSV or Parquet. Columns: docs/guides/usage.md."""
-    from renga.cli.access.database_access import open_records
+    from renga.cli.shell.database_access import open_configured_database
     from renga.domain.ledger import RowQuery
 
     query = RowQuery(_CHUNK_ROWS, since_us=_to_us(since), until_us=_to_us(until))
     opened = _open_csv(output) if format is ExportFormat.CSV else _open_parquet(output)
     count = 0
-    with open_records(read_config(config, data_dir)) as database, opened as write:
+    with open_configured_database(read_config(config, data_dir)) as database, opened as write:
         for rows in _read_chunks(database, query):
             write([render_row(row) for row in rows])
             count += len(rows)

@@ -1,8 +1,11 @@
-"""`renga keys create|list|get|limit|update|rotate|disable|enable|revoke`."""
+"""`renga keys`: makes, lists, limits, changes, rotates, disables and revokes API keys."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,11 +20,9 @@ from renga.cli.accounts.terms import (
     change_terms,
     render_terms,
 )
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from renga.domain.keys import KeyChange, KeyRow
     from renga.store.database import Database
 
@@ -56,10 +57,10 @@ def create(
     from msgspec.structs import replace
 
     from renga.accounting.keys.key_ring import make_key
-    from renga.cli.access.database_access import author, now_us, open_records
     from renga.cli.accounts.limits import change_limits
     from renga.cli.accounts.workspaces import find_workspace
-    from renga.cli.program.times import parse_end_us
+    from renga.cli.shell.database_access import author, now_us, open_configured_database
+    from renga.cli.shell.times import parse_end_us
 
     key = make_key(name, now_us())
     row = replace(
@@ -68,7 +69,7 @@ def create(
         terms=change_terms(key.row.terms, TermOptions(scope, tier, response_cache)),
         expires_us=None if expires is None else parse_end_us(expires, now_us()),
     )
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         if workspace not in (None, "none"):
             row = replace(row, workspace_id=find_workspace(database, workspace).workspace_id)
         database.keys.create(row, author())
@@ -79,10 +80,10 @@ def create(
 @keys.command("list")
 def list_keys(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     """List all keys, revoked ones too."""
-    from renga.cli.access.database_access import now_us, open_records
-    from renga.cli.program.table import Column, print_json, print_table
+    from renga.cli.shell.database_access import now_us, open_configured_database
+    from renga.cli.shell.table import Column, print_json, print_table
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         records = _describe(database, database.keys.read(), now_us())
     if as_json:
         print_json([_name_for_json(record) for record in records])
@@ -100,12 +101,12 @@ def get(
     """Show one key: its terms, its limits, and what it has spent beside what it may spend."""
     from renga.accounting.limits.quotas import limits_of_settings, resolve_limits
     from renga.accounting.limits.spending import read_before
-    from renga.cli.access.database_access import now_us, open_records
     from renga.cli.accounts.usage import render_exact_usd
-    from renga.cli.program.table import print_json, print_lines
+    from renga.cli.shell.database_access import now_us, open_configured_database
+    from renga.cli.shell.table import print_json, print_lines
 
     settings, now = read_config(config, data_dir), now_us()
-    with open_records(settings) as database:
+    with open_configured_database(settings) as database:
         row = _find_working(database, key)
         (record,) = _describe(database, [row], now)
         before = read_before(database, now)
@@ -136,12 +137,11 @@ def limit(
     data_dir: DataOption = None,
 ) -> None:
     """Change the limits of a key. A running server follows within a second."""
-    from renga.cli.access.database_access import author, open_records
     from renga.cli.accounts.limits import change_limits, render_limits
+    from renga.cli.shell.database_access import author
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         limits = change_limits(row.limits, changes or ())
         if changes:
             database.keys.change(row.key_id, KeyChange(limits=limits), author())
@@ -163,13 +163,12 @@ def update(
     """Change what a key may do. What is not named stays; a running server follows within a second."""
     from msgspec import UNSET
 
-    from renga.cli.access.database_access import now_us, open_records
     from renga.cli.accounts.workspaces import find_workspace
-    from renga.cli.program.times import parse_end_us
+    from renga.cli.shell.database_access import now_us
+    from renga.cli.shell.times import parse_end_us
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         terms = change_terms(row.terms, TermOptions(scope, tier, response_cache))
         workspace_id = row.workspace_id
         if workspace is not None:
@@ -195,12 +194,11 @@ def rotate(
 ) -> None:
     """Give a key a new secret, printed to stdout this once only. Both work until the overlap ends."""
     from renga.accounting.keys.key_ring import make_secret
-    from renga.cli.access.database_access import author, now_us, open_records, render_time
-    from renga.cli.program.times import parse_duration_us
+    from renga.cli.shell.database_access import author, now_us, render_time
+    from renga.cli.shell.times import parse_duration_us
 
     until_us = now_us() + parse_duration_us(overlap)
-    with open_records(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         new = make_secret(until_us)
         database.keys.rotate(row.key_id, new.rotation, author())
     print(
@@ -214,11 +212,10 @@ def rotate(
 @keys.command("disable")
 def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Refuse a key for the time being. A running server follows within a second."""
-    from renga.cli.access.database_access import now_us, open_records
+    from renga.cli.shell.database_access import now_us
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         _apply(database, row, KeyChange(disabled_us=now_us()))
     print(f'Disabled {row.key_id} "{row.name}".')
 
@@ -226,11 +223,9 @@ def disable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption 
 @keys.command("enable")
 def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Let a disabled key work again."""
-    from renga.cli.access.database_access import open_records
     from renga.domain.keys import KeyChange
 
-    with open_records(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         _apply(database, row, KeyChange(disabled_us=None))
     print(f'Enabled {row.key_id} "{row.name}".')
 
@@ -238,12 +233,23 @@ def enable(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption =
 @keys.command("revoke")
 def revoke(key: KeyArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Revoke a key for good. A running server refuses it within a second; its usage stays in the ledger."""
-    from renga.cli.access.database_access import author, open_records
+    from renga.cli.shell.database_access import author
 
-    with open_records(read_config(config, data_dir)) as database:
-        row = _find_working(database, key)
+    with _open_key(config, data_dir, key) as (database, row):
         database.keys.revoke(row.key_id, author())
     print(f'Revoked {row.key_id} "{row.name}".')
+
+
+@contextmanager
+def _open_key(config: Path | None, data_dir: Path | None, key: str) -> Generator[tuple[Database, KeyRow]]:
+    """The database of the settings, and the key that is to be changed in it.
+
+    Raises: NotFound, ConfigError, DatabaseFailed.
+    """
+    from renga.cli.shell.database_access import open_configured_database
+
+    with open_configured_database(read_config(config, data_dir)) as database:
+        yield database, _find_working(database, key)
 
 
 def _apply(database: Database, row: KeyRow, change: KeyChange) -> None:
@@ -251,7 +257,7 @@ def _apply(database: Database, row: KeyRow, change: KeyChange) -> None:
     from msgspec import UNSET
     from msgspec.structs import astuple
 
-    from renga.cli.access.database_access import author
+    from renga.cli.shell.database_access import author
 
     if any(value is not UNSET for value in astuple(change)):
         database.keys.change(row.key_id, change, author())
@@ -259,8 +265,8 @@ def _apply(database: Database, row: KeyRow, change: KeyChange) -> None:
 
 def _describe(database: Database, rows: Sequence[KeyRow], now_us: int) -> list[dict[str, str]]:
     """What people are told of each key, by name."""
-    from renga.cli.access.database_access import render_time
     from renga.cli.accounts.limits import render_limits
+    from renga.cli.shell.database_access import render_time
 
     workspaces = {workspace.workspace_id: workspace.name for workspace in database.workspaces.read()}
     return [
@@ -284,7 +290,7 @@ def _name_for_json(record: dict[str, str]) -> dict[str, str]:
 
 
 def _render_state(row: KeyRow, now_us: int) -> str:
-    from renga.cli.access.database_access import render_time
+    from renga.cli.shell.database_access import render_time
 
     if row.revoked_us is not None:
         return f"revoked {render_time(row.revoked_us)}"

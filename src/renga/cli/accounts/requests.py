@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from renga.domain.ledger import AttemptRow, LedgerRow
@@ -30,12 +30,12 @@ def requests(
 
     What was refused before it was a request (a wrong key, a body that is none) is not among them.
     """
-    from renga.cli.access.database_access import open_records
-    from renga.cli.access.server_connection import COMMAND_KEY_ID
+    from renga.cli.shell.database_access import open_configured_database
+    from renga.cli.shell.server_connection import COMMAND_KEY_ID
     from renga.domain.ledger import RecentQuery
     from renga.errors import NotFound
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         names = {row.key_id: row.name for row in database.keys.read()} | {COMMAND_KEY_ID: "command line"}
         if id_ is not None:
             row = database.usage.find_row(id_)
@@ -47,7 +47,7 @@ def requests(
             key_id = None if key is None else _find_key_id(database, key)
             rows = database.usage.read_recent(RecentQuery(limit, key_id, failed))
     if as_json:
-        from renga.cli.program.table import print_json
+        from renga.cli.shell.table import print_json
 
         print_json(rows if id_ is None else rows[0])
     elif id_ is not None:
@@ -73,7 +73,7 @@ def _find_key_id(database: Database, key: str) -> str:
 
 
 def _print_rows(rows: list[LedgerRow], names: dict[str, str]) -> None:
-    from renga.cli.program.table import Column, print_table
+    from renga.cli.shell.table import Column, print_table
 
     numbers = ("input", "output", "cost", "ms")
     words = ("time", "request", "key", "asked for", "answered by", "status")
@@ -98,7 +98,7 @@ def _print_rows(rows: list[LedgerRow], names: dict[str, str]) -> None:
 
 
 def _print_one(row: LedgerRow, names: dict[str, str]) -> None:
-    from renga.cli.program.table import print_lines
+    from renga.cli.shell.table import print_lines
 
     print_lines([(name, value) for name, value in _describe(row, names) if value])
 

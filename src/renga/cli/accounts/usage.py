@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from renga.cli.accounts.export import export
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
-from renga.cli.program.times import parse_day
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.times import parse_day
 
 if TYPE_CHECKING:
     from renga.domain.usage_reports import UsageQuery, UsageRow
@@ -60,16 +60,16 @@ def show(
         if as_json or as_csv or any(given is not None for given in (config, data_dir, since, until)):
             raise typer.BadParameter(f"write options after `{context.invoked_subcommand}`")
         return
-    from renga.cli.access.database_access import open_records
-    from renga.cli.access.server_connection import COMMAND_KEY_ID
+    from renga.cli.shell.database_access import open_configured_database
+    from renga.cli.shell.server_connection import COMMAND_KEY_ID
 
     query = _make_query(by, since, until)
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         rows = database.usage.read(query)
         names = {row.key_id: row.name for row in database.keys.read()} | {COMMAND_KEY_ID: "command line"}
         names |= {row.workspace_id: row.name for row in database.workspaces.read()}
     if as_json:
-        from renga.cli.program.table import print_json
+        from renga.cli.shell.table import print_json
 
         print_json([_to_record(query, row) for row in rows])
     elif as_csv:
@@ -117,7 +117,7 @@ def _print_csv(query: UsageQuery, rows: Sequence[UsageRow]) -> None:
 
 
 def _print_rows(query: UsageQuery, rows: Sequence[UsageRow], names: dict[str, str]) -> None:
-    from renga.cli.program.table import Column, print_table
+    from renga.cli.shell.table import Column, print_table
 
     def render_group(name: str, value: str | None) -> str:
         return names.get(value or "", value or "-") if name in ("key", "workspace") else value or "-"

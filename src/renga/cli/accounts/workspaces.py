@@ -1,4 +1,4 @@
-"""`renga workspaces create|list|limit|archive`."""
+"""`renga workspaces`: makes, lists, limits and archives workspaces, to which keys belong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from renga.domain.workspaces import WorkspaceRow
@@ -33,14 +33,14 @@ def create(
 ) -> None:
     """Make a workspace. `renga keys create --workspace` puts keys into it."""
     from renga import ids
-    from renga.cli.access.database_access import author, now_us, open_records
     from renga.cli.accounts.limits import change_limits
+    from renga.cli.shell.database_access import author, now_us, open_configured_database
     from renga.domain.keys import KeyLimits
     from renga.domain.workspaces import WorkspaceRow
     from renga.errors import Conflict
 
     row = WorkspaceRow(ids.workspace_id(), name, now_us(), limits=change_limits(KeyLimits(), limit or ()))
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         if any(other.name == name for other in database.workspaces.read()):
             raise Conflict(f"there is a workspace called {name!r} already", hint="`renga workspaces list` shows them")
         database.workspaces.create(row, author())
@@ -50,11 +50,11 @@ def create(
 @workspaces.command("list")
 def list_workspaces(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     """List all workspaces, archived ones too."""
-    from renga.cli.access.database_access import open_records, render_time
     from renga.cli.accounts.limits import render_limits
-    from renga.cli.program.table import Column, print_json, print_table
+    from renga.cli.shell.database_access import open_configured_database, render_time
+    from renga.cli.shell.table import Column, print_json, print_table
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         rows = database.workspaces.read()
         keys = [key for key in database.keys.read() if key.revoked_us is None]
     records = [
@@ -91,11 +91,11 @@ def limit(
     data_dir: DataOption = None,
 ) -> None:
     """Change the limits that the keys of a workspace share. A running server follows within a second."""
-    from renga.cli.access.database_access import author, open_records
     from renga.cli.accounts.limits import change_limits, render_limits
+    from renga.cli.shell.database_access import author, open_configured_database
     from renga.domain.workspaces import WorkspaceChange
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = find_workspace(database, workspace)
         limits = change_limits(row.limits, changes or ())
         if changes:
@@ -106,9 +106,9 @@ def limit(
 @workspaces.command("archive")
 def archive(workspace: WorkspaceArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Archive a workspace and revoke its keys, for good; its usage stays in the ledger."""
-    from renga.cli.access.database_access import author, open_records
+    from renga.cli.shell.database_access import author, open_configured_database
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         row = find_workspace(database, workspace)
         database.workspaces.archive(row.workspace_id, author())
     print(f'Archived {row.workspace_id} "{row.name}"; its keys are revoked.')

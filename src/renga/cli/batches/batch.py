@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import msgspec
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
 
 if TYPE_CHECKING:
-    from renga.cli.access.server_connection import ServerConnection
     from renga.cli.batches.batch_lines import MadeBatch, RequestLine, ResultFile
+    from renga.cli.shell.server_connection import ServerConnection
 
 BATCHES = "/v1/messages/batches"
 _BATCH_BYTES = 200 * 1024 * 1024
@@ -44,8 +44,8 @@ def run(
     Lines are {"custom_id", "params"} or, as in OpenAI's batch files, {"custom_id", "method", "url", "body"}; answers
     come in the same format. Starts a server itself unless --url names one.
     """
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
     from renga.cli.batches.batch_lines import ResultFile, read_input
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
 
     format_, lines = read_input(source)
     answers = ResultFile(output, format_, lines)
@@ -73,8 +73,8 @@ def run(
 def list_(
     config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
-    """List batches, newest first."""
-    from renga.cli.program.table import Column, print_json, print_table
+    """List the batches of the key, newest first."""
+    from renga.cli.shell.table import Column, print_json, print_table
 
     page = _ask(config, data_dir, url, lambda connection: connection.get_json(f"{BATCHES}?limit=100"))
     rows = cast("dict[str, list[dict[str, Any]]]", page)["data"]
@@ -95,8 +95,8 @@ def list_(
 
 @batch.command("get")
 def get(batch_id: IdArgument, config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None) -> None:
-    """Show a batch, as JSON."""
-    from renga.cli.program.table import print_json
+    """Show one batch as it is now, as JSON."""
+    from renga.cli.shell.table import print_json
 
     print_json(_ask(config, data_dir, url, lambda connection: connection.get_json(f"{BATCHES}/{batch_id}")))
 
@@ -106,7 +106,7 @@ def cancel(
     batch_id: IdArgument, config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None
 ) -> None:
     """End a batch; what was answered stays, and so does what runs, if it ends within 10 seconds."""
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
 
     print_json(_ask(config, data_dir, url, lambda connection: _post(connection, f"{BATCHES}/{batch_id}/cancel", b"")))
 
@@ -116,7 +116,7 @@ def results(
     batch_id: IdArgument, config: ConfigOption = None, data_dir: DataOption = None, url: UrlOption = None
 ) -> None:
     """Print the results of a batch that has ended, one JSON object a line."""
-    from renga.cli.access.server_connection import environ, open_connection
+    from renga.cli.shell.server_connection import environ, open_connection
 
     with open_connection(read_config(config, data_dir), url, environ()) as connection:
         for some in _read_results(connection, batch_id):
@@ -198,7 +198,7 @@ class _Run:
 def _ask(
     config: Path | None, data_dir: Path | None, url: str | None, work: Callable[[ServerConnection], object]
 ) -> object:
-    from renga.cli.access.server_connection import environ, open_connection
+    from renga.cli.shell.server_connection import environ, open_connection
     from renga.errors import NotFound
 
     with open_connection(read_config(config, data_dir), url, environ()) as connection:
@@ -212,7 +212,7 @@ def _ask(
 
 
 def _post(connection: ServerConnection, path: str, body: bytes) -> object:
-    from renga.cli.access.server_connection import read_error
+    from renga.cli.shell.server_connection import read_error
 
     with connection.request("POST", path, body) as response:
         data = response.read()
@@ -228,7 +228,7 @@ def _read_results(connection: ServerConnection, batch_id: str) -> Iterator[list[
     """
     from http.client import HTTPException
 
-    from renga.cli.access.server_connection import read_error
+    from renga.cli.shell.server_connection import read_error
     from renga.errors import ApiError
 
     with connection.request("GET", f"{BATCHES}/{batch_id}/results") as response:

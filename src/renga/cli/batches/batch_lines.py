@@ -25,7 +25,7 @@ STATE_ENDING = ".batches"
 
 
 class RequestLine(Struct, frozen=True):
-    """One request of the input."""
+    """One request of the input file, with its line."""
 
     custom_id: str
     params: msgspec.Raw
@@ -161,7 +161,7 @@ class ResultFile:
         return len(lines)
 
     def finish(self) -> None:
-        """Everything is answered."""
+        """Close the file of results: every request is answered."""
         self._state.unlink(missing_ok=True)
         self._path.touch()
 

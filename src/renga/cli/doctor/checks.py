@@ -13,10 +13,10 @@ import typer
 
 from renga.cli.doctor.finding import Finding, Level
 from renga.cli.doctor.storage_checks import check_batches, check_files, check_limits, check_store
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
-    from renga.cli.access.server_connection import ServerConnection
+    from renga.cli.shell.server_connection import ServerConnection
     from renga.config import Config, ProviderSettings
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -36,7 +36,7 @@ def doctor(
         if not as_json:
             _print_finding(finding)
     if as_json:
-        from renga.cli.program.table import print_json
+        from renga.cli.shell.table import print_json
 
         print_json(findings)
     if any(finding.level == "fail" for finding in findings):
@@ -192,7 +192,7 @@ def _check_key_file(name: str, provider: ProviderSettings) -> Finding:
 
 def _check_prices(settings: Config) -> Iterator[Finding]:
     from renga.accounting.pricing.price_book import PriceBook, read_price_date
-    from renga.cli.access.database_access import now_us
+    from renga.cli.shell.database_access import now_us
 
     book = PriceBook(settings.providers, settings.prices)
     tiers = settings.tiers
@@ -207,16 +207,16 @@ def _check_prices(settings: Config) -> Iterator[Finding]:
 
 def _check_policies(settings: Config) -> Iterator[Finding]:
     """What each policy may keep; a broken certificate, curve or head is refused with its file named."""
-    from renga.cli.access.database_access import open_records
-    from renga.routing.monitoring.comparison import describe_state, read_seal
+    from renga.cli.shell.database_access import open_configured_database
+    from renga.routing.monitoring.comparison import certificate_digest, describe_state
     from renga.routing.policy.policies import Policies
 
-    with open_records(settings) as database:
+    with open_configured_database(settings) as database:
         broken = {name.rpartition(":")[0]: name.rpartition(":")[2] for name in database.outcomes.read_broken()}
     for policy in Policies(settings.policies):
         subject = f"policy {policy.name}"
-        seal = read_seal(policy)
-        if seal and broken.get(f"shadow:{policy.name}") == seal:
+        digest = certificate_digest(policy)
+        if digest and broken.get(f"shadow:{policy.name}") == digest:
             remedy = "renga route report; then renga route calibrate --from-shadow, for a new certificate"
             yield Finding("warn", subject, "its floor was found broken, so everything goes up", remedy)
         elif describe_state(policy) == "no_certificate":
@@ -264,7 +264,7 @@ def _check_engine(_: Config) -> Iterator[Finding]:
 
 def _check_answers(settings: Config) -> Iterator[Finding]:
     """Start the whole server on a free port, see which tiers work, and let the local model answer once."""
-    from renga.cli.access.server_connection import environ, open_connection, wait_ready
+    from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import RengaError
     from renga.models.providers.local import name_local_models
 
@@ -292,7 +292,7 @@ def _ask_model(connection: ServerConnection, name: str) -> Finding:
 
     import msgspec
 
-    from renga.cli.access.server_connection import read_error
+    from renga.cli.shell.server_connection import read_error
 
     body = {"model": f"local/{name}", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}
     began = time.monotonic()

@@ -18,10 +18,10 @@ _SLOW_S = 0.05
 
 def check_store(settings: Config) -> Iterator[Finding]:
     """The database, the disk, rows that wait for it, and keys."""
-    from renga.cli.access.database_access import open_records
+    from renga.cli.shell.database_access import open_configured_database
     from renga.config import data_dir
 
-    with open_records(settings) as database:
+    with open_configured_database(settings) as database:
         kind = "PostgreSQL" if settings.store.url.startswith("postgresql") else "SQLite"
         yield Finding("ok", "database", f"{kind} answers; version {database.version()}, up to date")
         rows = database.keys.read()
@@ -95,24 +95,21 @@ def check_files(settings: Config) -> Iterator[Finding]:
 
 
 def _count_files(settings: Config) -> str:
-    from renga.cli.access.database_access import now_us, open_records
-    from renga.store.tables.files import count_files
+    from renga.cli.shell.database_access import now_us, open_configured_database
 
-    with open_records(settings) as database:
-        count = count_files(database, now_us())
+    with open_configured_database(settings) as database:
+        count = database.files.count_files(now_us())
     return f"{count.files:,} with {count.total_bytes / 1e6:,.1f} MB"
 
 
 def check_batches(settings: Config) -> Iterator[Finding]:
     """What of batches is still to be done, and whether somebody does it."""
-    from renga.cli.access.database_access import now_us, open_records, render_time
+    from renga.cli.shell.database_access import now_us, open_configured_database, render_time
     from renga.services.durable.heartbeat import DEAD_AFTER_S
-    from renga.store.tables.batch_runs import BatchRuns
-    from renga.store.tables.batches import BatchTable
 
-    with open_records(settings) as database:
-        queue = BatchTable(database).count_open()
-        seen = BatchRuns(database).read_workers().values()
+    with open_configured_database(settings) as database:
+        queue = database.batches.count_open()
+        seen = database.workers.read_heartbeats().values()
     if not queue.batches:
         yield Finding("ok", "batches", "none open")
         return
@@ -130,7 +127,7 @@ def check_limits(settings: Config) -> Iterator[Finding]:
     """Who counts what keys may do, and whether it answers."""
     import asyncio
 
-    from renga.accounting.limits.valkey_connection import ValkeyAway, ValkeyRefused, parse_address
+    from renga.accounting.limits.shared.valkey_connection import ValkeyAway, ValkeyRefused, parse_address
 
     if not settings.limits.shared_url:
         yield Finding("ok", "limits", "each server counts for itself")
@@ -161,7 +158,7 @@ async def _ask_shared(settings: Config) -> tuple[float, str]:
     """
     import time
 
-    from renga.accounting.limits.valkey_connection import connect, parse_address
+    from renga.accounting.limits.shared.valkey_connection import connect, parse_address
 
     connection = await connect(parse_address(settings.limits.shared_url), (), settings.limits.shared_timeout_s)
     try:

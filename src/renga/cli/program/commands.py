@@ -20,13 +20,13 @@ from renga.cli.evaluate import evaluate
 from renga.cli.get import get
 from renga.cli.models import models
 from renga.cli.program.examples import EXAMPLES
-from renga.cli.program.exit_code import run_command
 from renga.cli.routing.route import route
 from renga.cli.serve import serve
+from renga.cli.shell.exit_code import run_command
 
 
 def build_program() -> typer.Typer:
-    """All commands."""
+    """All commands as one program, with their groups."""
     program = typer.Typer(
         name="renga",
         help="Renga, a self-hosted Haiku tier: the Messages API over a small local model and the tiers above it.",
@@ -81,4 +81,4 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Options before the command."""
+    """The options that may stand before the command."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.program.options import JsonOption
+from renga.cli.shell.options import JsonOption
 
 
 def curves(
@@ -23,7 +23,7 @@ def curves(
     """
     from datetime import UTC, datetime
 
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
     from renga.errors import ConfigError
     from renga.routing.checks.evidence_curves import encode_curves, fit_curves
     from renga.routing.outcomes.outcome_file import ParsedOutcomes, read_outcomes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
 
 if TYPE_CHECKING:
     from renga.protocols.messages.request import MessageRequest
@@ -106,7 +106,7 @@ def _render_cost(plan: Plan) -> str:
 
 
 def _print_json(plan: Plan, triage: TriageResult | None, decision_us: float) -> None:
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
     from renga.domain.reasons import render_reasons
 
     decided = {} if triage is None else {"route": triage.route, "score": triage.score, "reasons": triage.reasons}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from renga.cli.program.options import JsonOption
+from renga.cli.shell.options import JsonOption
 
 
 def head(
@@ -26,7 +26,7 @@ def head(
     """
     from datetime import UTC, datetime
 
-    from renga.cli.program.table import print_json, print_lines
+    from renga.cli.shell.table import print_json, print_lines
     from renga.errors import ConfigError
     from renga.routing.outcomes.outcome_file import ParsedOutcomes, read_outcomes
     from renga.routing.triage.learned_head import compare_heads, encode_head, fit_head, read_labels

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, read_config
 
 if TYPE_CHECKING:
     from renga.domain.outcomes import OutcomeRecord
@@ -52,10 +52,10 @@ def read_shadow(config: Path | None, data_dir: Path | None, policy: str, reading
 
 def _read_rows(config: Path | None, data_dir: Path | None, policy: str) -> tuple[tuple[OutcomeRow, ...], int]:
     """The rows, and how many had to be left out."""
-    from renga.cli.access.database_access import open_records
+    from renga.cli.shell.database_access import open_configured_database
     from renga.domain.outcomes import OutcomeQuery
 
-    with open_records(read_config(config, data_dir)) as database:
+    with open_configured_database(read_config(config, data_dir)) as database:
         records = database.outcomes.read(OutcomeQuery(policy=policy, newest=ROWS_MAX))
     rows = to_rows(records)
     return rows, len(records) - len(rows)

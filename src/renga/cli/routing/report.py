@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, UrlOption, read_config
 
 if TYPE_CHECKING:
     from renga.config import Config
@@ -35,7 +35,7 @@ def report(
     settings = read_config(config, data_dir)
     found = _ask(settings, url, days) if url else _read(settings, days)
     if as_json:
-        from renga.cli.program.table import print_json
+        from renga.cli.shell.table import print_json
 
         print_json(found)
         return
@@ -46,7 +46,7 @@ def _ask(settings: Config, url: str, days: float) -> RoutingReport:
     """Raises: RengaError with the server's own words if it refuses."""
     import msgspec
 
-    from renga.cli.access.server_connection import open_connection
+    from renga.cli.shell.server_connection import open_connection
     from renga.routing.monitoring.routing_report import RoutingReport
 
     with open_connection(settings, url, os.environ) as connection:
@@ -56,18 +56,18 @@ def _ask(settings: Config, url: str, days: float) -> RoutingReport:
 def _read(settings: Config, days: float) -> RoutingReport:
     """The same out of the database, with every label told to the monitors again."""
     from renga.app import build
-    from renga.cli.access.database_access import open_records
+    from renga.cli.shell.database_access import open_configured_database
 
     app = build(settings)
-    desk = app.parts.routing
-    assert desk is not None and app.parts.outcomes is not None
-    with open_records(settings) as database:
+    reports = app.parts.routing
+    assert reports is not None and app.parts.outcomes is not None
+    with open_configured_database(settings) as database:
         app.parts.outcomes.read_all(database)
-        return desk.report(database, days, ())
+        return reports.report(database, days, ())
 
 
 def _print_report(found: RoutingReport, days: float) -> None:
-    from renga.cli.program.table import print_lines
+    from renga.cli.shell.table import print_lines
 
     part = ", the newest that a report reads" if found.is_part else ""
     for policy in found.policies:
@@ -89,7 +89,7 @@ def _render_policy(found: PolicyReport) -> Iterator[tuple[str, str]]:
         made = policy.certificate
         yield (
             "certificate",
-            f"{made.seal} of {made.created_on or 'an unknown day'}: {made.ranking}, bound {made.bound_points:.2f} "
+            f"{made.digest} of {made.created_on or 'an unknown day'}: {made.ranking}, bound {made.bound_points:.2f} "
             f"points on {made.rows:,} rows",
         )
     if found.kept_share is not None:
@@ -163,7 +163,7 @@ def _render_latency(latency: LatencySummary) -> str:
 
 
 def _print_targets(found: RoutingReport) -> None:
-    from renga.cli.program.table import Column, print_table
+    from renga.cli.shell.table import Column, print_table
 
     columns = (
         Column("target"),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from renga.cli.program.options import ConfigOption, DataOption, JsonOption, read_config
-from renga.cli.program.table import print_lines
 from renga.cli.routing.curves import curves
 from renga.cli.routing.explain import explain
 from renga.cli.routing.head import head
 from renga.cli.routing.outcomes import PolicyOption, outcomes, read_shadow
 from renga.cli.routing.report import report
+from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_config
+from renga.cli.shell.table import print_lines
 
 if TYPE_CHECKING:
     from renga.routing.certificates.certificate import Certificate, CertificateQuestion, CertificateRefusal
@@ -76,7 +76,7 @@ def calibrate(
     """
     from datetime import UTC, datetime
 
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
     from renga.routing.certificates.certificate import CertificateQuestion, CertificateRefusal
     from renga.routing.outcomes.outcome_file import ParsedOutcomes, read_outcomes
 
@@ -114,7 +114,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Read a certificate and print what it proves. One that is damaged or was edited is refused."""
-    from renga.cli.program.table import print_json
+    from renga.cli.shell.table import print_json
     from renga.routing.certificates.certificate import load_certificate
 
     found = load_certificate(certificate)

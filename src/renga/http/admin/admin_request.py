@@ -19,8 +19,9 @@ from renga.domain.keys import KeyScope
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.query import Query, read_last, read_limit
+from renga.http.http_services import HttpServices
+from renga.http.resources.pages import cut_page
 from renga.http.route_table import Handler, Route
-from renga.http.services import HttpServices
 from renga.protocols.resources.admin import AdminPage, ApiKey, AuditEntry, Workspace
 
 if TYPE_CHECKING:
@@ -37,44 +38,44 @@ class AdminRequest(Struct, frozen=True):
 
     @property
     def by(self) -> Author:
-        """For the audit."""
+        """Who asks and when, for the audit."""
         now = self.parts.answering.clock.now()
         return Author(self.exchange.key_id, int(now.timestamp() * 1_000_000))
 
-    async def ask(self, work: Callable[[Database], _T]) -> _T:
+    async def run(self, work: Callable[[Database], _T]) -> _T:
         """Do something with the database, off the event loop.
 
         Raises: ApiError where it cannot be reached.
         """
-        records = self.parts.records
-        assert records is not None  # composition gives it to whoever has this port
-        return await records.ask(work)
+        database = self.parts.database
+        assert database is not None  # composition gives it to whoever has this port
+        return await database.run(work)
 
     async def respond(self, value: object) -> None:
-        """Answer with JSON."""
+        """Answer with this value as JSON and status 200."""
         await self.exchange.respond(200, msgspec.json.encode(value))
 
 
-DeskHandler: TypeAlias = Callable[[AdminRequest], Awaitable[None]]
+AdminHandler: TypeAlias = Callable[[AdminRequest], Awaitable[None]]
 
 
-def admin_route(method: str, path: str, handle: DeskHandler, scope: KeyScope = "admin") -> Route:
+def admin_route(method: str, path: str, handle: AdminHandler, scope: KeyScope = "admin") -> Route:
     """A row of this port's table."""
     return Route(method, path, _audited(handle), scope)
 
 
-def _audited(handle: DeskHandler) -> Handler:
+def _audited(handle: AdminHandler) -> Handler:
     async def handler(exchange: HttpExchange, parts: HttpServices) -> None:
-        desk = AdminRequest(exchange, parts)
+        admin = AdminRequest(exchange, parts)
         # Keys and workspaces write entries of their changes besides; this one says who asked, even for a look.
-        action, subject, by = f"{exchange.method} {exchange.route}", exchange.parameter[:200], desk.by
-        await desk.ask(lambda database: database.audit.write(by, action, subject))
-        await handle(desk)
+        action, subject, by = f"{exchange.method} {exchange.route}", exchange.parameter[:200], admin.by
+        await admin.run(lambda database: database.audit.write(by, action, subject))
+        await handle(admin)
 
     return handler
 
 
-def cut_page(items: Sequence[ApiKey | Workspace], query: Query) -> AdminPage:
+def select_page(items: Sequence[ApiKey | Workspace], query: Query) -> AdminPage:
     """The page of these items, newest first, that a query asks for.
 
     Raises: InvalidRequest for a limit or a cursor that is none.
@@ -87,11 +88,13 @@ def cut_page(items: Sequence[ApiKey | Workspace], query: Query) -> AdminPage:
     for path, cursor in (("after_id", after), ("before_id", before)):
         if cursor is not None and cursor not in positions:
             raise InvalidRequest("There is nothing with this id here.", path=path)
-    if before is not None:
-        left = items[: positions[before]]
-        return make_page(left[-limit:], has_more=len(left) > limit)
-    left = items if after is None else items[positions[after] + 1 :]
-    return make_page(left[:limit], has_more=len(left) > limit)
+    page = cut_page(
+        items,
+        limit,
+        after=None if after is None else positions[after],
+        before=None if before is None else positions[before],
+    )
+    return make_page(page.items, has_more=page.has_more)
 
 
 def make_page(data: Sequence[ApiKey | Workspace | AuditEntry], *, has_more: bool) -> AdminPage:
@@ -99,6 +102,11 @@ def make_page(data: Sequence[ApiKey | Workspace | AuditEntry], *, has_more: bool
     return AdminPage(tuple(data), has_more, data[0].id if data else None, data[-1].id if data else None)
 
 
-def missing(what: str, given: str) -> NotFound:
-    """There is no such key or workspace."""
-    return NotFound(f"{what}: {given[:200]}", hint="the list shows what there is")
+def require(found: _T | None, what: str, given: str) -> _T:
+    """What was found in the database, where anything was.
+
+    Raises: NotFound if there is no such key or workspace.
+    """
+    if found is None:
+        raise NotFound(f"{what}: {given[:200]}", hint="the list shows what there is")
+    return found

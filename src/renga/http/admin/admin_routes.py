@@ -24,16 +24,16 @@ from renga.protocols.resources.admin import AuditEntry, Organization
 _AUDIT_ID: Final = "audit_"
 
 
-async def get_organization(desk: AdminRequest) -> None:
-    """This installation, as an organization."""
-    secret = await desk.ask(lambda database: database.ensure_secret("organization", urandom(32)))
-    name = desk.parts.organization
-    await desk.respond(Organization(str(uuid.UUID(bytes=secret[:16], version=4)), name))
+async def get_organization(admin: AdminRequest) -> None:
+    """Answer with this installation, described as an organization."""
+    secret = await admin.run(lambda database: database.secrets.ensure_secret("organization", urandom(32)))
+    name = admin.parts.organization
+    await admin.respond(Organization(str(uuid.UUID(bytes=secret[:16], version=4)), name))
 
 
-async def list_audit(desk: AdminRequest) -> None:
+async def list_audit(admin: AdminRequest) -> None:
     """A page of the audit, newest first."""
-    query = desk.exchange.query()
+    query = admin.exchange.query()
     limit = read_limit(query)
     before = read_last(query, "after_id")
     wanted = AuditQuery(
@@ -42,9 +42,9 @@ async def list_audit(desk: AdminRequest) -> None:
         subject=read_last(query, "subject"),
         actor=read_last(query, "actor"),
     )
-    rows = await desk.ask(lambda database: database.audit.read(wanted))
+    rows = await admin.run(lambda database: database.audit.read(wanted))
     entries = tuple(_describe_entry(row) for row in rows[:limit])
-    await desk.respond(make_page(entries, has_more=len(rows) > limit))
+    await admin.respond(make_page(entries, has_more=len(rows) > limit))
 
 
 def _describe_entry(row: AuditRow) -> AuditEntry:

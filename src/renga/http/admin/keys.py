@@ -13,7 +13,7 @@ from msgspec import UNSET
 from renga.clock import to_datetime
 from renga.domain.keys import DEFAULT_SCOPES, KeyChange, KeyRow
 from renga.errors import Conflict, InvalidRequest
-from renga.http.admin.admin_request import AdminRequest, admin_route, cut_page, missing
+from renga.http.admin.admin_request import AdminRequest, admin_route, require, select_page
 from renga.http.exchange.body import read_body
 from renga.http.exchange.query import read_last
 from renga.protocols.resources.admin import ApiKey, KeyExtras, KeyScopeInfo, KeyStatus, decode_key_update
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 _STATUSES: Final = ("active", "inactive", "archived", "expired")
 
 
-async def list_keys(desk: AdminRequest) -> None:
+async def list_keys(admin: AdminRequest) -> None:
     """A page of keys, newest first."""
-    query = desk.exchange.query()
+    query = admin.exchange.query()
     status, workspace_id = read_last(query, "status"), read_last(query, "workspace_id")
     if status and status not in _STATUSES:
         raise InvalidRequest(f"Must be one of {', '.join(_STATUSES)}.", path="status")
     if read_last(query, "created_by_user_id"):
         raise InvalidRequest("This server has no users; the audit tells who made a key.", path="created_by_user_id")
-    rows = await desk.ask(lambda database: database.keys.read())
-    now_us = desk.by.at_us
+    rows = await admin.run(lambda database: database.keys.read())
+    now_us = admin.by.at_us
     keys = [describe_key(row, now_us) for row in reversed(rows)]
     found = [
         key
         for key in keys
         if (not status or key.status == status) and (not workspace_id or key.workspace_id == workspace_id)
     ]
-    await desk.respond(cut_page(found, query))
+    await admin.respond(select_page(found, query))
 
 
-async def get_key(desk: AdminRequest) -> None:
-    """One key."""
-    row = await desk.ask(lambda database: _find(database, desk.exchange.parameter))
-    await desk.respond(describe_key(row, desk.by.at_us))
+async def get_key(admin: AdminRequest) -> None:
+    """Answer with the one key that the path names."""
+    row = await admin.run(lambda database: _find(database, admin.exchange.parameter))
+    await admin.respond(describe_key(row, admin.by.at_us))
 
 
-async def update_key(desk: AdminRequest) -> None:
+async def update_key(admin: AdminRequest) -> None:
     """Rename a key, disable it, let it work again, or archive it for good."""
-    update = decode_key_update(await read_body(desk.exchange, desk.parts.settings.max_body_bytes))
-    key_id, by = desk.exchange.parameter, desk.by
+    update = decode_key_update(await read_body(admin.exchange, admin.parts.settings.max_body_bytes))
+    key_id, by = admin.exchange.parameter, admin.by
     disabled = {"active": None, "inactive": by.at_us}.get(update.status or "", UNSET)
     change = KeyChange(name=update.name or UNSET, disabled_us=disabled)
 
@@ -66,8 +66,8 @@ async def update_key(desk: AdminRequest) -> None:
             database.keys.revoke(key_id, by)
         return _find(database, key_id)
 
-    row = await desk.ask(apply)
-    await desk.respond(describe_key(row, by.at_us))
+    row = await admin.run(apply)
+    await admin.respond(describe_key(row, by.at_us))
 
 
 def describe_key(row: KeyRow, now_us: int) -> ApiKey:
@@ -100,10 +100,7 @@ def _status(row: KeyRow, now_us: int) -> KeyStatus:
 
 
 def _find(database: Database, key_id: str) -> KeyRow:
-    row = database.keys.find(key_id)
-    if row is None:
-        raise missing("api_key", key_id)
-    return row
+    return require(database.keys.find(key_id), "api_key", key_id)
 
 
 ROUTES = (

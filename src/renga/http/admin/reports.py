@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -69,7 +69,7 @@ _DESCRIBED: Final[tuple[ReportDimension, ...]] = ("model", "service_tier", "cont
 
 
 class _Slices(Struct, frozen=True):
-    """The slices of one page."""
+    """The slices of time that one page of a report has."""
 
     first_us: int
     width_us: int
@@ -82,17 +82,14 @@ class _Slices(Struct, frozen=True):
         return self.first_us + self.width_us * self.count
 
 
-async def report_usage(desk: AdminRequest) -> None:
+async def report_usage(admin: AdminRequest) -> None:
     """Tokens by slice of time and group."""
-    query = _read_query(desk, (*_FILTERS, *_FILTERS_OF_OTHERS))
-    groups = read_all(query, "group_by")
-    for name in groups:
-        if name not in (*_USAGE_GROUPS, *_NEVER_KNOWN):
-            raise InvalidRequest(f"Must be one of {', '.join((*_USAGE_GROUPS, *_NEVER_KNOWN))}.", path="group_by")
+    query = _read_query(admin, (*_FILTERS, *_FILTERS_OF_OTHERS))
+    groups = _read_groups(query, (*_USAGE_GROUPS, *_NEVER_KNOWN))
     by: tuple[ReportDimension, ...] = tuple(dimension for name, dimension in _USAGE_GROUPS.items() if name in groups)
-    slices = _read_slices(desk, query, tuple(_WIDTHS))
+    slices = _read_slices(admin, query, tuple(_WIDTHS))
     wanted = ReportQuery(slices.first_us, slices.end_us, slices.width_us, by, _read_filters(query))
-    rows = await desk.ask(lambda database: database.reports.read(wanted))
+    rows = await admin.run(lambda database: database.reports.read(wanted))
 
     def describe(row: ReportRow) -> UsageItem:
         group = dict(zip(by, row.group, strict=True))
@@ -109,26 +106,20 @@ async def report_usage(desk: AdminRequest) -> None:
             inference_geo="not_available" if "inference_geo" in groups else None,
         )
 
-    found: dict[int, list[UsageItem]] = {}
-    for row in rows:
-        found.setdefault(row.start_us, []).append(describe(row))
-    await desk.respond(_make_report(slices, found))
+    await admin.respond(_make_report(slices, [(row.start_us, describe(row)) for row in rows]))
 
 
-async def report_cost(desk: AdminRequest) -> None:
-    """Dollars by day and group."""
-    query = _read_query(desk, ())
-    groups = read_all(query, "group_by")
-    for name in groups:
-        if name not in _COST_GROUPS:
-            raise InvalidRequest(f"Must be one of {', '.join(_COST_GROUPS)}.", path="group_by")
+async def report_cost(admin: AdminRequest) -> None:
+    """Answer with the dollars spent, by day and group."""
+    query = _read_query(admin, ())
+    groups = _read_groups(query, _COST_GROUPS)
     described = "description" in groups
     by: tuple[ReportDimension, ...] = ("workspace_id",) if "workspace_id" in groups else ()
     if described:
         by = (*by, *_DESCRIBED)
-    slices = _read_slices(desk, query, ("1d",))
+    slices = _read_slices(admin, query, ("1d",))
     wanted = ReportQuery(slices.first_us, slices.end_us, slices.width_us, by)
-    rows = await desk.ask(lambda database: database.reports.read(wanted))
+    rows = await admin.run(lambda database: database.reports.read(wanted))
 
     def describe(row: ReportRow) -> CostItem:
         group = dict(zip(by, row.group, strict=True))
@@ -145,10 +136,7 @@ async def report_cost(desk: AdminRequest) -> None:
             renga=CostExtras(row.requests, row.unpriced),
         )
 
-    found: dict[int, list[CostItem]] = {}
-    for row in rows:
-        found.setdefault(row.start_us, []).append(describe(row))
-    await desk.respond(_make_report(slices, found))
+    await admin.respond(_make_report(slices, [(row.start_us, describe(row)) for row in rows]))
 
 
 def render_cents(nano_usd: int) -> str:
@@ -157,7 +145,11 @@ def render_cents(nano_usd: int) -> str:
     return f"{whole}.{rest:07d}".rstrip("0").rstrip(".")
 
 
-def _make_report(slices: _Slices, found: Mapping[int, Sequence[UsageItem | CostItem]]) -> ReportPage:
+def _make_report(slices: _Slices, items: Iterable[tuple[int, UsageItem | CostItem]]) -> ReportPage:
+    """The buckets of a page, each with the items whose slice begins when it does."""
+    found: dict[int, list[UsageItem | CostItem]] = {}
+    for start_us, item in items:
+        found.setdefault(start_us, []).append(item)
     starts = range(slices.first_us, slices.end_us, slices.width_us)
     buckets = tuple(
         ReportBucket(to_datetime(start), to_datetime(start + slices.width_us), tuple(found.get(start, ())))
@@ -167,16 +159,23 @@ def _make_report(slices: _Slices, found: Mapping[int, Sequence[UsageItem | CostI
     return ReportPage(buckets, following is not None, None if following is None else _encode_page(following))
 
 
-def _read_query(desk: AdminRequest, filters: Sequence[str]) -> dict[str, list[str]]:
+def _read_query(admin: AdminRequest, filters: Sequence[str]) -> dict[str, list[str]]:
     """Raises: InvalidRequest for a parameter that is none: a report that left it out in silence would be wrong."""
-    query = desk.exchange.query()
+    query = admin.exchange.query()
     for name in query:
         if name.removesuffix("[]") not in _PARAMETERS and name.removesuffix("[]") not in filters:
             raise InvalidRequest("There is no such parameter.", path=name[:100])
     return query
 
 
-def _read_slices(desk: AdminRequest, query: Query, widths: tuple[str, ...]) -> _Slices:
+def _read_groups(query: Query, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    groups = read_all(query, "group_by")
+    if any(name not in allowed for name in groups):
+        raise InvalidRequest(f"Must be one of {', '.join(allowed)}.", path="group_by")
+    return groups
+
+
+def _read_slices(admin: AdminRequest, query: Query, widths: tuple[str, ...]) -> _Slices:
     """The slices that a query asks for: those that start at `starting_at` or later and end by `ending_at`.
 
     Without an end, the slice that is running is the last.
@@ -191,7 +190,7 @@ def _read_slices(desk: AdminRequest, query: Query, widths: tuple[str, ...]) -> _
         raise InvalidRequest("Field required.", path="starting_at", hint="as 2026-11-01T00:00:00Z")
     first = _parse_time(starting_at, "starting_at") // width.width_us
     if ending_at is None:
-        end = desk.by.at_us // width.width_us + 1
+        end = admin.by.at_us // width.width_us + 1
     else:
         end = _parse_time(ending_at, "ending_at") // width.width_us
         if end <= first:

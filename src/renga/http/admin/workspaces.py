@@ -13,7 +13,7 @@ from renga import ids
 from renga.clock import to_datetime
 from renga.domain.workspaces import WorkspaceChange, WorkspaceRow
 from renga.errors import Conflict, InvalidRequest
-from renga.http.admin.admin_request import AdminRequest, admin_route, cut_page, missing
+from renga.http.admin.admin_request import AdminRequest, admin_route, require, select_page
 from renga.http.exchange.body import read_body
 from renga.http.exchange.query import read_all, read_last
 from renga.protocols.resources.admin import Workspace, WorkspaceBody, WorkspaceExtras, decode_workspace
@@ -26,48 +26,48 @@ _IDS_MAX: Final = 100
 """Source: anthropic 2.11.0, `workspace_list_params`."""
 
 
-async def create_workspace(desk: AdminRequest) -> None:
-    """Make a workspace."""
-    name = _name(await _read(desk))
+async def create_workspace(admin: AdminRequest) -> None:
+    """Make a workspace with the name that the body gives."""
+    name = _name(await _read(admin))
     if name is None:
         raise InvalidRequest("Field required.", path="name")
-    by = desk.by
+    by = admin.by
     row = WorkspaceRow(ids.workspace_id(), name, by.at_us)
 
     def create(database: Database) -> None:
         _refuse_twin(database, row)
         database.workspaces.create(row, by)
 
-    await desk.ask(create)
-    await desk.respond(describe_workspace(row))
+    await admin.run(create)
+    await admin.respond(describe_workspace(row))
 
 
-async def list_workspaces(desk: AdminRequest) -> None:
+async def list_workspaces(admin: AdminRequest) -> None:
     """A page of workspaces, newest first; archived ones only where they are asked for."""
-    query = desk.exchange.query()
+    query = admin.exchange.query()
     wanted = read_all(query, "ids")
     if len(wanted) > _IDS_MAX:
         raise InvalidRequest(f"At most {_IDS_MAX} ids.", path="ids")
     archived_too = read_last(query, "include_archived") == "true"
-    rows = await desk.ask(lambda database: database.workspaces.read())
+    rows = await admin.run(lambda database: database.workspaces.read())
     found = [
         describe_workspace(row)
         for row in reversed(rows)
         if (archived_too or row.archived_us is None) and (not wanted or row.workspace_id in wanted)
     ]
-    await desk.respond(cut_page(found, query))
+    await admin.respond(select_page(found, query))
 
 
-async def get_workspace(desk: AdminRequest) -> None:
-    """One workspace."""
-    row = await desk.ask(lambda database: _find(database, desk.exchange.parameter))
-    await desk.respond(describe_workspace(row))
+async def get_workspace(admin: AdminRequest) -> None:
+    """Answer with the one workspace that the path names."""
+    row = await admin.run(lambda database: _find(database, admin.exchange.parameter))
+    await admin.respond(describe_workspace(row))
 
 
-async def update_workspace(desk: AdminRequest) -> None:
-    """Rename a workspace."""
-    name = _name(await _read(desk))
-    workspace_id, by = desk.exchange.parameter, desk.by
+async def update_workspace(admin: AdminRequest) -> None:
+    """Rename a workspace that is not archived."""
+    name = _name(await _read(admin))
+    workspace_id, by = admin.exchange.parameter, admin.by
 
     def apply(database: Database) -> WorkspaceRow:
         row = _find(database, workspace_id)
@@ -78,19 +78,19 @@ async def update_workspace(desk: AdminRequest) -> None:
             database.workspaces.change(workspace_id, WorkspaceChange(name=name), by)
         return _find(database, workspace_id)
 
-    await desk.respond(describe_workspace(await desk.ask(apply)))
+    await admin.respond(describe_workspace(await admin.run(apply)))
 
 
-async def archive_workspace(desk: AdminRequest) -> None:
+async def archive_workspace(admin: AdminRequest) -> None:
     """Archive a workspace and its keys, for good. Again: nothing more happens."""
-    workspace_id, by = desk.exchange.parameter, desk.by
+    workspace_id, by = admin.exchange.parameter, admin.by
 
     def apply(database: Database) -> WorkspaceRow:
         _find(database, workspace_id)
         database.workspaces.archive(workspace_id, by)
         return _find(database, workspace_id)
 
-    await desk.respond(describe_workspace(await desk.ask(apply)))
+    await admin.respond(describe_workspace(await admin.run(apply)))
 
 
 def describe_workspace(row: WorkspaceRow) -> Workspace:
@@ -105,8 +105,8 @@ def describe_workspace(row: WorkspaceRow) -> Workspace:
     )
 
 
-async def _read(desk: AdminRequest) -> WorkspaceBody:
-    return decode_workspace(await read_body(desk.exchange, desk.parts.settings.max_body_bytes))
+async def _read(admin: AdminRequest) -> WorkspaceBody:
+    return decode_workspace(await read_body(admin.exchange, admin.parts.settings.max_body_bytes))
 
 
 def _name(body: WorkspaceBody) -> str | None:
@@ -123,10 +123,7 @@ def _refuse_twin(database: Database, row: WorkspaceRow) -> None:
 
 
 def _find(database: Database, workspace_id: str) -> WorkspaceRow:
-    row = database.workspaces.find(workspace_id)
-    if row is None:
-        raise missing("workspace", workspace_id)
-    return row
+    return require(database.workspaces.find(workspace_id), "workspace", workspace_id)
 
 
 ROUTES = (

@@ -16,9 +16,9 @@ from renga.domain.reasons import render_reasons
 from renga.errors import InvalidRequest
 from renga.http.exchange.body import read_body
 from renga.http.exchange.http_exchange import JSON, Header, HttpExchange
+from renga.http.http_services import HttpServices
 from renga.http.messages.event_stream import write_stream
 from renga.http.messages.limit_headers import render_limits, render_usd
-from renga.http.services import HttpServices
 from renga.inference import Answer, Caller, InferenceRequest, answer
 from renga.inference import count_tokens as count
 from renga.protocols.messages.decode import ApiVersion, MessageRequest, decode_count, decode_request
@@ -35,6 +35,8 @@ _FORWARDED = (b"anthropic-user-profile-id", b"anthropic-workspace-id")
 
 
 class TokenCount(msgspec.Struct, frozen=True):
+    """The answer of the route that counts a prompt's tokens."""
+
     input_tokens: int
 
 

@@ -1,7 +1,7 @@
 """The Message Batches resource over HTTP.
 
 Owns: which owner a request speaks for, pages, absolute addresses, results as a stream of lines.
-Must never know: how batches are kept or run (`jobs/` does, behind `BatchDesk`).
+Must never know: how batches are kept or run (`services/batches` does).
 
 Source: messages-api notes, sections 1.3 and 1.11.
 """
@@ -16,17 +16,18 @@ from renga.errors import NotFound
 from renga.http.exchange.body import read_pieces
 from renga.http.exchange.http_exchange import Header, HttpExchange
 from renga.http.exchange.query import read_last, read_limit
+from renga.http.http_services import HttpServices
 from renga.http.messages.routes import api_version, read_betas, read_forwarded
 from renga.http.route_table import Route
-from renga.http.services import BatchDesk, HttpServices
 from renga.protocols.resources.batches import MessageBatch
+from renga.services.batches import BatchService
 
 _LINES: Header = (b"content-type", b"application/x-jsonl")
 
 
 async def create_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     """Take a batch in, however long its body."""
-    desk = _desk(parts)
+    batches = _batches(parts)
     own = exchange.identity.terms
     terms = BatchTerms(
         api_version(exchange),
@@ -35,15 +36,15 @@ async def create_batch(exchange: HttpExchange, parts: HttpServices) -> None:
         tiers=own.tiers,
         response_cache=own.response_cache,
     )
-    body = read_pieces(exchange, desk.max_body_bytes)
-    batch = await desk.create(exchange.identity.owner, terms, body)
+    body = read_pieces(exchange, batches.max_body_bytes)
+    batch = await batches.create(exchange.identity.owner, terms, body)
     await _respond(exchange, batch)
 
 
 async def list_batches(exchange: HttpExchange, parts: HttpServices) -> None:
     """A page of the key's batches, newest first."""
     query = exchange.query()
-    page = await _desk(parts).list_page(
+    page = await _batches(parts).list_page(
         exchange.identity.owner,
         PageQuery(read_limit(query), read_last(query, "after_id"), read_last(query, "before_id")),
     )
@@ -52,24 +53,24 @@ async def list_batches(exchange: HttpExchange, parts: HttpServices) -> None:
 
 
 async def get_batch(exchange: HttpExchange, parts: HttpServices) -> None:
-    """One batch."""
-    await _respond(exchange, await _desk(parts).find(exchange.identity.owner, exchange.parameter))
+    """Answer with the one batch that the path names."""
+    await _respond(exchange, await _batches(parts).find(exchange.identity.owner, exchange.parameter))
 
 
 async def cancel_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     """Ask for the end of a batch."""
-    await _respond(exchange, await _desk(parts).cancel(exchange.identity.owner, exchange.parameter))
+    await _respond(exchange, await _batches(parts).cancel(exchange.identity.owner, exchange.parameter))
 
 
 async def delete_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     """Delete a batch that has ended, with its results."""
-    deleted = await _desk(parts).delete(exchange.identity.owner, exchange.parameter)
+    deleted = await _batches(parts).delete(exchange.identity.owner, exchange.parameter)
     await exchange.respond(200, msgspec.json.encode(deleted))
 
 
 async def read_results(exchange: HttpExchange, parts: HttpServices) -> None:
     """The results of a batch that has ended, one JSON object a line."""
-    lines = await _desk(parts).open_results(exchange.identity.owner, exchange.parameter)
+    lines = await _batches(parts).open_results(exchange.identity.owner, exchange.parameter)
     await exchange.start_stream([_LINES])
     async for some in lines:
         await exchange.write(some)
@@ -86,7 +87,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def _desk(parts: HttpServices) -> BatchDesk:
+def _batches(parts: HttpServices) -> BatchService:
     if parts.batches is None:
         raise NotFound("This server takes no batches.")
     return parts.batches

@@ -25,8 +25,8 @@ from renga.http.exchange.body import read_pieces
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.multipart import FORM_BYTES, find_boundary, read_form
 from renga.http.exchange.query import read_all, read_limit
+from renga.http.http_services import HttpServices
 from renga.http.route_table import Route
-from renga.http.services import HttpServices
 from renga.protocols.resources.files import DeletedFile, FileMetadata, FilePage, decode_cursor, encode_cursor
 
 MAX_IDS: Final = 100
@@ -37,17 +37,17 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 async def upload_file(exchange: HttpExchange, parts: HttpServices) -> None:
-    """Take a file in."""
-    shelf, owner = _shelf(parts), _owner(exchange)
+    """Take a file in, as a form sends it."""
+    files, owner = _files(parts), _owner(exchange)
     boundary = find_boundary(exchange.headers.get(b"content-type", b""))
     declared = exchange.headers.get(b"content-length", b"")
     size_bytes = int(declared) if declared.isdigit() and len(declared) < 19 else 0
-    max_bytes = shelf.settings.max_file_bytes
+    max_bytes = files.settings.max_file_bytes
     if size_bytes > max_bytes + FORM_BYTES:
         raise _too_large(max_bytes)
     # Before anything is waited for: who watches for the client to leave would take the pieces.
     pieces = read_pieces(exchange, max_bytes + FORM_BYTES)
-    async with shelf.receive(owner, max(0, size_bytes - FORM_BYTES)) as intake:
+    async with files.receive(owner, max(0, size_bytes - FORM_BYTES)) as intake:
 
         async def write(data: bytes | bytearray) -> None:
             if intake.size_bytes + len(data) > max_bytes:
@@ -62,13 +62,13 @@ async def upload_file(exchange: HttpExchange, parts: HttpServices) -> None:
             mime_type=mime_type,
             expires_in_s=_expiry(form.fields.get("expires_in_seconds")),
         )
-        row = await shelf.add(owner, intake, new)
+        row = await files.add(owner, intake, new)
     await exchange.respond(200, msgspec.json.encode(describe_file(row)))
 
 
 async def list_files(exchange: HttpExchange, parts: HttpServices) -> None:
     """A page of the files that the key may see, newest first."""
-    shelf, owner = _shelf(parts), _owner(exchange)
+    files, owner = _files(parts), _owner(exchange)
     given = exchange.query()
     ids = read_all(given, "ids")
     pages = [name for name in ("page", "after_id", "before_id") if given.get(name)]
@@ -79,18 +79,18 @@ async def list_files(exchange: HttpExchange, parts: HttpServices) -> None:
     if len(ids) > MAX_IDS:
         raise InvalidRequest(f"At most {MAX_IDS} ids.", path="ids")
     limit = MAX_IDS if ids else read_limit(given)
-    query = FileQuery(owner, shelf.now_us(), limit + 1, file_ids=ids or None)
+    query = FileQuery(owner, files.now_us(), limit + 1, file_ids=ids or None)
     if "page" in pages:
         place = decode_cursor(given["page"][-1])
         if place is None:
             raise InvalidRequest("This is not a cursor of a page.", path="page", hint="use `next_page` as it came")
         query = msgspec.structs.replace(query, older_than=place)
     elif "after_id" in pages:
-        query = msgspec.structs.replace(query, older_than=await _place(shelf, owner, given, "after_id"))
+        query = msgspec.structs.replace(query, older_than=await _place(files, owner, given, "after_id"))
     elif "before_id" in pages:
-        query = msgspec.structs.replace(query, newer_than=await _place(shelf, owner, given, "before_id"))
+        query = msgspec.structs.replace(query, newer_than=await _place(files, owner, given, "before_id"))
     # No file has a scope: sessions, the only scopes that there are, do not exist here.
-    rows = [] if given.get("scope_id") else list(await shelf.list_page(query))
+    rows = [] if given.get("scope_id") else list(await files.list_page(query))
     await exchange.respond(200, msgspec.json.encode(_render_page(rows, query, limit)))
 
 
@@ -101,9 +101,9 @@ async def get_file(exchange: HttpExchange, parts: HttpServices) -> None:
 
 
 async def delete_file(exchange: HttpExchange, parts: HttpServices) -> None:
-    """Delete a file."""
+    """Delete a file of the owner's for good."""
     file_id = _file_id(exchange)
-    await _shelf(parts).delete(_owner(exchange), file_id)
+    await _files(parts).delete(_owner(exchange), file_id)
     await exchange.respond(200, msgspec.json.encode(DeletedFile(file_id)))
 
 
@@ -116,7 +116,7 @@ async def download_file(exchange: HttpExchange, parts: HttpServices) -> None:
             hint="an operator may allow it: files.downloadable",
             error_code="file_not_downloadable",
         )
-    chunks = _shelf(parts).read(row)
+    chunks = _files(parts).read(row)
     # The first is read before 200 is promised.
     first = await anext(chunks, b"")
     await exchange.start_stream(
@@ -159,7 +159,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def _shelf(parts: HttpServices) -> FileService:
+def _files(parts: HttpServices) -> FileService:
     if parts.files is None:
         raise NotFound("This server keeps no files.", hint="files.enabled turns them on")
     return parts.files
@@ -184,13 +184,13 @@ def _file_id(exchange: HttpExchange) -> str:
 
 
 async def _find(exchange: HttpExchange, parts: HttpServices) -> FileRow:
-    return await _shelf(parts).find(_owner(exchange), _file_id(exchange))
+    return await _files(parts).find(_owner(exchange), _file_id(exchange))
 
 
-async def _place(shelf: FileService, owner: Owner, given: dict[str, list[str]], name: str) -> tuple[int, str]:
+async def _place(files: FileService, owner: Owner, given: dict[str, list[str]], name: str) -> tuple[int, str]:
     file_id = given[name][-1]
     try:
-        row = await shelf.find(owner, file_id if _ID.fullmatch(file_id) else "-")
+        row = await files.find(owner, file_id if _ID.fullmatch(file_id) else "-")
     except NotFound as error:
         raise InvalidRequest("There is no such file.", path=name) from error
     return row.created_us, row.file_id

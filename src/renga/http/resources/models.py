@@ -12,7 +12,8 @@ import msgspec
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.query import read_all, read_last, read_limit
-from renga.http.services import HttpServices
+from renga.http.http_services import HttpServices
+from renga.http.resources.pages import cut_page
 from renga.models.providers.provider_seam import Capabilities
 from renga.protocols.resources.models import (
     CompactionSupport,
@@ -73,18 +74,17 @@ def model_info(entry: CatalogEntry) -> ModelInfo:
 def _page(entries: list[CatalogEntry], limit: int, *, after: str | None, before: str | None) -> ModelPage:
     """The entries after one id, or the last ones before another. An unknown id has nothing on either side."""
     positions = {entry.id: index for index, entry in enumerate(entries)}
-    if after is not None:
-        entries = entries[positions[after] + 1 :] if after in positions else []
-    if before is not None:
-        before_it = entries[: positions[before]] if after is None and before in positions else []
-        cut = before_it[-limit:]
-        return _as_page(cut, has_more=len(before_it) > len(cut))
-    return _as_page(entries[:limit], has_more=len(entries) > limit)
-
-
-def _as_page(entries: list[CatalogEntry], *, has_more: bool) -> ModelPage:
-    data = tuple(model_info(entry) for entry in entries)
-    return ModelPage(data, has_more, data[0].id if data else None, data[-1].id if data else None)
+    cursors = [cursor for cursor in (after, before) if cursor is not None]
+    if len(cursors) > 1 or any(cursor not in positions for cursor in cursors):
+        return ModelPage((), False, None, None)
+    page = cut_page(
+        entries,
+        limit,
+        after=None if after is None else positions[after],
+        before=None if before is None else positions[before],
+    )
+    data = tuple(model_info(entry) for entry in page.items)
+    return ModelPage(data, page.has_more, data[0].id if data else None, data[-1].id if data else None)
 
 
 def _support(supported: bool) -> Support:

@@ -9,8 +9,8 @@ import msgspec
 
 from renga.errors import InvalidRequest, NotFound
 from renga.http.exchange.http_exchange import HttpExchange
+from renga.http.http_services import HttpServices
 from renga.http.route_table import Route
-from renga.http.services import HttpServices
 from renga.routing.monitoring.report_service import DAYS_MAX
 
 _DAYS = 7.0
@@ -18,13 +18,13 @@ _DAYS = 7.0
 
 async def report_routing(exchange: HttpExchange, parts: HttpServices) -> None:
     """The report as JSON. `?days=` says of how many; seven if absent."""
-    desk, records, health = parts.routing, parts.records, parts.health
-    if desk is None or records is None:
+    reports, database, health = parts.routing, parts.database, parts.health
+    if reports is None or database is None:
         raise NotFound("This server makes no routing reports.")
     days = _read_days(exchange.query())
     # Read here: on another thread it could change under the reader.
     targets = () if health is None else health.describe()
-    report = await records.ask(lambda database: desk.report(database, days, targets))
+    report = await database.run(lambda opened: reports.report(opened, days, targets))
     await exchange.respond(200, msgspec.json.encode(report))
 
 

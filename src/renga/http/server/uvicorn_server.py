@@ -46,7 +46,7 @@ class ServerHooks(Struct, frozen=True):
 
 
 def build_server_config(application: Callable[..., Awaitable[None]], settings: ServerSettings) -> uvicorn.Config:
-    """uvicorn's settings, the same for every server that Renga starts."""
+    """Uvicorn's settings, the same for every server that Renga starts."""
     patience = Timeouts(head_s=settings.head_timeout_s, write_s=settings.write_timeout_s)
     room = ConnectionLimiter(settings.max_connections, settings.max_connections_per_address)
     return uvicorn.Config(

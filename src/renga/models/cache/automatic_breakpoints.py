@@ -93,7 +93,7 @@ class AutomaticBreakpoints:
 
         Cost: 2 us a block and 1 ms a megabyte.
         """
-        if request.breakpoints or request.max_tokens == 0 or "thread" in request.demands:
+        if request.breakpoints or request.max_tokens == 0 or "thread" in request.required_features:
             return ()
         blocks = list(walk_blocks(request))
         # With its billing line, if it has one: an upstream may take the line for part of the prompt.

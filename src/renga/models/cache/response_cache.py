@@ -81,7 +81,7 @@ def name_question(request: InferenceRequest) -> bytes | None:
 
 def _qualifies(request: MessageRequest) -> bool:
     is_sampled = request.temperature or request.top_p not in (None, 1) or request.top_k is not None
-    if is_sampled or request.max_tokens == 0 or request.demands:
+    if is_sampled or request.max_tokens == 0 or request.required_features:
         return False
     return all(tool.type in (None, "custom") or builtin_definition(tool) is not None for tool in request.tools)
 

@@ -49,7 +49,7 @@ class Capabilities(Struct, frozen=True):
     effort: bool = False
     files: bool = False
     fields: frozenset[str] = frozenset()
-    """The meaning-changing request fields (`MessageRequest.demands`) that this target honours."""
+    """The meaning-changing request fields (`MessageRequest.required_features`) that this target honours."""
     server_tools: frozenset[str] = frozenset()
     """Types of server-executed tools it runs, without their date, as `web_search`."""
 

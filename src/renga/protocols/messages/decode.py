@@ -45,11 +45,11 @@ from renga.protocols.messages.request import (
 )
 from renga.protocols.messages.rules.request_rules import check_fields
 from renga.protocols.messages.rules.required_features import (
-    DEMANDING,
+    FEATURE_FIELDS,
     IGNORED,
-    refuse_demands,
-    sorted_demands,
-    unmet_demands,
+    refuse_unmet_features,
+    sort_features,
+    unmet_features,
 )
 from renga.protocols.messages.rules.turns import check_object, merge_turns
 
@@ -76,8 +76,8 @@ __all__ = [
     "decode_count",
     "decode_request",
     "merge_turns",
-    "refuse_demands",
-    "unmet_demands",
+    "refuse_unmet_features",
+    "unmet_features",
 ]
 
 
@@ -88,7 +88,7 @@ class _KnownFields(RequestFields, frozen=True):
 
 _Body = msgspec.defstruct(
     "_Body",
-    [(name, msgspec.Raw | UnsetType, UNSET) for name in (*IGNORED, *DEMANDING)],
+    [(name, msgspec.Raw | UnsetType, UNSET) for name in (*IGNORED, *FEATURE_FIELDS)],
     bases=(_KnownFields,),
     frozen=True,
     forbid_unknown_fields=True,
@@ -99,9 +99,9 @@ _CountBody = msgspec.defstruct("_CountBody", [("max_tokens", int, 1)], bases=(_B
 _decode_body = cast(Callable[[bytes], _KnownFields], msgspec.json.Decoder(_Body).decode)
 _decode_count_body = cast(Callable[[bytes], _KnownFields], msgspec.json.Decoder(_CountBody).decode)
 _implemented = attrgetter(*(field.name for field in fields(RequestFields)))
-_demanding = attrgetter(*DEMANDING)
+_demanding = attrgetter(*FEATURE_FIELDS)
 
-_UNSET_ALL = (UNSET,) * len(DEMANDING)
+_UNSET_ALL = (UNSET,) * len(FEATURE_FIELDS)
 _NO_DEMAND = frozenset({b"null", b"[]", b"{}"})
 _KEEP_ALL_THINKING = {"type": "clear_thinking_20251015", "keep": "all"}
 """The edit that edits nothing; Claude Code sends it with every request."""
@@ -135,13 +135,15 @@ def _decode(body: bytes, version: ApiVersion, *, counting: bool) -> MessageReque
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(body, error) from None
     findings = check_fields(decoded, version, counting=counting)
-    demands = findings.demands
+    required_features = findings.required_features
     demanding = _demanding(decoded)
     if demanding != _UNSET_ALL:
-        for name, raw in zip(DEMANDING, demanding, strict=True):
+        for name, raw in zip(FEATURE_FIELDS, demanding, strict=True):
             if raw is not UNSET and _is_demand(name, raw):
-                demands = sorted_demands((*demands, name))
-    request = MessageRequest(*_implemented(decoded), demands=demands, breakpoints=findings.breakpoints)
+                required_features = sort_features((*required_features, name))
+    request = MessageRequest(
+        *_implemented(decoded), required_features=required_features, breakpoints=findings.breakpoints
+    )
     return request if decoded.output_format is None else _with_output_format(request, decoded.output_format)
 
 

@@ -45,58 +45,74 @@ class Tool(Struct, frozen=True):
 
 
 class ToolChoiceAuto(Struct, frozen=True, tag_field="type", tag="auto"):
+    """The model decides whether it calls a tool."""
+
     disable_parallel_tool_use: bool = False
 
 
 class ToolChoiceAny(Struct, frozen=True, tag_field="type", tag="any"):
+    """The model must call one of the tools."""
+
     disable_parallel_tool_use: bool = False
 
 
 class ToolChoiceTool(Struct, frozen=True, tag_field="type", tag="tool"):
+    """The model must call the tool of this name."""
+
     name: str
     disable_parallel_tool_use: bool = False
 
 
 class ToolChoiceNone(Struct, frozen=True, tag_field="type", tag="none"):
-    pass
+    """The model must not call any tool."""
 
 
 ToolChoice: TypeAlias = ToolChoiceAuto | ToolChoiceAny | ToolChoiceTool | ToolChoiceNone
 
 
 class ThinkingEnabled(Struct, frozen=True, tag_field="type", tag="enabled"):
+    """The model thinks, for so many tokens at most."""
+
     budget_tokens: int
     display: Display | None = None
     block_binding: msgspec.Raw | UnsetType = UNSET
 
 
 class ThinkingDisabled(Struct, frozen=True, tag_field="type", tag="disabled"):
-    pass
+    """The model answers without thinking about it first."""
 
 
 class ThinkingAdaptive(Struct, frozen=True, tag_field="type", tag="adaptive"):
+    """The model decides whether it thinks before it answers."""
+
     display: Display | None = None
     block_binding: msgspec.Raw | UnsetType = UNSET
 
 
 class ThinkingBetweenTools(Struct, frozen=True, tag_field="type", tag="between_tools"):
-    pass
+    """The model thinks only about the results of tools."""
 
 
 Thinking: TypeAlias = ThinkingEnabled | ThinkingDisabled | ThinkingAdaptive | ThinkingBetweenTools
 
 
 class JsonSchemaFormat(Struct, frozen=True, tag_field="type", tag="json_schema"):
+    """The answer must be JSON that this schema allows."""
+
     schema: msgspec.Raw
 
 
 class OutputConfig(Struct, frozen=True):
+    """How much effort an answer is worth, and which form it must have."""
+
     effort: Effort | None = None
     format: JsonSchemaFormat | None = None
     task_budget: msgspec.Raw | UnsetType = UNSET
 
 
 class Metadata(Struct, frozen=True):
+    """What a client says of a request besides: an id of its own user."""
+
     user_id: str | None = None
 
 
@@ -138,7 +154,7 @@ class RequestFields(Struct, frozen=True):
 class MessageRequest(RequestFields, frozen=True):
     """A decoded `POST /v1/messages` body, checked by the rules that hold for every target."""
 
-    demands: tuple[str, ...] = ()
+    required_features: tuple[str, ...] = ()
     """Names of the meaning-changing fields in the body that only some targets honour, as `thread`, `mcp_servers`."""
     breakpoints: tuple[Breakpoint, ...] = ()
     """Where its prefix is to be cached, in order (`protocols/messages/rules/cache_breakpoints.py`)."""

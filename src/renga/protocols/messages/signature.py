@@ -23,6 +23,8 @@ _PREFIX = "renga1"
 
 
 class SignatureVerdict(Enum):
+    """What the signature of a thinking block says of who wrote the block."""
+
     GENUINE = "genuine"
     FOREIGN = "foreign"
     FORGED = "forged"

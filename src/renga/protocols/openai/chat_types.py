@@ -17,14 +17,20 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
+    """A piece of text in a message of several parts."""
+
     text: str
 
 
 class ImageUrl(Struct, frozen=True):
+    """Where an image is: an address, or a data URL that holds it."""
+
     url: str
 
 
 class ImagePart(Struct, frozen=True, tag_field="type", tag="image_url"):
+    """An image in a message of several parts."""
+
     image_url: ImageUrl
 
 
@@ -32,18 +38,24 @@ Part: TypeAlias = TextPart | ImagePart
 
 
 class CalledFunction(Struct, frozen=True):
+    """The function that a model calls, and with which arguments."""
+
     name: str
     arguments: str
     """A JSON object, as text."""
 
 
 class ToolCall(Struct, frozen=True):
+    """One call of a function in a message of the assistant."""
+
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
 
 
 class ChatMessage(Struct, frozen=True, omit_defaults=True):
+    """One message of the conversation that is sent."""
+
     role: Literal["system", "user", "assistant", "tool"]
     content: str | tuple[Part, ...] | None
     tool_calls: tuple[ToolCall, ...] = ()
@@ -53,6 +65,8 @@ class ChatMessage(Struct, frozen=True, omit_defaults=True):
 
 
 class FunctionTool(Struct, frozen=True, omit_defaults=True):
+    """A function that the model may call, with the schema of its arguments."""
+
     name: str
     parameters: msgspec.Raw
     description: str | None = None
@@ -60,31 +74,43 @@ class FunctionTool(Struct, frozen=True, omit_defaults=True):
 
 
 class ChatTool(Struct, frozen=True):
+    """An entry of `tools`: always a function here."""
+
     function: FunctionTool
     type: Literal["function"] = "function"
 
 
 class NamedFunction(Struct, frozen=True):
+    """The name of the one function that must be called."""
+
     name: str
 
 
 class NamedChoice(Struct, frozen=True):
+    """The choice that forces a call of one function."""
+
     function: NamedFunction
     type: Literal["function"] = "function"
 
 
 class NamedSchema(Struct, frozen=True):
+    """A JSON schema for the answer, under the name that the API wants."""
+
     name: str
     schema: msgspec.Raw
     strict: bool
 
 
 class SchemaFormat(Struct, frozen=True):
+    """Asks for an answer that a JSON schema allows."""
+
     json_schema: NamedSchema
     type: Literal["json_schema"] = "json_schema"
 
 
 class StreamOptions(Struct, frozen=True):
+    """Asks for the usage in the last chunk of a stream."""
+
     include_usage: bool = True
 
 
@@ -112,18 +138,24 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True):
 
 
 class FunctionDelta(Struct, frozen=True):
+    """More of a function's name or of its arguments."""
+
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
     """Text; some servers send the object itself, whole."""
 
 
 class ToolCallDelta(Struct, frozen=True):
+    """More of one call, told from the others by its index."""
+
     index: int | None = None
     id: str | None = None
     function: FunctionDelta | None = None
 
 
 class ChoiceDelta(Struct, frozen=True):
+    """What a chunk adds to the answer, or a whole answer."""
+
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
@@ -132,6 +164,8 @@ class ChoiceDelta(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
+    """The one answer that is asked for, or the chunk's part of it."""
+
     delta: ChoiceDelta | None = None
     message: ChoiceDelta | None = None
     """In place of `delta`, from a server that answered without streaming."""
@@ -142,10 +176,14 @@ class Choice(Struct, frozen=True):
 
 
 class PromptDetails(Struct, frozen=True):
+    """How many of a prompt's tokens were read from a cache."""
+
     cached_tokens: int | None = None
 
 
 class CompletionDetails(Struct, frozen=True):
+    """How many of an answer's tokens were reasoning."""
+
     reasoning_tokens: int | None = None
 
 
@@ -167,12 +205,16 @@ class Chunk(Struct, frozen=True):
 
 
 class ModelEntry(Struct, frozen=True):
+    """One of the models that a server says it has."""
+
     id: str
     owned_by: str | None = None
     max_model_len: int | None = None
 
 
 class ChatModelList(Struct, frozen=True):
+    """All the models that a server says it has."""
+
     data: tuple[ModelEntry, ...] = ()
 
 

@@ -23,6 +23,8 @@ KeyStatus: TypeAlias = Literal["active", "inactive", "archived", "expired"]
 
 
 class Organization(Struct, frozen=True):
+    """The one organization of this server, as the Admin API shows it."""
+
     id: str
     name: str
     type: Literal["organization"] = "organization"
@@ -46,6 +48,8 @@ class KeyExtras(Struct, frozen=True):
 
 
 class ApiKey(Struct, frozen=True):
+    """A key as the Admin API shows it, without its secret."""
+
     id: str
     created_at: datetime
     name: str
@@ -62,6 +66,8 @@ class ApiKey(Struct, frozen=True):
 
 
 class DataResidency(Struct, frozen=True):
+    """Where a workspace's data may lie; here it is the same for all."""
+
     workspace_geo: str = "us"
     allowed_inference_geos: str = "unrestricted"
     default_inference_geo: str = "global"
@@ -74,6 +80,8 @@ class WorkspaceExtras(Struct, frozen=True):
 
 
 class Workspace(Struct, frozen=True):
+    """A workspace as the Admin API shows it, with this server's limits."""
+
     id: str
     name: str
     created_at: datetime
@@ -89,6 +97,8 @@ class Workspace(Struct, frozen=True):
 
 
 class AuditEntry(Struct, frozen=True):
+    """One change of a key or a workspace, and who made it."""
+
     id: str
     created_at: datetime
     actor: str
@@ -108,11 +118,15 @@ class AdminPage(Struct, frozen=True):
 
 
 class CacheCreationTokens(Struct, frozen=True):
+    """Tokens written to prompt caches, by how long they stay."""
+
     ephemeral_5m_input_tokens: int
     ephemeral_1h_input_tokens: int
 
 
 class ServerToolUse(Struct, frozen=True):
+    """How often a provider's own tools were run, summed up."""
+
     web_search_requests: int = 0
 
 
@@ -136,6 +150,8 @@ class UsageItem(Struct, frozen=True):
 
 
 class CostExtras(Struct, frozen=True):
+    """How many requests an amount is made of, and how many it leaves out."""
+
     requests: int
     unpriced_requests: int
     """Whose price is not known, and which are not part of the amount."""
@@ -169,6 +185,8 @@ class ReportBucket(Struct, frozen=True):
 
 
 class ReportPage(Struct, frozen=True):
+    """A page of a usage or cost report, oldest slice of time first."""
+
     data: tuple[ReportBucket, ...]
     has_more: bool
     next_page: str | None

@@ -67,6 +67,8 @@ class MessageBatch(Struct, frozen=True, tag_field="type", tag="message_batch", o
 
 
 class MessageBatchPage(Struct, frozen=True):
+    """A page of batches, the newest of them first."""
+
     data: tuple[MessageBatch, ...]
     has_more: bool
     first_id: str | None
@@ -74,6 +76,8 @@ class MessageBatchPage(Struct, frozen=True):
 
 
 class DeletedMessageBatch(Struct, frozen=True, tag_field="type", tag="message_batch_deleted"):
+    """What the API answers when a batch was deleted."""
+
     id: str
 
 

@@ -40,6 +40,8 @@ class FilePage(Struct, frozen=True):
 
 
 class DeletedFile(Struct, frozen=True):
+    """What the API answers when a file was deleted."""
+
     id: str
     type: Literal["file_deleted"] = "file_deleted"
 

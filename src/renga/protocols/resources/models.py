@@ -14,10 +14,14 @@ from msgspec import Struct
 
 
 class Support(Struct, frozen=True):
+    """Whether a model can do one thing."""
+
     supported: bool
 
 
 class ContextManagementSupport(Struct, frozen=True):
+    """Which server-side edits of a conversation a model takes."""
+
     supported: bool
     clear_thinking_20251015: Support
     clear_tool_uses_20250919: Support
@@ -25,6 +29,8 @@ class ContextManagementSupport(Struct, frozen=True):
 
 
 class EffortSupport(Struct, frozen=True):
+    """Which levels of effort a model can be asked for."""
+
     supported: bool
     low: Support
     medium: Support
@@ -34,12 +40,16 @@ class EffortSupport(Struct, frozen=True):
 
 
 class ServerToolsSupport(Struct, frozen=True):
+    """Which of a provider's own tools a model can use."""
+
     supported: bool
     code_execution: Support
     web_search: Support
 
 
 class ThinkingTypes(Struct, frozen=True):
+    """Which ways of thinking a model can be asked for."""
+
     adaptive: Support
     between_tools: Support
     disabled: Support
@@ -47,11 +57,15 @@ class ThinkingTypes(Struct, frozen=True):
 
 
 class ThinkingSupport(Struct, frozen=True):
+    """Whether a model can think, and in which ways."""
+
     supported: bool
     types: ThinkingTypes
 
 
 class CompactionSupport(Struct, frozen=True):
+    """Whether a long conversation can be summed up for a model."""
+
     supported: bool
     summarize: Support
 

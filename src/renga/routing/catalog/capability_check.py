@@ -1,6 +1,6 @@
 """Whether a target can serve a request, asked before it is tried.
 
-Owns: what in a request demands which capability.
+Owns: what in a request needs which capability.
 Must never know: prices, health, how a provider does its work.
 Invariant: a request that changes meaning on a target is refused there by name, never served half.
 """
@@ -14,7 +14,7 @@ from renga.models.providers.provider_seam import Capabilities
 from renga.protocols.messages import blocks
 from renga.protocols.messages.request import MessageRequest
 from renga.protocols.messages.rules.builtin_tools import builtin_definition
-from renga.protocols.messages.rules.required_features import refuse_demands
+from renga.protocols.messages.rules.required_features import refuse_unmet_features
 
 
 def refuse(request: MessageRequest, capabilities: Capabilities) -> None:
@@ -22,7 +22,7 @@ def refuse(request: MessageRequest, capabilities: Capabilities) -> None:
 
     Raises: InvalidRequest naming the field, where there is something it cannot do.
     """
-    refuse_demands(request, capabilities.fields)
+    refuse_unmet_features(request, capabilities.fields)
     for path, block in _blocks(request):
         match block:
             case blocks.ImageBlock() if not capabilities.images:

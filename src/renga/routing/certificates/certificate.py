@@ -13,22 +13,22 @@ resamples.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from renga.errors import ConfigError
 from renga.routing.certificates.loss_bounds import Method, default_method, passes, upper_bound
+from renga.routing.digest_file import FileKind, add_digest, decode_digested, encode_digested, read_bytes
 from renga.routing.outcomes.outcome_file import OutcomeRow, Outcomes, RequestSignals
 
 FORMAT = 1
+_KIND = FileKind("not a certificate", FORMAT, "renga route calibrate")
 GROUP_ROWS_MIN = 300
 """Labels from which a group is calibrated on its own; with fewer its losses are shrunk to everyone's."""
 STEPS = 20
@@ -63,7 +63,7 @@ class CertificateQuestion(Struct, frozen=True):
 
 
 class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
-    """What was proven, on which data. `decode_certificate` refuses one whose seal does not fit."""
+    """What was proven, on which data. `decode_certificate` refuses one whose digest does not fit."""
 
     format: int
     small: str
@@ -93,7 +93,8 @@ class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
     """Labels of the group itself, where the proof is everyone's and only the threshold is its own."""
     head_sha256: str = ""
     """Of the head whose scores were ranked by; "" where another evidence ranks."""
-    seal: str = ""
+    digest: str = field(default="", name="seal")
+    """Of everything above: `routing/digest_file.py`."""
 
     def keeps(self, evidence: RequestSignals) -> bool:
         """Whether a request with this evidence may be kept. The threshold itself is kept; what is not known is not."""
@@ -182,7 +183,7 @@ def calibrate_groups(outcomes: Outcomes, question: CertificateQuestion) -> dict[
     for name, group in sorted(outcomes.groups().items()):
         if len(group.rows) >= GROUP_ROWS_MIN:
             own = calibrate(group, question)
-            found[name] = _seal(replace(own, group=name)) if isinstance(own, Certificate) else own
+            found[name] = add_digest(replace(own, group=name)) if isinstance(own, Certificate) else own
         elif isinstance(everyone, CertificateRefusal):
             found[name] = everyone
         else:
@@ -254,8 +255,8 @@ def rows_needed(floor: float, confidence: float) -> int:
 
 
 def encode_certificate(certificate: Certificate) -> bytes:
-    """A sealed certificate as JSON, one field a line."""
-    return msgspec.json.format(msgspec.json.encode(_seal(certificate)), indent=2) + b"\n"
+    """A certificate with its digest as JSON, one field a line."""
+    return encode_digested(certificate)
 
 
 def load_certificate(path: Path) -> Certificate:
@@ -263,11 +264,7 @@ def load_certificate(path: Path) -> Certificate:
 
     Raises: ConfigError naming the file if it cannot be read, is damaged, was edited, or proves less than it says.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", path=str(path)) from error
-    return decode_certificate(data, str(path))
+    return decode_certificate(read_bytes(path), str(path))
 
 
 def decode_certificate(data: bytes, name: str = "certificate") -> Certificate:
@@ -275,14 +272,7 @@ def decode_certificate(data: bytes, name: str = "certificate") -> Certificate:
 
     Raises: ConfigError naming the file if it is damaged, was edited, or proves less than it says.
     """
-    try:
-        certificate = msgspec.json.decode(data, type=Certificate)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not a certificate: {error}", path=name, hint="run `renga route calibrate` again") from error
-    if certificate.format != FORMAT:
-        raise ConfigError(f"format {certificate.format} is not {FORMAT}", path=name, hint="calibrate again")
-    if _seal(certificate).seal != certificate.seal:
-        raise ConfigError("it was changed after it was written", path=name, hint="run `renga route calibrate` again")
+    certificate = decode_digested(data, name, Certificate, _KIND)
     if certificate.bound_points > certificate.floor_points or not math.isfinite(certificate.threshold):
         raise ConfigError("its bound does not hold its floor", path=name, hint="calibrate again")
     if certificate.ranking == "triage" and not certificate.head_sha256:
@@ -316,7 +306,7 @@ def _certify(
     cost = sample.spend(kept)
     low, high = _saving_interval(cost, sample.top_cost)
     bound = upper_bound(losses, 1.0 - question.confidence, method)
-    return _seal(
+    return add_digest(
         Certificate(
             format=FORMAT,
             small=question.small,
@@ -364,11 +354,6 @@ def _shrink(everyone: Certificate, outcomes: Outcomes, group: Outcomes, name: st
         prior = float(np.where(all_rows.evidence >= threshold, all_rows.losses, 0.0).mean())
         if (own + GROUP_ROWS_MIN * prior) / (count + GROUP_ROWS_MIN) <= everyone.floor_points / 100.0:
             kept = float((own_rows.evidence >= threshold).mean())
-            return _seal(replace(everyone, threshold=threshold, kept_share=kept, group=name, group_rows=count))
+            return add_digest(replace(everyone, threshold=threshold, kept_share=kept, group=name, group_rows=count))
     detail = f"group {name} loses more than {everyone.floor_points:g} points at every threshold. All are escalated."
     return CertificateRefusal("no_threshold_passes", detail, count, GROUP_ROWS_MIN)
-
-
-def _seal(certificate: Certificate) -> Certificate:
-    bare = msgspec.json.encode(replace(certificate, seal=""), order="deterministic")
-    return replace(certificate, seal=hashlib.sha256(bare).hexdigest())

@@ -92,7 +92,8 @@ def fit_platt(evidence: Floats, labels: Floats) -> Platt:
     right = float(labels.sum())
     high, low = (right + 1.0) / (right + 2.0), 1.0 / (len(labels) - right + 2.0)
     target = low + labels * (high - low)
-    slope, intercept = _newton(column, target)
+    design = np.stack([column, np.ones_like(column)], axis=1)
+    slope, intercept = _fit_logistic(design, target, np.full(2, 1e-6)).tolist()
     if slope < 0.0:
         share = float(target.mean())
         return Platt(0.0, math.log(share / (1.0 - share)))
@@ -107,14 +108,14 @@ def calibration_error(probabilities: Floats, labels: Floats, bins: int = 10) -> 
     return sum(gaps) / max(len(labels), 1)
 
 
-def _newton(column: Floats, target: Floats) -> tuple[float, float]:
-    weights = np.zeros(2)
-    design = np.stack([column, np.ones_like(column)], axis=1)
+def _fit_logistic(design: Floats, target: Floats, ridge: Floats) -> Floats:
+    """The weights of a ridge logistic regression, by Newton's method. Shapes: (N, K), (N,), (K,) -> (K,)."""
+    weights = np.zeros(design.shape[1])
     for _ in range(_NEWTON_STEPS):
         probability = 1.0 / (1.0 + np.exp(-(design @ weights)))
-        curvature = (design * (probability * (1.0 - probability))[:, None]).T @ design + 1e-6 * np.eye(2)
-        weights = weights + np.linalg.solve(curvature, design.T @ (target - probability) - 1e-6 * weights)
-    return float(weights[0]), float(weights[1])
+        curvature = (design * (probability * (1.0 - probability))[:, None]).T @ design + np.diag(ridge)
+        weights = weights + np.linalg.solve(curvature, design.T @ (target - probability) - ridge * weights)
+    return weights
 
 
 class Blend(Struct, frozen=True):
@@ -145,9 +146,5 @@ def fit_blend(evidence: Floats, losses: Floats, penalty: float = 3.0) -> Blend:
     design = np.concatenate([(evidence - means) / scales, np.ones((len(losses), 1))], axis=1)
     ridge = np.full(design.shape[1], penalty)
     ridge[-1] = 1e-6
-    weights, target = np.zeros(design.shape[1]), (1.0 + losses) / 2.0
-    for _ in range(_NEWTON_STEPS):
-        probability = 1.0 / (1.0 + np.exp(-(design @ weights)))
-        curvature = (design * (probability * (1.0 - probability))[:, None]).T @ design + np.diag(ridge)
-        weights = weights + np.linalg.solve(curvature, design.T @ (target - probability) - ridge * weights)
+    weights = _fit_logistic(design, (1.0 + losses) / 2.0, ridge)
     return Blend(tuple(means.tolist()), tuple(scales.tolist()), tuple(weights[:-1].tolist()), float(weights[-1]))

@@ -1,6 +1,6 @@
 """What a target's evidence is worth: curves fitted on outcomes, and their file.
 
-Owns: the file's format and its seal, the fit, the curves that ship for the embedded model.
+Owns: the file's format, the fit, the curves that ship for the embedded model.
 Must never know: requests, thresholds.
 Invariants: a file that was changed or damaged is refused; a curve is for the target that it was fitted on, and for no
 other.
@@ -8,23 +8,22 @@ other.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import msgspec
 import numpy as np
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, field
 
 from renga.errors import ConfigError
 from renga.routing.checks.answer_checks import CheckName
 from renga.routing.checks.calibration import Curve, calibration_error, fit_curve
+from renga.routing.digest_file import FileKind, add_digest, decode_digested, encode_digested, read_bytes
 from renga.routing.outcomes.outcome_file import Outcomes
 
 FORMAT = 1
+_KIND = FileKind("no curves", FORMAT, "renga route curves")
 ROWS_MIN = 200
 """Fewer labels make a curve that is wrong by 0.1 somewhere."""
 SHIPPED = "hokku/curves.json"
@@ -51,7 +50,7 @@ class CurveFile(Struct, frozen=True, forbid_unknown_fields=True):
     data_sha256: str
     curves: dict[CheckName, FittedCurve]
     created_on: str = ""
-    seal: str = ""
+    digest: str = field(default="", name="seal")
 
 
 def fit_curves(outcomes: Outcomes, small: str, target: str, created_on: str = "") -> CurveFile:
@@ -75,12 +74,12 @@ def fit_curves(outcomes: Outcomes, small: str, target: str, created_on: str = ""
             path=outcomes.name or None,
             hint="rows need evidence.mean_logprob or evidence.agreement",
         )
-    return _seal(CurveFile(FORMAT, target, outcomes.data_sha256, curves, created_on))
+    return add_digest(CurveFile(FORMAT, target, outcomes.data_sha256, curves, created_on))
 
 
 def encode_curves(file: CurveFile) -> bytes:
-    """A sealed file as JSON."""
-    return msgspec.json.format(msgspec.json.encode(_seal(file)), indent=2) + b"\n"
+    """A file of curves with its digest, as JSON."""
+    return encode_digested(file)
 
 
 def decode_curves(data: bytes, name: str) -> Mapping[str, Mapping[CheckName, Curve]]:
@@ -88,14 +87,7 @@ def decode_curves(data: bytes, name: str) -> Mapping[str, Mapping[CheckName, Cur
 
     Raises: ConfigError naming the file if it is damaged or was edited.
     """
-    try:
-        file = msgspec.json.decode(data, type=CurveFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"no curves: {error}", path=name, hint="run `renga route curves` again") from error
-    if file.format != FORMAT:
-        raise ConfigError(f"format {file.format} is not {FORMAT}", path=name, hint="run `renga route curves` again")
-    if _seal(file).seal != file.seal:
-        raise ConfigError("it was changed after it was written", path=name, hint="run `renga route curves` again")
+    file = decode_digested(data, name, CurveFile, _KIND)
     return {file.target: {check: fitted.curve for check, fitted in file.curves.items()}}
 
 
@@ -104,10 +96,7 @@ def load_curves(path: Path) -> Mapping[str, Mapping[CheckName, Curve]]:
 
     Raises: ConfigError naming it if it cannot be read or is broken.
     """
-    try:
-        return decode_curves(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", path=str(path)) from error
+    return decode_curves(read_bytes(path), str(path))
 
 
 @cache
@@ -126,8 +115,3 @@ def _cross_error(evidence: np.ndarray, labels: np.ndarray, folds: int = 5) -> fl
         held_out = np.flatnonzero(fold == number)
         probabilities[held_out] = [curve.probability(float(value)) for value in evidence[held_out]]
     return calibration_error(probabilities, labels)
-
-
-def _seal(file: CurveFile) -> CurveFile:
-    bare = msgspec.json.encode(replace(file, seal=""), order="deterministic")
-    return replace(file, seal=hashlib.sha256(bare).hexdigest())

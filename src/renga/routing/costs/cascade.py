@@ -1,12 +1,13 @@
-"""Which tiers a request climbs: the cheapest that end at the top, in expected dollars.
+"""Which tiers a request may try one after the other: the cheapest that end at the top, in expected dollars.
 
 Owns: what is learned of prices in service (prefixes held, answer lengths, how often a check passes), and the choice.
 Must never know: where prices come from, what a check looks at.
-Invariants: every ladder ends at the top tier, so the choice never costs quality, only money; where a price is not known
-the ladder is left as it was asked for.
+Invariants: every cascade ends at the top tier, so the choice never costs quality, only money; where a price is not
+known the cascade is left as it was asked for.
 
-Left out is a tier that costs more than it saves: one between that is nearly as dear as the top, or the small one where
-the top still holds the conversation's prefix and reading it there is cheaper than reading all of it anew below.
+A tier that is expected to cost more than it saves is left out: one between that is nearly as dear as the top, or the
+small one where the top still holds the conversation's prefix and reading it there is cheaper than reading all of it
+anew below.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from renga.routing.costs.cost_model import (
     Prefixes,
     PriceRow,
     StageLoad,
-    cheapest_ladder,
-    expect_ladder,
+    cheapest_cascade,
+    expect_cascade,
     price_attempt,
 )
 from renga.routing.plan import PlannedAttempt
@@ -62,7 +63,7 @@ class RequestSize(Struct, frozen=True):
 
 
 class CascadeChoice(Struct, frozen=True):
-    """The tiers to climb, and what that is expected to cost."""
+    """The tiers to try in order, and what that is expected to cost."""
 
     tiers: tuple[Tier, ...]
     cost_nano_usd: int | None
@@ -81,23 +82,23 @@ class CascadeChooser:
         self.acceptance = Acceptance()
         self._skipped = 0
 
-    def choose(self, policy: str, rungs: Sequence[PlannedAttempt], size: RequestSize) -> CascadeChoice:
-        """The cheapest of the ladders that end at the last rung; each rung is a tier's first attempt.
+    def choose(self, policy: str, stages: Sequence[PlannedAttempt], size: RequestSize) -> CascadeChoice:
+        """The cheapest of the cascades that end at the last stage; each stage is a tier's first attempt.
 
         Cost: 10 us.
         """
-        priced = tuple(self._price_rung(policy, rungs, index, size) for index in range(len(rungs)))
-        whole = expect_ladder(priced)
-        best = cheapest_ladder(priced, 1.0) if whole is not None else None
-        names: dict[str, Tier] = {rung.tier: rung.tier for rung in rungs if rung.tier is not None}
+        priced = tuple(self._price_stage(policy, stages, index, size) for index in range(len(stages)))
+        whole = expect_cascade(priced)
+        best = cheapest_cascade(priced, 1.0) if whole is not None else None
+        names: dict[str, Tier] = {stage.tier: stage.tier for stage in stages if stage.tier is not None}
         if whole is None or best is None:
             return CascadeChoice(tuple(names.values()), None, priced[-1].cost_nano_usd)
-        if best.rungs[0].tier != priced[0].tier:
+        if best.stages[0].tier != priced[0].tier:
             self._skipped += 1
             if self._skipped % EXPLORE_EVERY == 0:
                 best = whole
         return CascadeChoice(
-            tuple(names[rung.tier] for rung in best.rungs), best.cost_nano_usd, priced[-1].cost_nano_usd
+            tuple(names[stage.tier] for stage in best.stages), best.cost_nano_usd, priced[-1].cost_nano_usd
         )
 
     def expect(self, target: str, size: RequestSize) -> int | None:
@@ -112,11 +113,13 @@ class CascadeChooser:
         prompt = max(size.prompt_tokens, held)
         return price_attempt(row, StageLoad(prompt, output_tokens, held, prompt - held if size.caches else 0))
 
-    def _price_rung(self, policy: str, rungs: Sequence[PlannedAttempt], index: int, size: RequestSize) -> CascadeStage:
-        attempt, is_last = rungs[index], index == len(rungs) - 1
+    def _price_stage(
+        self, policy: str, stages: Sequence[PlannedAttempt], index: int, size: RequestSize
+    ) -> CascadeStage:
+        attempt, is_last = stages[index], index == len(stages) - 1
         target = attempt.target.name
         accept = 1.0 if is_last else self.acceptance.ratio(policy, target)
-        # An answer that passes counts as good as the top's: so every ladder of quality 1 ends at the top.
+        # An answer that passes counts as good as the top's: so every cascade of quality 1 ends at the top.
         quality = 1.0 if is_last else 0.0
         check = self._expect_check(attempt, size)
         cost = None if check is None else self.expect(target, size)

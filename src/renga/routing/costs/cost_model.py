@@ -1,11 +1,11 @@
 """What a plan is expected to cost: dollars, not calls.
 
-Owns: a request's price at a target, with its prompt's length and its cached prefix; the expected cost of a ladder;
-which tiers a ladder does not need.
+Owns: a request's price at a target, with its prompt's length and its cached prefix; the expected cost of a cascade;
+which tiers a cascade does not need.
 Must never know: where prices come from (`accounting/pricing/price_book.py` fills the rows), requests, answers.
 Invariants: money is integer nano-dollars; an unknown price is None and makes every sum None, never 0.
 
-The saving sits at the haiku border (20 : 1), not between the large tiers (2 : 1): a rung that is nearly as dear as the
+The saving sits at the haiku border (20 : 1), not between the large tiers (2 : 1): a stage that is nearly as dear as the
 next costs more than it saves, and a change of model in mid-conversation pays for the whole prefix again.
 """
 
@@ -24,7 +24,7 @@ LENGTH_PRIOR_WEIGHT = 20.0
 ACCEPT_PRIOR = 0.6
 ACCEPT_PRIOR_WEIGHT = 20.0
 ACCEPT_MEMORY = 400.0
-"""A rung is tried until it has shown that its answers do not pass: at prices of 1 : 20 that takes long."""
+"""A stage is tried until it has shown that its answers do not pass: at prices of 1 : 20 that takes long."""
 
 
 class PriceStep(Struct, frozen=True):
@@ -41,7 +41,8 @@ class PriceStep(Struct, frozen=True):
 
 class PriceRow(Struct, frozen=True):
     """A target's prices: steps by the prompt's length, shortest first. A prompt's whole length is billed at its
-    step."""
+    step.
+    """
 
     target: str
     steps: tuple[PriceStep, ...]
@@ -68,24 +69,24 @@ class StageLoad(Struct, frozen=True):
 
 
 class CascadeStage(Struct, frozen=True):
-    """One tier of a ladder, for one request."""
+    """One tier of a cascade, for one request."""
 
     tier: str
     cost_nano_usd: int | None
     check_nano_usd: int
-    """Of verifying its answer; not paid on the last rung."""
+    """Of verifying its answer; not paid on the last stage."""
     accept_ratio: float
     """The chance that its answer passes its check."""
     accepted_quality: float
     """The expected score of the answers that pass, 0..1."""
     quality: float
-    """The expected score of all its answers: what counts where it is the last rung and nothing is checked."""
+    """The expected score of all its answers: what counts where it is the last stage and nothing is checked."""
 
 
 class Cascade(Struct, frozen=True):
-    """Rungs in order, and what they are expected to cost and give."""
+    """Stages in order, and what they are expected to cost and give."""
 
-    rungs: tuple[CascadeStage, ...]
+    stages: tuple[CascadeStage, ...]
     cost_nano_usd: int
     quality: float
 
@@ -103,38 +104,42 @@ def price_attempt(row: PriceRow, load: StageLoad) -> int | None:
     return prompt + load.output_tokens * step.output_nano_usd
 
 
-def expect_ladder(rungs: tuple[CascadeStage, ...]) -> Cascade | None:
-    """The expected cost and quality of climbing until an answer passes; None where a price is not known."""
+def expect_cascade(stages: tuple[CascadeStage, ...]) -> Cascade | None:
+    """The expected cost and quality of asking one stage after the other until an answer passes.
+
+    None where a price is not known.
+    """
     reached, cost, quality = 1.0, 0.0, 0.0
-    for index, rung in enumerate(rungs):
-        if rung.cost_nano_usd is None:
+    for index, stage in enumerate(stages):
+        if stage.cost_nano_usd is None:
             return None
-        is_last = index == len(rungs) - 1
-        cost += reached * (rung.cost_nano_usd + (0 if is_last else rung.check_nano_usd))
-        quality += reached * (rung.quality if is_last else rung.accept_ratio * rung.accepted_quality)
-        reached *= 1.0 - rung.accept_ratio
-    return Cascade(rungs, round(cost), quality)
+        is_last = index == len(stages) - 1
+        cost += reached * (stage.cost_nano_usd + (0 if is_last else stage.check_nano_usd))
+        quality += reached * (stage.quality if is_last else stage.accept_ratio * stage.accepted_quality)
+        reached *= 1.0 - stage.accept_ratio
+    return Cascade(stages, round(cost), quality)
 
 
-def cheapest_ladder(rungs: tuple[CascadeStage, ...], quality_min: float) -> Cascade | None:
-    """The ladder of least expected cost, among all that keep the order and end at the last rung or before, whose
-    quality is at least `quality_min`; None where no priced ladder reaches it.
+def cheapest_cascade(stages: tuple[CascadeStage, ...], quality_min: float) -> Cascade | None:
+    """The cascade of least expected cost, among all that keep the order and end at the last stage or before, whose
+    quality is at least `quality_min`; None where no priced cascade reaches it.
 
     Cost: 2^n for n tiers; n is 3.
     """
     best: Cascade | None = None
-    for chosen in range(1, 1 << len(rungs)):
-        ladder = expect_ladder(tuple(rung for bit, rung in enumerate(rungs) if chosen >> bit & 1))
-        if ladder is None or ladder.quality < quality_min - 1e-12:
+    for chosen in range(1, 1 << len(stages)):
+        cascade = expect_cascade(tuple(stage for bit, stage in enumerate(stages) if chosen >> bit & 1))
+        if cascade is None or cascade.quality < quality_min - 1e-12:
             continue
-        if best is None or (ladder.cost_nano_usd, -ladder.quality) < (best.cost_nano_usd, -best.quality):
-            best = ladder
+        if best is None or (cascade.cost_nano_usd, -cascade.quality) < (best.cost_nano_usd, -best.quality):
+            best = cascade
     return best
 
 
 def worth_escalating(small: CascadeStage, top: CascadeStage, nano_usd_per_point: int) -> bool:
     """Whether the top tier's expected gain pays for it. False for a request that no tier solves: both qualities are
-    low."""
+    low.
+    """
     if top.cost_nano_usd is None:
         return False
     return (top.quality - small.quality) * 100.0 * nano_usd_per_point > top.cost_nano_usd
@@ -179,7 +184,7 @@ class Lengths:
 
 
 class Acceptance:
-    """How often a rung's answers pass their check: a share that starts at the prior and follows the last hundreds."""
+    """How often a stage's answers pass their check: a share that starts at the prior and follows the last hundreds."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], tuple[float, float]] = {}

@@ -1,6 +1,6 @@
-"""A policy's two sides, and what follows from them: what it promises, what is drawn of it, how it shows in reports.
+"""Which two targets a policy is measured between, and what follows: its guarantee, its sampler, its line in reports.
 
-Owns: which tier is a policy's top here, and which promise its labels are for.
+Owns: which tier is a policy's top here, and which guarantee its labels are for.
 Must never know: requests, SQL, prices.
 """
 
@@ -16,21 +16,21 @@ from renga.routing.monitoring.routing_report import CertificateSummary, PolicySu
 from renga.routing.monitoring.sampler import Sampler, SamplerTerms
 from renga.routing.policy.policies import Policy
 
-SEAL_CHARACTERS = 16
+DIGEST_CHARACTERS = 16
 CONFIDENCE = 0.9
-"""Of the interval where nothing is promised."""
+"""Of the interval where nothing is guaranteed."""
 
 
 class Comparison(Struct, frozen=True):
-    """Who may be kept at, and against whom that is measured."""
+    """The candidate that requests may be kept at, and the reference that its answers are held against."""
 
-    small_tier: Tier
-    small: Target
-    top_tier: Tier
-    top: Target
+    candidate_tier: Tier
+    candidate: Target
+    reference_tier: Tier
+    reference: Target
 
 
-def find_sides(settings: PolicySettings, catalog: Catalog) -> Comparison | None:
+def find_comparison(settings: PolicySettings, catalog: Catalog) -> Comparison | None:
     """The first target of a policy's small tier and of its top; None where one of them has nobody.
 
     The top is the highest tier above the small one that has another target, up to the one that is named.
@@ -44,14 +44,14 @@ def find_sides(settings: PolicySettings, catalog: Catalog) -> Comparison | None:
     return None
 
 
-def read_seal(policy: Policy) -> str:
-    """Which promise a policy makes: of its certificate; "" without one."""
+def certificate_digest(policy: Policy) -> str:
+    """What tells a policy's guarantee from others: the start of its certificate's digest; "" without one."""
     certificate = policy.rules.certificate if policy.settings.certificate is not None else None
-    return "" if certificate is None else certificate.seal[:SEAL_CHARACTERS]
+    return "" if certificate is None else certificate.digest[:DIGEST_CHARACTERS]
 
 
-def build_promise(policy: Policy, sides: Comparison) -> Guarantee:
-    """What a policy's labels are held against. Without a certificate nothing is promised but escalating."""
+def build_guarantee(policy: Policy, comparison: Comparison) -> Guarantee:
+    """What a policy's labels are held against. Without a certificate only escalating is guaranteed."""
 
     def suspend(reason: str) -> None:
         policy.suspended = reason
@@ -63,45 +63,45 @@ def build_promise(policy: Policy, sides: Comparison) -> Guarantee:
     return Guarantee(
         source="shadow",
         subject=policy.name,
-        seal=read_seal(policy),
-        small=sides.small_tier,
-        top=sides.top_tier,
+        digest=certificate_digest(policy),
+        small=comparison.candidate_tier,
+        top=comparison.reference_tier,
         floor_points=floor_points,
         confidence=CONFIDENCE if certificate is None else certificate.confidence,
         suspend=suspend,
     )
 
 
-def build_arm_terms(policy: Policy, sides: Comparison) -> SamplerTerms:
-    """What is drawn of a policy's requests."""
+def build_sampler_terms(policy: Policy, comparison: Comparison) -> SamplerTerms:
+    """Which share of a policy's requests is sampled, and what that may cost."""
     settings = policy.settings
     return SamplerTerms(
         source="shadow",
         subject=policy.name,
-        small=sides.small_tier,
-        top=sides.top_tier,
+        small=comparison.candidate_tier,
+        top=comparison.reference_tier,
         share=settings.shadow_share,
         usd_per_day=settings.shadow_usd_per_day,
         concurrent_requests=settings.shadow_concurrent_requests,
-        seal=read_seal(policy),
+        digest=certificate_digest(policy),
     )
 
 
-def summarize_policy(policy: Policy, sides: Comparison | None, arm: Sampler | None) -> PolicySummary:
+def summarize_policy(policy: Policy, comparison: Comparison | None, sampler: Sampler | None) -> PolicySummary:
     """A policy as it is in force."""
     settings = policy.settings
     certificate = policy.rules.certificate if settings.certificate is not None else None
     return PolicySummary(
         name=policy.name,
         small=settings.small,
-        top=sides.top_tier if sides is not None else "",
-        top_target=sides.top.name if sides is not None else "",
+        top=comparison.reference_tier if comparison is not None else "",
+        top_target=comparison.reference.name if comparison is not None else "",
         floor_points=settings.floor_points,
         state=describe_state(policy),
         certificate=None
         if certificate is None
         else CertificateSummary(
-            certificate.seal[:SEAL_CHARACTERS],
+            certificate.digest[:DIGEST_CHARACTERS],
             certificate.ranking,
             certificate.threshold,
             certificate.bound_points,
@@ -112,7 +112,7 @@ def summarize_policy(policy: Policy, sides: Comparison | None, arm: Sampler | No
             certificate.created_on,
         ),
         shadow_share=settings.shadow_share,
-        shadow_spent_nano_usd=0 if arm is None else arm.spent_nano_usd,
+        shadow_spent_nano_usd=0 if sampler is None else sampler.spent_nano_usd,
         shadow_usd_per_day=settings.shadow_usd_per_day,
     )
 

@@ -1,9 +1,9 @@
 """Watching floors in service: labels in, and a policy that breaks its floor keeps nothing more.
 
-Owns: one monitor for each floor that somebody promised, which labels count for it, and what is done when it is broken.
+Owns: one monitor for each floor that somebody guarantees, which labels count for it, what is done when it breaks.
 Must never know: SQL, where labels come from, how a policy keeps or escalates.
 Invariants: labels are taken on one thread, and readings may be asked for from any; a floor once broken stays so until
-its promise is another one: a new certificate, other settings of a canary.
+its guarantee is another one: a new certificate, other settings of a canary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from renga.domain.outcomes import OutcomeRecord, Source
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("renga.routing")
 
 _NO_FLOOR_POINTS = 50.0
-"""Where nothing is promised, only the interval is asked for, which does not hang on the floor."""
+"""Where nothing is guaranteed, only the interval is asked for, which does not hang on the floor."""
 
 
 class MonitoredFloor(Struct, frozen=True):
@@ -32,13 +32,13 @@ class MonitoredFloor(Struct, frozen=True):
     source: Source
     subject: str
     """The policy, or a canary's target."""
-    seal: str
-    """Which promise of this subject: labels of another do not count. "" for a policy without a certificate."""
+    digest: str = field(name="seal")
+    """Which guarantee of this subject: labels of another do not count. "" for a policy without a certificate."""
     small: str
     """Whose answers may be worse, as the scores name it."""
     top: str
     floor_points: float | None
-    """None: nothing is promised, and nothing can break."""
+    """None: nothing is guaranteed, and nothing can break."""
     confidence: float
 
 
@@ -50,7 +50,7 @@ class Guarantee(MonitoredFloor, frozen=True):
 
     @property
     def name(self) -> str:
-        return f"{self.source}:{self.subject}:{self.seal}"
+        return f"{self.source}:{self.subject}:{self.digest}"
 
 
 class FloorReading(MonitoredFloor, frozen=True):
@@ -61,7 +61,7 @@ class FloorReading(MonitoredFloor, frozen=True):
     """The mean of what was lost against the top, escalated requests as 0."""
     low_points: float
     high_points: float
-    """Bounds of the mean that hold at all times at once, with the promise's confidence."""
+    """Bounds of the mean that hold at all times at once, with the guarantee's confidence."""
     unjudged: int
     """Drawn and answered twice, but nothing here could compare the answers."""
     failed: int
@@ -76,28 +76,28 @@ class FloorReading(MonitoredFloor, frozen=True):
 
 
 class _GuaranteeWatch:
-    """One promise and its monitor."""
+    """One guarantee and its monitor."""
 
-    def __init__(self, promise: Guarantee) -> None:
+    def __init__(self, guarantee: Guarantee) -> None:
         from renga.routing.monitoring.floor_monitor import FloorMonitor
 
-        floor = _NO_FLOOR_POINTS if promise.floor_points is None else promise.floor_points
-        self.promise = promise
-        self.monitor: FloorMonitor = FloorMonitor(floor, 1.0 - promise.confidence)
+        floor = _NO_FLOOR_POINTS if guarantee.floor_points is None else guarantee.floor_points
+        self.guarantee = guarantee
+        self.monitor: FloorMonitor = FloorMonitor(floor, 1.0 - guarantee.confidence)
         self.unjudged = 0
         self.failed = 0
         self.broken_us: int | None = None
 
     def reading(self) -> FloorReading:
-        promise, state = self.promise, self.monitor.reading()
+        guarantee, state = self.guarantee, self.monitor.reading()
         return FloorReading(
-            promise.source,
-            promise.subject,
-            promise.seal,
-            promise.small,
-            promise.top,
-            promise.floor_points,
-            promise.confidence,
+            guarantee.source,
+            guarantee.subject,
+            guarantee.digest,
+            guarantee.small,
+            guarantee.top,
+            guarantee.floor_points,
+            guarantee.confidence,
             state.labels,
             state.loss_points,
             state.low_points,
@@ -111,22 +111,22 @@ class _GuaranteeWatch:
 class GuaranteeMonitor:
     """All floors that are watched."""
 
-    def __init__(self, read_promises: Callable[[], Sequence[Guarantee]]) -> None:
-        """`read_promises` is asked once, by `restore`: it may need numpy, for which a start should not wait."""
-        self._read_promises = read_promises
+    def __init__(self, read_guarantees: Callable[[], Sequence[Guarantee]]) -> None:
+        """`read_guarantees` is asked once, by `restore`: it may need numpy, for which a start should not wait."""
+        self._read_guarantees = read_guarantees
         self._watches: dict[tuple[str, str, str], _GuaranteeWatch] = {}
         self._readings: dict[tuple[str, str, str], FloorReading] = {}
 
     def restore(self, database: Database) -> None:
         """Begin to watch. What was broken before stays so. The labels come again, from the oldest, by `observe`."""
         broken_us = database.outcomes.read_broken()
-        for promise in self._read_promises():
-            key = (promise.source, promise.subject, promise.seal)
-            watch = self._watches[key] = _GuaranteeWatch(promise)
-            watch.broken_us = broken_us.get(promise.name)
+        for guarantee in self._read_guarantees():
+            key = (guarantee.source, guarantee.subject, guarantee.digest)
+            watch = self._watches[key] = _GuaranteeWatch(guarantee)
+            watch.broken_us = broken_us.get(guarantee.name)
             if watch.broken_us is not None:
-                promise.suspend("floor_broken")
-                _log.error("%s stays suspended: its floor was found broken before", promise.name)
+                guarantee.suspend("floor_broken")
+                _log.error("%s stays suspended: its floor was found broken before", guarantee.name)
             self._readings[key] = watch.reading()
 
     def observe(self, record: OutcomeRecord, database: Database) -> None:
@@ -139,15 +139,15 @@ class GuaranteeMonitor:
         watch = self._watches.get(key)
         if watch is None:
             return
-        loss = read_loss(record, watch.promise.top)
+        loss = read_loss(record, watch.guarantee.top)
         if loss is None:
             watch.failed += record.label == "failed"
             watch.unjudged += record.label != "failed"
         broken = loss is not None and watch.monitor.observe(loss)
-        newly = broken and watch.promise.floor_points is not None and watch.broken_us is None
+        newly = broken and watch.guarantee.floor_points is not None and watch.broken_us is None
         if newly:
             watch.broken_us = record.time_us
-            watch.promise.suspend("floor_broken")
+            watch.guarantee.suspend("floor_broken")
         reading = self._readings[key] = watch.reading()
         if newly:
             _log.error(
@@ -156,9 +156,9 @@ class GuaranteeMonitor:
                 record.policy,
                 reading.loss_points,
                 reading.labels,
-                watch.promise.floor_points,
+                watch.guarantee.floor_points,
             )
-            database.outcomes.write_broken(watch.promise.name, record.time_us)
+            database.outcomes.write_broken(watch.guarantee.name, record.time_us)
 
     def readings(self) -> tuple[FloorReading, ...]:
         """Where every floor stands. From any thread."""

@@ -20,11 +20,11 @@ class RoutingMetrics:
     """Give it to a registry: `registry.register(metrics)`. Asked on the event loop's thread."""
 
     def __init__(
-        self, health: TargetHealth, readings: Callable[[], Sequence[FloorReading]], arms: Sequence[Sampler]
+        self, health: TargetHealth, readings: Callable[[], Sequence[FloorReading]], samplers: Sequence[Sampler]
     ) -> None:
         self._health = health
         self._readings = readings
-        self._arms = arms
+        self._samplers = samplers
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: asked once by the registry, which would call `collect` otherwise."""
@@ -76,8 +76,8 @@ class RoutingMetrics:
         label = ("source", "subject")
         running = GaugeMetricFamily("renga_shadow_running", "Drawn requests that have not ended.", labels=label)
         spent = GaugeMetricFamily("renga_shadow_spent_usd", "On second answers, today (UTC).", labels=label)
-        for arm in self._arms:
-            name = (arm.terms.source, arm.terms.subject)
-            running.add_metric(name, arm.running)
-            spent.add_metric(name, arm.spent_nano_usd / _NANO)
+        for sampler in self._samplers:
+            name = (sampler.terms.source, sampler.terms.subject)
+            running.add_metric(name, sampler.running)
+            spent.add_metric(name, sampler.spent_nano_usd / _NANO)
         yield from (running, spent)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from renga.domain.outcomes import OutcomeRecord, RoutedRow
 from renga.domain.reasons import ReasonKind, parse_reasons
@@ -32,9 +32,9 @@ _Z = 1.6448536269514722
 
 
 class CertificateSummary(Struct, frozen=True):
-    """What a certificate promised when it was made."""
+    """What a certificate guaranteed when it was made."""
 
-    seal: str
+    digest: str = field(name="seal")
     ranking: str
     threshold: float
     bound_points: float

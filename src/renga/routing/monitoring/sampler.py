@@ -1,9 +1,9 @@
-"""Which requests are drawn to be answered twice, and how much that may cost.
+"""Which requests are sampled to be answered twice, and how much that may cost.
 
-Owns: the draw, a day's dollars, the number of drawn requests at a time.
+Owns: the sampling, a day's dollars, the number of sampled requests at a time.
 Must never know: how a second answer is fetched, what it shows.
-Invariants: a request is drawn before anything is known of its answer, so that what is drawn is like everything else;
-whether there is money and room is asked before the draw's result is used, for the same reason.
+Invariants: a request is sampled before anything is known of its answer, so that the sample is like everything else;
+whether there is money and room is asked before the chance is looked at, for the same reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _random = SystemRandom().random
 
 
 class SamplerTerms(Struct, frozen=True):
-    """What an arm draws, and what that may cost."""
+    """Which share of requests a sampler takes, and what that may cost."""
 
     source: Source
     subject: str
@@ -36,13 +36,13 @@ class SamplerTerms(Struct, frozen=True):
     share: float
     usd_per_day: float
     concurrent_requests: int
-    seal: str = ""
-    """The promise that the labels are for."""
+    digest: str = ""
+    """Of the guarantee that the labels are for."""
     floor_points: float | None = None
 
 
 class Sampler:
-    """One stream of drawn requests. `draw` and `release` on the event loop; `note_spent` on the store thread."""
+    """One stream of sampled requests. `sample` and `release` on the event loop; `note_spent` on the store thread."""
 
     def __init__(self, terms: SamplerTerms, clock: Clock, random: Callable[[], float] = _random) -> None:
         self.terms = terms
@@ -55,16 +55,16 @@ class Sampler:
 
     @property
     def running(self) -> int:
-        """Drawn requests that have not ended."""
+        """How many sampled requests have not ended."""
         return self._running
 
     @property
     def spent_nano_usd(self) -> int:
-        """On second answers, today (UTC)."""
+        """What second answers have cost today (UTC)."""
         return self._spent_nano_usd if self._day == self._today() else 0
 
-    def draw(self) -> bool:
-        """Whether this request is drawn. One that is must be released. Cost: 1 us."""
+    def sample(self) -> bool:
+        """Whether this request is sampled. One that is must be released. Cost: 1 us."""
         terms = self.terms
         if not terms.share or self._running >= terms.concurrent_requests or self._unpriced:
             return False
@@ -74,11 +74,11 @@ class Sampler:
         return True
 
     def release(self) -> None:
-        """A drawn request has ended."""
+        """Note that a sampled request has ended."""
         self._running -= 1
 
     def note_spent(self, record: OutcomeRecord) -> None:
-        """Count what a drawn request's second answer cost, whichever process asked for it."""
+        """Count what a sampled request's second answer cost, whichever process asked for it."""
         day = record.time_us // _DAY_US
         if day != self._today():
             return

@@ -1,9 +1,10 @@
 """The way between requests and the table of outcomes: rows out, feedback out and its answer back, labels in.
 
-Owns: the queues between the event loop and the store thread, and reading the table on from where it was read to.
+Owns: the queue of rows to the store thread, how much feedback is on its way, and reading the table on from where it was
+read to.
 Must never know: SQL, how scores come about, what follows from a label.
-Invariants: nothing here waits on the event loop; what the database did not take is tried again; what does not fit into
-a queue is refused or counted, never dropped in silence. Labels come back out of the table, so that those of every
+Invariants: nothing here waits on the event loop; what the database did not take is tried again; what does not fit is
+refused or counted, never dropped in silence. Labels come back out of the table, so that those of every
 process and of earlier starts are seen, each once.
 """
 
@@ -20,6 +21,7 @@ from msgspec import Struct
 from renga.clock import Clock
 from renga.domain.outcomes import Feedback, JudgedRequest, OutcomeRecord
 from renga.errors import NotFound, Overloaded
+from renga.store.database_handle import DatabaseHandle
 from renga.store.errors import DatabaseAway, DatabaseFailed
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ _log = logging.getLogger("renga.routing")
 
 QUEUE_ROWS = 10_000
 FEEDBACK_MAX = 1_000
-"""Feedback that waits for the store thread, which takes all of it every quarter of a second."""
+"""Feedback that is on its way to the database at once."""
+_RUNS_TO_WRITE = 2
+"""Runs of the store thread after which the row of a request that had been settled is surely in the ledger: one may have
+been under way, and past the ledger."""
 FEEDBACK_WAIT_S = 10.0
 LABELS_MAX = 50_000
 """Labels that a start goes back; a minute of reading. What was found broken before is remembered by itself."""
@@ -49,21 +54,23 @@ class LabelReader(Protocol):
         ...
 
 
-class _FeedbackQuestion(Struct, frozen=True, eq=False):
-    feedback: Feedback
-    answer: asyncio.Future[JudgedRequest]
-    looked: bool = False
-    """Whether it was looked for before: its request's row may have come into the queue after this run wrote it out."""
+class _RunWaiter(Struct, frozen=True, eq=False):
+    """Somebody who waits until the store thread has run so many times."""
+
+    done: asyncio.Future[None]
+    runs_left: int
 
 
 class OutcomeBook:
     """A job of the store thread."""
 
-    def __init__(self, clock: Clock, readers: Sequence[LabelReader] = ()) -> None:
+    def __init__(self, clock: Clock, database: DatabaseHandle, readers: Sequence[LabelReader] = ()) -> None:
         self._clock = clock
+        self._database = database
         self._readers = list(readers)
         self._rows: deque[OutcomeRecord] = deque()
-        self._feedback: deque[_FeedbackQuestion] = deque()
+        self._judging = 0
+        self._waiting: deque[_RunWaiter] = deque()
         self._restored = False
         self._read_to = 0
         self.lost_rows = 0
@@ -85,28 +92,51 @@ class OutcomeBook:
 
         Raises: NotFound if the key made no such request; Overloaded when too much waits or the database is away.
         """
-        if len(self._feedback) >= FEEDBACK_MAX:
+        if self._judging >= FEEDBACK_MAX:
             raise Overloaded("Too much feedback at once.", hint="try again in a moment")
-        answer: asyncio.Future[JudgedRequest] = asyncio.get_running_loop().create_future()
-        self._feedback.append(_FeedbackQuestion(feedback, answer))
+        self._judging += 1
         try:
             async with asyncio.timeout(FEEDBACK_WAIT_S):
-                return await answer
+                judged = await self._write_judgement(feedback)
+                if judged is None:
+                    # The row of its request may not be written yet.
+                    await self._wait_runs(_RUNS_TO_WRITE)
+                    judged = await self._write_judgement(feedback)
         except TimeoutError:
             raise Overloaded("The database does not answer; nothing was written.", hint="try again later") from None
+        except DatabaseFailed as error:
+            raise Overloaded("The database is away; nothing was written.", hint="try again in a moment") from error
+        finally:
+            self._judging -= 1
+        if judged is None:
+            raise NotFound("There is no such request of this key.", hint="it may still run; then ask again")
+        return judged
+
+    async def _write_judgement(self, feedback: Feedback) -> JudgedRequest | None:
+        at_us = int(self._clock.now().timestamp() * 1_000_000)
+        return await self._database.run_in_background(lambda database: database.outcomes.judge(feedback, at_us))
+
+    async def _wait_runs(self, count: int) -> None:
+        """Wait until the store thread has run so many times.
+
+        Raises: Overloaded if it stops before.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_RunWaiter(done, count))
+        await done
 
     def opened(self, database: Database) -> None:
         """Nothing yet: what the readers restore may take long."""
 
     def run(self, database: Database) -> None:
-        """Write what waits, answer feedback, and read on.
+        """Write what waits, and read on.
 
         Raises: DatabaseAway; what was not written stays.
         """
         try:
             self._write(database)
         finally:
-            self._answer(database)
+            self._count_run()
         self._read_on(database)
 
     def read_all(self, database: Database) -> None:
@@ -118,7 +148,7 @@ class OutcomeBook:
         """The server ends and the database is away."""
         self._give_up(len(self._rows), "the server ends and the database is away")
         self._rows.clear()
-        self._refuse_feedback()
+        self._refuse_waiting()
 
     def _read_on(self, database: Database) -> int:
         """Tell the readers of some more labels; how many there were."""
@@ -158,29 +188,19 @@ class OutcomeBook:
             except DatabaseFailed as error:
                 self._give_up(1, error.message)
 
-    def _answer(self, database: Database) -> None:
-        for _ in range(len(self._feedback)):
-            asked = self._feedback.popleft()
-            if asked.answer.done():
-                continue
-            try:
-                judged = database.outcomes.judge(asked.feedback, int(self._clock.now().timestamp() * 1_000_000))
-            except (DatabaseAway, DatabaseFailed):
-                error = Overloaded("The database is away; nothing was written.", hint="try again in a moment")
-                _tell(asked.answer, lambda future, error=error: future.set_exception(error))
-                continue
-            if judged is None and not asked.looked:
-                self._feedback.append(_FeedbackQuestion(asked.feedback, asked.answer, looked=True))
-            elif judged is None:
-                missing = NotFound("There is no such request of this key.", hint="it may still run; then ask again")
-                _tell(asked.answer, lambda future, error=missing: future.set_exception(error))
+    def _count_run(self) -> None:
+        """Tell those whose runs are over."""
+        for _ in range(len(self._waiting)):
+            waiter = self._waiting.popleft()
+            if waiter.runs_left > 1:
+                self._waiting.append(_RunWaiter(waiter.done, waiter.runs_left - 1))
             else:
-                _tell(asked.answer, lambda future, judged=judged: future.set_result(judged))
+                _tell(waiter.done, lambda future: future.set_result(None))
 
-    def _refuse_feedback(self) -> None:
-        while self._feedback:
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
             error = Overloaded("The server is stopping.")
-            _tell(self._feedback.popleft().answer, lambda future, error=error: future.set_exception(error))
+            _tell(self._waiting.popleft().done, lambda future, error=error: future.set_exception(error))
 
     def _give_up(self, count: int, why: str) -> None:
         if count:
@@ -188,14 +208,14 @@ class OutcomeBook:
             _log.error("gave up %d outcomes: %s", count, why)
 
 
-def _tell(answer: asyncio.Future[JudgedRequest], set_it: Callable[[asyncio.Future[JudgedRequest]], None]) -> None:
+def _tell(done: asyncio.Future[None], set_it: Callable[[asyncio.Future[None]], None]) -> None:
     """Set a future from the store thread. Its loop may be gone, and whoever waited with it."""
 
     def set_on_loop() -> None:
-        if not answer.done():
-            set_it(answer)
+        if not done.done():
+            set_it(done)
 
     try:
-        answer.get_loop().call_soon_threadsafe(set_on_loop)
+        done.get_loop().call_soon_threadsafe(set_on_loop)
     except RuntimeError:
         return

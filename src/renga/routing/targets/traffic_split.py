@@ -32,7 +32,7 @@ class Canary:
         """Why, in one word; None: it was not."""
 
     @property
-    def seal(self) -> str:
+    def digest(self) -> str:
         """Which trial this is: with other settings it begins anew."""
         settings = self.settings
         text = f"{settings.tier} {settings.floor_points} {settings.confidence} {settings.share}"

@@ -182,16 +182,19 @@ def compare_heads(labels: LabelledFeatures, prior: LearnedHead) -> HeadCompariso
             head.score(row) for row, part in zip(labels.features, fold, strict=True) if part == number
         ]
     base = np.asarray([prior.score(row) for row in labels.features])
-    return HeadComparison(_rank(own, labels.losses), _rank(base, labels.losses))
+    return HeadComparison(find_auroc(own, labels.losses > 0), find_auroc(base, labels.losses > 0))
 
 
-def _rank(scores: Floats, losses: Floats) -> float | None:
-    """How often a request that lost something has the higher score of two; ties are halves."""
-    lost, fine = scores[losses > 0], np.sort(scores[losses <= 0])
-    if not len(lost) or not len(fine):
+def find_auroc(scores: Floats, positives: NDArray[np.bool_]) -> float | None:
+    """How often a positive scores above a negative; ties count half, None if one side is empty.
+
+    Source: Mann and Whitney 1947, Ann. Math. Stat. 18:50.
+    """
+    high, low = scores[positives], np.sort(scores[~positives])
+    if not len(high) or not len(low):
         return None
-    below = np.searchsorted(fine, lost, "left") + np.searchsorted(fine, lost, "right")
-    return float(below.mean() / (2 * len(fine)))
+    below = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
+    return float(below.mean() / (2 * len(low)))
 
 
 def encode_head(head: LearnedHead) -> bytes:

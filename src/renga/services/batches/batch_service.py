@@ -10,9 +10,9 @@ Source: messages-api notes, sections 1.10 and 1.11.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -35,8 +35,12 @@ from renga.protocols.resources.batches import (
     prefix_of,
     render_line,
 )
-from renga.services.batches.batch_storage import BatchStorage
+from renga.store.database_handle import DatabaseHandle
 
+if TYPE_CHECKING:
+    from renga.store.database import Database
+
+_T = TypeVar("_T")
 _PIECE_BYTES = 2 * 1024 * 1024
 _PIECE_REQUESTS = 500
 """What is written in one transaction while a batch comes in: about 15 ms."""
@@ -45,7 +49,7 @@ _RESULTS = 200
 
 
 class BatchWorkerSeam(Protocol):
-    """Who runs batches; `services/batches/batch_worker.py` does."""
+    """What the service needs of whoever runs batches, as `services/batches/batch_worker.py` does."""
 
     async def start(self) -> None: ...
 
@@ -56,15 +60,17 @@ class BatchWorkerSeam(Protocol):
         ...
 
     def tidy(self) -> None:
-        """Something was deleted."""
+        """Something was deleted, and its requests are to go now."""
         ...
 
 
 class BatchService:
-    """The Message Batches resource."""
+    """The Message Batches resource, over the database and a worker."""
 
-    def __init__(self, storage: BatchStorage, clock: Clock, settings: BatchSettings, worker: BatchWorkerSeam) -> None:
-        self._storage = storage
+    def __init__(
+        self, database: DatabaseHandle, clock: Clock, settings: BatchSettings, worker: BatchWorkerSeam
+    ) -> None:
+        self._database = database
         self._clock = clock
         self._settings = settings
         self._worker = worker
@@ -97,11 +103,11 @@ class BatchService:
             expires_us=now_us + LIFE_S * 1_000_000,
             terms=terms,
         )
-        queued = await self._storage.desk(lambda table: table.count_queued(owner))
-        await self._storage.desk(lambda table: table.begin(batch))
+        queued = await self._run(lambda database: database.batches.count_queued(owner))
+        await self._run(lambda database: database.batches.create_batch(batch))
         try:
             count = await self._take_in(batch.batch_id, body, self._settings.max_queued - queued)
-            await self._storage.desk(lambda table: table.seal(batch.batch_id, count, self._now_us()))
+            await self._run(lambda database: database.batches.seal_batch(batch.batch_id, count, self._now_us()))
         except BaseException:
             self._forget(batch.batch_id)
             raise
@@ -117,12 +123,12 @@ class BatchService:
         batch = render_batch(row)
         if row.ended_us is not None:
             return batch
-        done = await self._storage.desk(lambda table: table.count_done(batch_id))
+        done = await self._run(lambda database: database.batches.count_done(batch_id))
         return replace(batch, renga=BatchProgress(done))
 
     async def list_page(self, owner: Owner, query: PageQuery) -> MessageBatchPage:
         """Some of the owner's batches, newest first."""
-        page = await self._storage.desk(lambda table: table.page(owner, query))
+        page = await self._run(lambda database: database.batches.read_page(owner, query))
         data = tuple(render_batch(row) for row in page.rows)
         return MessageBatchPage(data, page.has_more, data[0].id if data else None, data[-1].id if data else None)
 
@@ -132,7 +138,7 @@ class BatchService:
         Raises: NotFound.
         """
         now_us = self._now_us()
-        row = await self._storage.desk(lambda table: table.cancel(owner, batch_id, now_us))
+        row = await self._run(lambda database: database.batches.cancel_batch(owner, batch_id, now_us))
         if row is None:
             raise _not_found(batch_id)
         self._worker.wake()
@@ -144,12 +150,12 @@ class BatchService:
         Raises: NotFound, InvalidRequest while it has not ended.
         """
         now_us = self._now_us()
-        row = await self._storage.desk(lambda table: table.find(owner, batch_id, deleted=True))
+        row = await self._run(lambda database: database.batches.find_batch(owner, batch_id, deleted=True))
         if row is None:
             raise _not_found(batch_id)
         if row.ended_us is None:
             raise InvalidRequest(f"{batch_id} has not ended yet.", hint="cancel it first, or wait until it has ended")
-        await self._storage.desk(lambda table: table.delete(batch_id, now_us))
+        await self._run(lambda database: database.batches.delete_batch(batch_id, now_us))
         self._worker.tidy()
         return DeletedMessageBatch(batch_id)
 
@@ -171,8 +177,8 @@ class BatchService:
         after = -1
         while True:
             start = after
-            found = await self._storage.desk(
-                lambda table, start=start: table.read_results(batch_id, after=start, limit=_RESULTS)
+            found = await self._run(
+                lambda database, start=start: database.batches.read_results(batch_id, after=start, limit=_RESULTS)
             )
             if not found:
                 return
@@ -199,23 +205,26 @@ class BatchService:
         return splitter.count
 
     async def _write(self, intake: _BatchIntake) -> None:
-        await self._storage.desk(lambda table: table.add(intake.batch_id, intake.read()))
+        await self._run(lambda database: database.batches.add_requests(intake.batch_id, intake.read()))
 
     def _forget(self, batch_id: str) -> None:
-        """Delete what came in of a batch that failed, after its client was told. The sweep finds what this misses."""
+        """Delete what came in of a batch that failed, after its client was told. What this misses expires."""
 
         async def forget() -> None:
-            await self._storage.desk(lambda table: table.abandon(batch_id))
+            await self._run(lambda database: database.batches.abandon_batch(batch_id))
 
         task = asyncio.get_running_loop().create_task(forget())
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
     async def _find(self, owner: Owner, batch_id: str) -> BatchRow:
-        row = await self._storage.desk(lambda table: table.find(owner, batch_id))
+        row = await self._run(lambda database: database.batches.find_batch(owner, batch_id))
         if row is None:
             raise _not_found(batch_id)
         return row
+
+    async def _run(self, work: Callable[[Database], _T]) -> _T:
+        return await self._database.run(work, subject="batches")
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)

@@ -18,7 +18,7 @@ from renga.clock import Clock
 from renga.domain.batches import Finished
 from renga.errors import ApiError
 from renga.protocols.resources.batches import errored_result
-from renga.services.batches.batch_storage import BatchStorage
+from renga.store.database_handle import DatabaseHandle
 from renga.store.errors import DatabaseAway, DatabaseFailed
 
 _log = logging.getLogger("renga.batches")
@@ -32,8 +32,8 @@ _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 class OutcomeWriter:
     """Writes outcomes in the background. Used from one event loop."""
 
-    def __init__(self, storage: BatchStorage, clock: Clock) -> None:
-        self._storage = storage
+    def __init__(self, database: DatabaseHandle, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._waiting: list[tuple[Finished, asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
@@ -97,7 +97,7 @@ class OutcomeWriter:
         # in one order everywhere, so that two workers never wait for each other's rows
         rows = sorted(finished, key=lambda each: (each.batch_id, each.position))
         try:
-            await self._storage.runs(lambda runs: runs.write_outcomes(rows))
+            await self._database.run_in_background(lambda database: database.batch_runs.write_outcomes(rows))
         except DatabaseAway:
             raise
         except DatabaseFailed:
@@ -106,7 +106,7 @@ class OutcomeWriter:
 
     async def _store_one(self, finished: Finished) -> None:
         try:
-            await self._storage.runs(lambda runs: runs.write_outcomes((finished,)))
+            await self._database.run_in_background(lambda database: database.batch_runs.write_outcomes((finished,)))
         except DatabaseAway:
             raise
         except DatabaseFailed as error:
@@ -115,4 +115,4 @@ class OutcomeWriter:
                 ApiError("The result could not be stored."), f"{finished.batch_id}-{finished.position}"
             )
             broken = replace(finished, outcome="errored", result=result, ledger_row=None)
-            await self._storage.runs(lambda runs: runs.write_outcomes((broken,)))
+            await self._database.run_in_background(lambda database: database.batch_runs.write_outcomes((broken,)))

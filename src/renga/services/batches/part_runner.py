@@ -25,8 +25,8 @@ from renga.inference import Caller, InferenceRequest, Services, answer
 from renga.protocols.messages.decode import ApiVersion, decode_request
 from renga.protocols.messages.events.accumulator import fold
 from renga.protocols.resources.batches import errored_result, succeeded_result
-from renga.services.batches.batch_storage import BatchStorage
 from renga.services.batches.outcome_writer import OutcomeWriter
+from renga.store.database_handle import DatabaseHandle
 
 _log = logging.getLogger("renga.batches")
 
@@ -69,7 +69,7 @@ class _Slot:
         self._held = True
 
     def give_back(self, _: object = None) -> None:
-        """Idempotent."""
+        """Let another request have the slot; a second call does nothing."""
         if self._held:
             self._held = False
             self._slots.release()
@@ -80,7 +80,7 @@ class _Resting(Exception):
 
 
 class PartRun:
-    """One part at work."""
+    """One part at work, with the tasks of its requests."""
 
     def __init__(self, batch: BatchRow) -> None:
         self.batch = batch
@@ -96,7 +96,7 @@ class PartRun:
         asyncio.get_running_loop().call_later(grace_s, self.abort)
 
     def abort(self) -> None:
-        """Cancel what runs."""
+        """Cancel every request of the part that runs."""
         self.is_closing = True
         for task in self.tasks:
             task.cancel()
@@ -105,11 +105,11 @@ class PartRun:
 class BatchRunner:
     """Runs parts. Used from one event loop."""
 
-    def __init__(self, answering: Services, storage: BatchStorage, max_running: int) -> None:
+    def __init__(self, answering: Services, database: DatabaseHandle, max_running: int) -> None:
         self._answering = answering
-        self._storage = storage
+        self._database = database
         self._slots = asyncio.Semaphore(max_running)
-        self._writer = OutcomeWriter(storage, answering.clock)
+        self._writer = OutcomeWriter(database, answering.clock)
         self._runs: set[PartRun] = set()
         self._is_stopped = False
         self._feeding = asyncio.Lock()
@@ -127,7 +127,7 @@ class BatchRunner:
         """
         if self._is_stopped:
             return _STOP_REST_S
-        batch = await self._storage.runs(lambda runs: runs.find(part.batch_id))
+        batch = await self._database.run_in_background(lambda database: database.batch_runs.find_batch(part.batch_id))
         if batch is None or batch.ended_us is not None or batch.cancel_initiated_us is not None:
             return None
         run = PartRun(batch)
@@ -165,12 +165,14 @@ class BatchRunner:
     async def _feed(self, run: PartRun, part: BatchPart) -> None:
         """Start the requests of a part, as there is room."""
         batch_id = part.batch_id
-        positions = await self._storage.runs(
-            lambda runs: runs.open_positions(batch_id, offset=part.offset, count=part.count)
+        positions = await self._database.run_in_background(
+            lambda database: database.batch_runs.read_open_positions(batch_id, offset=part.offset, count=part.count)
         )
         for start in range(0, len(positions), _PAGE):
             page = positions[start : start + _PAGE]
-            requests = await self._storage.runs(lambda runs, page=page: runs.read_requests(batch_id, page))
+            requests = await self._database.run_in_background(
+                lambda database, page=page: database.batch_runs.read_requests(batch_id, page)
+            )
             for request in requests:
                 slot = _Slot(self._slots)
                 await slot.take()

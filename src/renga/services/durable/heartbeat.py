@@ -14,22 +14,22 @@ import os
 import secrets
 from pathlib import Path
 
-from renga.services.batches.batch_storage import BatchStorage
+from renga.store.database_handle import DatabaseHandle
 
-BEAT_S = 2.0
+HEARTBEAT_S = 2.0
 DEAD_AFTER_S = 15.0
 
 
 class Heartbeat:
-    """The life of this worker, and what it knows of the others'."""
+    """This worker's signs of life, and what it knows of the others'."""
 
-    def __init__(self, storage: BatchStorage, folder: Path) -> None:
-        self._storage = storage
+    def __init__(self, database: DatabaseHandle, folder: Path) -> None:
+        self._database = database
         self._folder = folder
         self.worker_id = f"worker-{secrets.token_hex(8)}"
         self._lock: int | None = None
 
-    def begin(self) -> None:
+    def take_lock(self) -> None:
         """Take the lock that is this worker's as long as its process lives.
 
         Raises: OSError.
@@ -38,28 +38,30 @@ class Heartbeat:
         self._lock = os.open(self._path(self.worker_id), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    async def beat(self, now_us: int) -> None:
-        """Say that this worker lives."""
-        await self._storage.runs(lambda runs: runs.beat(self.worker_id, now_us))
+    async def record(self, now_us: int) -> None:
+        """Say in the database that this worker lives at this moment."""
+        await self._database.run_in_background(
+            lambda database: database.workers.record_heartbeat(self.worker_id, now_us)
+        )
 
     async def find_dead(self, now_us: int) -> list[str]:
-        """Workers whose work is to be taken over."""
-        seen = await self._storage.runs(lambda runs: runs.read_workers())
+        """Workers that are dead, whose work is to be taken over."""
+        seen = await self._database.run_in_background(lambda database: database.workers.read_heartbeats())
         return [
             worker
             for worker, seen_us in seen.items()
             if worker != self.worker_id and self._is_dead(worker, now_us - seen_us)
         ]
 
-    async def bury(self, worker_id: str) -> None:
-        """Its work was taken over."""
-        await self._storage.runs(lambda runs: runs.bury(worker_id))
+    async def reap(self, worker_id: str) -> None:
+        """Forget a dead worker, whose work was taken over."""
+        await self._database.run_in_background(lambda database: database.workers.reap_worker(worker_id))
         self._path(worker_id).unlink(missing_ok=True)
 
-    async def end(self) -> None:
+    async def sign_off(self) -> None:
         """This worker ends, and has nothing left. Idempotent."""
         if self._lock is not None:
-            await self._storage.runs(lambda runs: runs.bury(self.worker_id))
+            await self._database.run_in_background(lambda database: database.workers.reap_worker(self.worker_id))
             os.close(self._lock)
             self._lock = None
             self._path(self.worker_id).unlink(missing_ok=True)

@@ -25,7 +25,7 @@ def plain_text(text: str) -> str:
 
 
 def hash_part(text: str, *, test_percent: int) -> str:
-    """ "train" or "test", by the text alone, so that duplicates never straddle the split."""
+    """Say "train" or "test", by the text alone, so that duplicates never straddle the split."""
     digest = hashlib.sha256(plain_text(text).encode()).digest()
     return "test" if int.from_bytes(digest[:4], "big") % 100 < test_percent else "train"
 

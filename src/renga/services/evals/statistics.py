@@ -1,6 +1,7 @@
 """Scores and their uncertainty.
 
-Owns:   the formulas. Plain Python: a thousand cases take milliseconds.
+Owns:   the formulas. `renga evaluate` runs without scipy and scikit-learn, which only the training extra has; a
+        thousand cases take milliseconds.
 """
 
 import math
@@ -8,6 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
+
+import numpy
+
+from renga.routing.triage.learned_head import find_auroc
 
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -31,22 +36,9 @@ def bootstrap_interval(statistic: Callable[[list[int]], float], count: int) -> t
 
 
 def auroc(scores: Sequence[float], positives: Sequence[bool]) -> float:
-    """Chance that a positive scores above a negative; ties count half, NaN if one side is empty.
-
-    Source: Mann and Whitney 1947, Ann. Math. Stat. 18:50.
-    """
-    ordered = sorted(zip(scores, positives, strict=True), key=lambda pair: pair[0])
-    ranks = 0.0
-    start = 0
-    while start < len(ordered):
-        end = start
-        while end < len(ordered) and ordered[end][0] == ordered[start][0]:
-            end += 1
-        ranks += (start + end + 1) / 2 * sum(positive for _, positive in ordered[start:end])
-        start = end
-    count = sum(positives)
-    others = len(positives) - count
-    return (ranks - count * (count + 1) / 2) / (count * others) if count and others else math.nan
+    """Chance that a positive scores above a negative; NaN if one side is empty."""
+    found = find_auroc(numpy.asarray(scores, numpy.float64), numpy.asarray(positives, numpy.bool_))
+    return math.nan if found is None else found
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool], *, bins: int = 10) -> float:

@@ -40,7 +40,7 @@ class CanarySampler:
         for reason in plan.reasons:
             pair = self._pairs.get(reason.detail) if reason.kind == "canary" else None
             if pair is not None:
-                return _CanaryObservation(self, pair, request) if pair.arm.draw() else None
+                return _CanaryObservation(self, pair, request) if pair.arm.sample() else None
         return None
 
     def restore(self, database: Database) -> None:

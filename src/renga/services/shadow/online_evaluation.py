@@ -18,7 +18,7 @@ from renga.inference import Services
 from renga.inference.services import Observer
 from renga.models.providers.provider_seam import Target
 from renga.routing.catalog.catalog import TIERS, Catalog, parse_target
-from renga.routing.monitoring.comparison import build_arm_terms, build_promise, find_sides, summarize_policy
+from renga.routing.monitoring.comparison import build_guarantee, build_sampler_terms, find_comparison, summarize_policy
 from renga.routing.monitoring.guarantee_monitor import Guarantee, GuaranteeMonitor
 from renga.routing.monitoring.report_service import RoutingReportService
 from renga.routing.monitoring.routing_report import PolicySummary
@@ -86,7 +86,7 @@ def summarize(policies: Policies, catalog: Catalog, pairs: Mapping[str, AnswerPa
     """Every policy as it is in force."""
     return tuple(
         summarize_policy(
-            policy, find_sides(policy.settings, catalog), pairs[policy.name].arm if policy.name in pairs else None
+            policy, find_comparison(policy.settings, catalog), pairs[policy.name].arm if policy.name in pairs else None
         )
         for policy in policies
     )
@@ -115,18 +115,18 @@ def price_with(prices: PriceBook) -> Callable[[str, RoutedRow], int | None]:
 def _pair_policy(policy: Policy, path: Services, catalog: Catalog) -> AnswerPair | None:
     """What is drawn of a policy; None where it asks for no shadow traffic, or nothing stands above its small tier."""
     settings = policy.settings
-    sides = find_sides(settings, catalog) if settings.shadow_share > 0.0 else None
-    if sides is None:
+    comparison = find_comparison(settings, catalog) if settings.shadow_share > 0.0 else None
+    if comparison is None:
         return None
-    arm = Sampler(build_arm_terms(policy, sides), path.clock)
-    return AnswerPair(arm, sides.small, sides.top, _find_judge(settings.judge, catalog))
+    arm = Sampler(build_sampler_terms(policy, comparison), path.clock)
+    return AnswerPair(arm, comparison.candidate, comparison.reference, _find_judge(settings.judge, catalog))
 
 
 def _promise_policies(around: RoutingSurroundings, pairs: Mapping[str, AnswerPair]) -> Iterator[Guarantee]:
     for policy in around.policies:
-        sides = find_sides(policy.settings, around.catalog) if policy.name in pairs else None
-        if sides is not None:
-            yield build_promise(policy, sides)
+        comparison = find_comparison(policy.settings, around.catalog) if policy.name in pairs else None
+        if comparison is not None:
+            yield build_guarantee(policy, comparison)
 
 
 def _pair_canary(canary: Canary, path: Services, catalog: Catalog) -> AnswerPair:
@@ -147,7 +147,7 @@ def _pair_canary(canary: Canary, path: Services, catalog: Catalog) -> AnswerPair
         share=settings.paired_share,
         usd_per_day=settings.paired_usd_per_day,
         concurrent_requests=settings.paired_concurrent_requests,
-        seal=canary.seal,
+        digest=canary.digest,
     )
     return AnswerPair(Sampler(terms, path.clock), canary.target, others[0], _find_judge(settings.judge, catalog))
 
@@ -162,7 +162,7 @@ def _promise_canary(canary: Canary, pair: AnswerPair) -> Guarantee:
     return Guarantee(
         "canary",
         terms.subject,
-        terms.seal,
+        terms.digest,
         terms.small,
         terms.top,
         settings.floor_points,

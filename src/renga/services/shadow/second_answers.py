@@ -126,7 +126,7 @@ class SecondAnswers:
                 evidence=read_evidence(outcome) | found.evidence,
                 propensity=terms.share,
                 second_nano_usd=found.second_nano_usd,
-                certificate=terms.seal or None,
+                certificate=terms.digest or None,
                 small=terms.small if found.is_billed else None,
                 top=terms.top,
             )

@@ -55,7 +55,7 @@ class ShadowSampler:
         allowed = request.caller.tiers
         if pair is None or (allowed and not {pair.arm.terms.small, pair.arm.terms.top} <= set(allowed)):
             return None
-        return _ShadowObservation(self, pair, request) if pair.arm.draw() else None
+        return _ShadowObservation(self, pair, request) if pair.arm.sample() else None
 
     def restore(self, database: Database) -> None:
         """Nothing: what was spent today is in the rows that come."""

@@ -19,7 +19,7 @@ from renga.store.transactions import Transactions
 
 
 class AuditTable:
-    """Reads and writes entries."""
+    """Reads and writes the entries of the audit."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -30,7 +30,7 @@ class AuditTable:
             write_entry(connection, by, action, subject, detail)
 
     def read(self, query: AuditQuery) -> list[AuditRow]:
-        """The newest first."""
+        """The entries that a query asks for, newest first."""
         audit = definitions.audit
         statement = select(audit).order_by(audit.c.row_number.desc()).limit(query.limit)
         if query.before_row is not None:

@@ -1,4 +1,4 @@
-"""The statements for running message batches: what is open, what ended how, which workers live, what is old.
+"""The statements for running message batches: what is open, what ended how, what is old.
 
 Owns: the once-only writing of outcomes, and with each its ledger row.
 Must never know: how a request is answered, who schedules it.
@@ -9,7 +9,6 @@ transaction or not at all, so that kill -9 at any moment leaves both or neither;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, select, update
 
@@ -17,41 +16,40 @@ from renga.domain.batches import BatchRow, Finished, OpenRequest, RequestOutcome
 from renga.domain.ledger import LedgerRow
 from renga.store.tables import definitions
 from renga.store.tables.batches import read_batch
-
-if TYPE_CHECKING:
-    from renga.store.database import Database
+from renga.store.tables.ledger import LedgerTable
+from renga.store.transactions import Transactions
 
 _PAGE_ROWS = 2_000
 """Rows a transaction where many change at once: other writers wait for one page at most, about 30 ms."""
 
 _batches = definitions.batches
 _requests = definitions.batch_requests
-_workers = definitions.batch_workers
 
 
-class BatchRuns:
+class BatchRunTable:
     """Batches as those see them who run them. Any thread may call any method."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, transactions: Transactions, ledger: LedgerTable) -> None:
+        self._transactions = transactions
+        self._ledger = ledger
 
-    def open_batches(self) -> list[BatchRow]:
+    def read_open_batches(self) -> list[BatchRow]:
         """All batches with something left to do, oldest first."""
         query = (
             select(_batches)
             .where(_batches.c.ended_us.is_(None), _batches.c.sealed_us.is_not(None))
             .order_by(_batches.c.created_us, _batches.c.batch_id)
         )
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             return [read_batch(row) for row in connection.execute(query).mappings()]
 
-    def find(self, batch_id: str) -> BatchRow | None:
+    def find_batch(self, batch_id: str) -> BatchRow | None:
         """One batch, whoever it belongs to."""
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             row = connection.execute(select(_batches).where(_batches.c.batch_id == batch_id)).mappings().first()
         return None if row is None else read_batch(row)
 
-    def open_positions(self, batch_id: str, *, offset: int, count: int) -> list[int]:
+    def read_open_positions(self, batch_id: str, *, offset: int, count: int) -> list[int]:
         """The requests of a part that have no outcome. Parts are cut in the order of prefixes, which never changes."""
         query = (
             select(_requests.c.position, _requests.c.outcome)
@@ -60,7 +58,7 @@ class BatchRuns:
             .offset(offset)
             .limit(count)
         )
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             return [row.position for row in connection.execute(query) if row.outcome is None]
 
     def read_requests(self, batch_id: str, positions: Sequence[int]) -> list[OpenRequest]:
@@ -68,7 +66,7 @@ class BatchRuns:
         query = select(_requests.c.position, _requests.c.custom_id, _requests.c.params).where(
             _requests.c.batch_id == batch_id, _requests.c.position.in_(positions), _requests.c.outcome.is_(None)
         )
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             found = {row.position: OpenRequest(*row) for row in connection.execute(query)}
         return [found[position] for position in positions if position in found]
 
@@ -89,7 +87,7 @@ class BatchRuns:
             )
         )
         written = 0
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             rows: list[LedgerRow] = []
             for each in finished:
                 values = {
@@ -104,10 +102,10 @@ class BatchRuns:
                     if each.ledger_row is not None:
                         rows.append(each.ledger_row)
             if rows:
-                self._database.append_rows(connection, rows)
+                self._ledger.append_rows(connection, rows)
         return written
 
-    def close(self, batch_id: str, outcome: RequestOutcome, at_us: int) -> None:
+    def close_requests(self, batch_id: str, outcome: RequestOutcome, at_us: int) -> None:
         """Give every request that is still open this outcome, a page at a time."""
         some = (
             select(_requests.c.position)
@@ -118,14 +116,14 @@ class BatchRuns:
             _requests.c.batch_id == batch_id, _requests.c.position.in_(some), _requests.c.outcome.is_(None)
         )
         while True:
-            with self._database.writing() as connection:
+            with self._transactions.writing() as connection:
                 changed = connection.execute(statement.values(outcome=outcome, ended_us=at_us, params=b"")).rowcount
             if not changed:
                 return
 
-    def end(self, batch_id: str, at_us: int) -> bool:
+    def end_batch(self, batch_id: str, at_us: int) -> bool:
         """End a batch if nothing of it is open, with its counts. Returns whether it did."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             counted = connection.execute(
                 select(_requests.c.outcome, func.count())
                 .where(_requests.c.batch_id == batch_id)
@@ -138,36 +136,15 @@ class BatchRuns:
             values = {name: counts.get(name, 0) for name in ("succeeded", "errored", "canceled", "expired")}
             return connection.execute(statement.values(ended_us=at_us, **values)).rowcount > 0
 
-    def has_open(self, batch_id: str) -> bool:
+    def has_open_requests(self, batch_id: str) -> bool:
         """Whether any request has no outcome. One look into an index."""
         query = select(_requests.c.position).where(_requests.c.batch_id == batch_id, _requests.c.outcome.is_(None))
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
-    # Workers
-
-    def beat(self, worker_id: str, at_us: int) -> None:
-        """This worker lives."""
-        values = {"worker_id": worker_id, "seen_us": at_us}
-        statement = self._database.insert(_workers).values(values)
-        with self._database.writing() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["worker_id"], set_={"seen_us": at_us}))
-
-    def read_workers(self) -> dict[str, int]:
-        """When each worker was last seen."""
-        with self._database.reading() as connection:
-            return {row.worker_id: row.seen_us for row in connection.execute(select(_workers))}
-
-    def bury(self, worker_id: str) -> None:
-        """Forget a worker that ended, or is dead and whose work was taken over."""
-        with self._database.writing() as connection:
-            connection.execute(delete(_workers).where(_workers.c.worker_id == worker_id))
-
-    # Age
-
-    def archive(self, created_before_us: int, at_us: int) -> None:
+    def archive_results(self, created_before_us: int, at_us: int) -> None:
         """Let the results of batches go that are as old as this."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             statement = update(_batches).where(
                 _batches.c.ended_us.is_not(None),
                 _batches.c.archived_us.is_(None),
@@ -175,12 +152,12 @@ class BatchRuns:
             )
             connection.execute(statement.values(archived_us=at_us))
 
-    def sweep(self, begun_before_us: int) -> bool:
+    def delete_unread_requests(self, begun_before_us: int) -> bool:
         """Delete one page of requests that nobody will read: of batches archived, deleted or never sealed.
 
         Returns whether there may be more.
         """
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             gone = select(_batches.c.batch_id).where(
                 _batches.c.archived_us.is_not(None)
                 | _batches.c.deleted_us.is_not(None)

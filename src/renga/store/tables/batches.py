@@ -8,7 +8,7 @@ Invariants: a batch that is not sealed, or that was deleted, is seen by nobody; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, delete, func, or_, select, tuple_, update
@@ -17,12 +17,10 @@ from sqlalchemy.sql import ColumnElement
 from renga.domain.batches import BatchPage, BatchRow, BatchTerms, NewRequest, OpenBatches, PageQuery, StoredResult
 from renga.domain.owners import Owner
 from renga.store.tables import definitions
-
-if TYPE_CHECKING:
-    from renga.store.database import Database
+from renga.store.transactions import Transactions
 
 _STATEMENT_ROWS = 64
-"""Rows a statement: see `store/database.py`."""
+"""How many rows a statement has, for the reason given in `store/tables/ledger.py`."""
 
 _batches = definitions.batches
 _requests = definitions.batch_requests
@@ -31,13 +29,13 @@ _requests = definitions.batch_requests
 class BatchTable:
     """Batches as clients see them. Any thread may call any method; each is one transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     def count_queued(self, owner: Owner) -> int:
         """Requests of an owner's batches that have not ended."""
         query = select(func.sum(_batches.c.request_count)).where(_batches.c.ended_us.is_(None), *_seen_by(owner))
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             return connection.execute(query).scalar() or 0
 
     def count_open(self) -> OpenBatches:
@@ -49,24 +47,24 @@ class BatchTable:
             .select_from(_requests.join(_batches, _requests.c.batch_id == _batches.c.batch_id))
             .where(_requests.c.outcome.is_(None), *is_open)
         )
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             batches, expires_us = connection.execute(counts).one()
             return OpenBatches(batches, connection.execute(waiting).scalar_one(), expires_us)
 
     def count_done(self, batch_id: str) -> int:
         """Requests of a batch that have an outcome. One walk over an index: 5 ms for 100,000."""
         query = select(func.count()).where(_requests.c.batch_id == batch_id, _requests.c.outcome.is_not(None))
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             return connection.execute(query).scalar_one()
 
-    def begin(self, batch: BatchRow) -> None:
+    def create_batch(self, batch: BatchRow) -> None:
         """Make room for a batch whose requests come in."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             connection.execute(_batches.insert(), [_to_columns(batch)])
 
-    def add(self, batch_id: str, requests: Sequence[NewRequest]) -> None:
-        """Write some of its requests."""
-        with self._database.writing() as connection:
+    def add_requests(self, batch_id: str, requests: Sequence[NewRequest]) -> None:
+        """Write some of the requests of a batch that is coming in."""
+        with self._transactions.writing() as connection:
             for start in range(0, len(requests), _STATEMENT_ROWS):
                 some = requests[start : start + _STATEMENT_ROWS]
                 connection.execute(
@@ -83,29 +81,29 @@ class BatchTable:
                     ],
                 )
 
-    def seal(self, batch_id: str, request_count: int, at_us: int) -> None:
+    def seal_batch(self, batch_id: str, request_count: int, at_us: int) -> None:
         """All requests are in: from here on the batch exists."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             statement = update(_batches).where(_batches.c.batch_id == batch_id)
             connection.execute(statement.values(sealed_us=at_us, request_count=request_count))
 
-    def abandon(self, batch_id: str) -> None:
+    def abandon_batch(self, batch_id: str) -> None:
         """Forget a batch that was never sealed."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             connection.execute(delete(_requests).where(_requests.c.batch_id == batch_id))
             connection.execute(delete(_batches).where(_batches.c.batch_id == batch_id, _batches.c.sealed_us.is_(None)))
 
-    def find(self, owner: Owner, batch_id: str, *, deleted: bool = False) -> BatchRow | None:
+    def find_batch(self, owner: Owner, batch_id: str, *, deleted: bool = False) -> BatchRow | None:
         """An owner's batch; with `deleted`, one that was deleted too."""
         query = select(_batches).where(_batches.c.batch_id == batch_id, *_seen_by(owner, deleted=deleted))
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else read_batch(row)
 
-    def page(self, owner: Owner, query: PageQuery) -> BatchPage:
+    def read_page(self, owner: Owner, query: PageQuery) -> BatchPage:
         """Some of an owner's batches, newest first. An id that is not theirs has nothing on either side."""
-        after = None if query.after_id is None else self.find(owner, query.after_id)
-        before = None if query.before_id is None else self.find(owner, query.before_id)
+        after = None if query.after_id is None else self.find_batch(owner, query.after_id)
+        before = None if query.before_id is None else self.find_batch(owner, query.before_id)
         if (query.after_id is not None and after is None) or (query.before_id is not None and before is None):
             return BatchPage((), has_more=False)
         place = tuple_(_batches.c.created_us, _batches.c.batch_id)
@@ -115,14 +113,14 @@ class BatchTable:
         if before is not None:
             statement = statement.where(place > tuple_(before.created_us, before.batch_id))
         upwards = before is not None and after is None
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             found = connection.execute(_ordered(statement, upwards=upwards)).mappings().all()
         rows = [read_batch(row) for row in found[: query.limit]]
         return BatchPage(tuple(reversed(rows) if upwards else rows), has_more=len(found) > query.limit)
 
-    def cancel(self, owner: Owner, batch_id: str, at_us: int) -> BatchRow | None:
+    def cancel_batch(self, owner: Owner, batch_id: str, at_us: int) -> BatchRow | None:
         """Ask for the end of a batch. One that has ended, or was asked before, stays as it is."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             statement = update(_batches).where(
                 _batches.c.batch_id == batch_id,
                 _batches.c.ended_us.is_(None),
@@ -130,11 +128,11 @@ class BatchTable:
                 *_seen_by(owner),
             )
             connection.execute(statement.values(cancel_initiated_us=at_us))
-        return self.find(owner, batch_id)
+        return self.find_batch(owner, batch_id)
 
-    def delete(self, batch_id: str, at_us: int) -> None:
+    def delete_batch(self, batch_id: str, at_us: int) -> None:
         """Hide a batch that has ended, for good. Its requests are deleted a page at a time, later."""
-        with self._database.writing() as connection:
+        with self._transactions.writing() as connection:
             statement = update(_batches).where(
                 _batches.c.batch_id == batch_id, _batches.c.ended_us.is_not(None), _batches.c.deleted_us.is_(None)
             )
@@ -149,7 +147,7 @@ class BatchTable:
             .order_by(_requests.c.position)
             .limit(limit)
         )
-        with self._database.reading() as connection:
+        with self._transactions.reading() as connection:
             return [StoredResult(*row) for row in connection.execute(query)]
 
 

@@ -25,7 +25,7 @@ _SECRET_COLUMNS = ("secret_sha256", "previous_sha256")
 
 
 class KeyTable:
-    """Reads and changes keys."""
+    """Reads and changes keys; each change tells running servers."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -64,7 +64,7 @@ class KeyTable:
         return self._update(key_id, columns, by or system_author(), "key.rotate")
 
     def revoke(self, key_id: str, by: Author) -> bool:
-        """Returns whether there was such a key that was not revoked. What is revoked stays so."""
+        """Revoke a key for good. Returns whether there was such a key that was not revoked."""
         return self._update(key_id, {"revoked_us": by.at_us}, by, "key.revoke")
 
     def read(self) -> list[KeyRow]:

@@ -25,7 +25,7 @@ _STORED = tuple(name for name in OutcomeRecord.__struct_fields__ if name not in 
 
 
 class OutcomeTable:
-    """Reads and writes outcomes."""
+    """Reads and writes outcomes, and what reports need of the ledger."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -1,43 +1,27 @@
-"""Secrets that this installation made for itself, the same for every process on one database."""
+"""Secrets that this installation made for itself, kept in the table `settings`.
+
+Owns: their statements. Must never know: what a secret is for.
+"""
 
 from __future__ import annotations
 
-import secrets
-import threading
-from typing import TYPE_CHECKING
+from sqlalchemy import select
 
-from renga.store.errors import DatabaseAway
-
-if TYPE_CHECKING:
-    from renga.store.database import Database
-
-_LENGTH_BYTES = 32
-_WAIT_S = 10.0
+from renga.store.tables import definitions
+from renga.store.transactions import Transactions
 
 
-class StoredSecret:
-    """A random secret, made at the first start. A job of the store thread, which loads it."""
+class SecretTable:
+    """Secrets by name, the same for every process on one database."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._value = b""
-        self._loaded = threading.Event()
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
-    def value(self) -> bytes:
-        """The secret's 32 bytes. Waits for the store thread, which only the first moments of a process can notice.
-
-        Raises: DatabaseAway if the database does not open.
-        """
-        if not self._loaded.is_set() and not self._loaded.wait(_WAIT_S):
-            raise DatabaseAway(f"the secret `{self._name}` is not loaded: the database did not open")
-        return self._value
-
-    def opened(self, database: Database) -> None:
-        self._value = database.ensure_secret(self._name, secrets.token_bytes(_LENGTH_BYTES))
-        self._loaded.set()
-
-    def run(self, database: Database) -> None:
-        """Nothing: a secret never changes."""
-
-    def abandon(self) -> None:
-        """Nothing is lost."""
+    def ensure_secret(self, name: str, fresh: bytes) -> bytes:
+        """The stored secret of this name; `fresh` becomes it if there is none."""
+        settings = definitions.settings
+        named = settings.c.name == f"secret:{name}"
+        with self._transactions.writing() as connection:
+            insert = self._transactions.insert(settings).values(name=f"secret:{name}", secret=fresh)
+            connection.execute(insert.on_conflict_do_nothing())
+            return connection.execute(select(settings.c.secret).where(named)).scalar_one()

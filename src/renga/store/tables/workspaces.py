@@ -24,7 +24,7 @@ from renga.store.transactions import Transactions
 
 
 class WorkspaceTable:
-    """Reads and changes workspaces."""
+    """Reads and changes workspaces; each change tells running servers."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -47,6 +47,7 @@ USAGE = {
 
 
 def render_json(value: object, status: str = "200 OK") -> bytes:
+    """A whole HTTP response with a JSON body."""
     body = msgspec.json.encode(value)
     return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
@@ -62,6 +63,7 @@ def render_stream(frames: list[bytes], events_per_write: int) -> tuple[bytes, ..
 
 
 def messages_frames(settings: EchoSettings) -> list[bytes]:
+    """The server-sent events of an answer in the Messages API."""
     message: dict[str, object] = {"id": "msg_01echo", "type": "message", "role": "assistant", "content": []}
     empty = {"stop_reason": None, "stop_sequence": None}
     events: list[dict[str, object]] = [
@@ -85,6 +87,7 @@ def messages_frames(settings: EchoSettings) -> list[bytes]:
 
 
 def chat_frames(settings: EchoSettings) -> list[bytes]:
+    """The server-sent events of an answer in chat.completions."""
     base = {"id": "chatcmpl-echo", "object": "chat.completion.chunk", "created": 1, "model": settings.model}
     usage = {
         "prompt_tokens": 12,

@@ -24,7 +24,8 @@ class Listening(Struct, frozen=True):
 @asynccontextmanager
 async def listening(config: uvicorn.Config) -> AsyncGenerator[Listening]:
     """Open a door, and close it with everything that came through: what Server.shutdown does, without its tenth of a
-    second for good measure."""
+    second for good measure.
+    """
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -289,7 +289,8 @@ async def run_echo(host: str, port: int, settings: EchoSettings) -> None:
     """Serve the echo upstream until it is killed, and say where it listens."""
     server = await serve_echo(host, port, settings)
     bound = server.sockets[0].getsockname()
-    print(f"http://{bound[0]}:{bound[1]}", flush=True)
+    sys.stdout.write(f"http://{bound[0]}:{bound[1]}\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 

@@ -60,7 +60,7 @@ class ValkeyServer:
         raise RuntimeError(f"{PROGRAM} did not start on port {self.port}")
 
     def kill(self) -> None:
-        """kill -9: what it had is gone. Idempotent."""
+        """Kill it as `kill -9` does: what it had is gone. May be called twice."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

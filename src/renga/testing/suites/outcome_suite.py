@@ -55,7 +55,7 @@ class OutcomeSuite:
         )
         up = replace(make_row("req_2"), attempts=attempts, cost_nano_usd=4_170, check_cost_nano_usd=170)
         unknown = replace(make_row("req_3"), cost_nano_usd=None, check_cost_nano_usd=None)
-        database.write_rows([kept, up, unknown])
+        database.ledger.write_rows([kept, up, unknown])
         escalated = replace(make_outcome("req_2", "escalated"), costs_nano_usd={})
         database.outcomes.write([make_outcome("req_1"), escalated, make_outcome("req_3"), make_outcome("req_4")])
         read = database.outcomes.read(OutcomeQuery())
@@ -103,7 +103,7 @@ class OutcomeSuite:
     def test_only_the_key_that_asked_may_judge(self, database: Database) -> None:
         row = replace(make_row("req_1"), message_id="msg_1", policy="auto")
         other = replace(make_row("req_2"), message_id="msg_1", key_id="key_b", tier=None)
-        database.write_rows([row, other])
+        database.ledger.write_rows([row, other])
         table = database.outcomes
         judged = table.judge(Feedback("key_a", 0.0, None, message_id="msg_1"), 7)
         assert judged is not None and (judged.request_id, judged.policy, judged.judged) == ("req_1", "auto", "haiku")
@@ -115,7 +115,7 @@ class OutcomeSuite:
         assert table.read_after(0, 10) == [], "nobody drew it"
 
     def test_feedback_said_again_is_one_row(self, database: Database) -> None:
-        database.write_rows([make_row("req_1")])
+        database.ledger.write_rows([make_row("req_1")])
         said = Feedback("key_a", 0.25, "wrong total", request_id="req_1")
         for at_us, feedback in ((1, said), (2, said), (3, replace(said, score=1.0, label=None))):
             assert database.outcomes.judge(feedback, at_us) is not None
@@ -135,7 +135,7 @@ class OutcomeSuite:
             )
             for number in range(1, 5)
         ]
-        database.write_rows([plain, *routed])
+        database.ledger.write_rows([plain, *routed])
         read = database.outcomes.read_routed(0, 3)
         assert [(row.request_id, row.kept) for row in read] == [("req_4", True), ("req_3", False), ("req_2", True)]
         assert database.outcomes.read_routed(plain.time_us + 4, 9) == read[:1]

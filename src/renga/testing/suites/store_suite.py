@@ -56,6 +56,7 @@ def make_row(request_id: str) -> LedgerRow:
 
 
 def make_key(number: int, name: str = "laptop") -> KeyRow:
+    """A key that differs from others by its number and name."""
     return KeyRow(f"key_{number}", name, bytes([number]) * 32, "abcd", created_us=1000 + number)
 
 
@@ -101,25 +102,25 @@ class StoreSuite:
         )  # fmt: skip
         large = replace(make_row("req_3"), cost_nano_usd=9_000_000_000_000_000_000, input_tokens=2**40)
         rows = [make_row("req_1"), nothing_known, large]
-        database.write_rows(rows)
-        assert database.read_rows() == rows
-        assert database.read_rows(after=1, limit=1) == [nothing_known]
+        database.ledger.write_rows(rows)
+        assert database.ledger.read_rows() == rows
+        assert database.ledger.read_rows(after=1, limit=1) == [nothing_known]
 
     def test_a_row_is_written_once_however_often_it_is_sent(self, database: Database) -> None:
         first = make_row("req_1")
-        database.write_rows([first])
-        database.write_rows([replace(make_row("req_1"), cost_nano_usd=7), make_row("req_2")])
-        assert [row.request_id for row in database.read_rows()] == ["req_1", "req_2"]
-        assert database.read_rows()[0] == first
+        database.ledger.write_rows([first])
+        database.ledger.write_rows([replace(make_row("req_1"), cost_nano_usd=7), make_row("req_2")])
+        assert [row.request_id for row in database.ledger.read_rows()] == ["req_1", "req_2"]
+        assert database.ledger.read_rows()[0] == first
 
     def test_a_bad_row_takes_its_batch_with_it(self, database: Database) -> None:
         with pytest.raises(DatabaseFailed):
-            database.write_rows([make_row("req_1"), replace(make_row("req_2"), input_tokens=2**70)])
-        assert database.read_rows() == []
+            database.ledger.write_rows([make_row("req_1"), replace(make_row("req_2"), input_tokens=2**70)])
+        assert database.ledger.read_rows() == []
 
     def test_usage_adds_up_by_group(self, database: Database) -> None:
         start = make_row("req_0").time_us
-        database.write_rows(
+        database.ledger.write_rows(
             [
                 make_row("req_1"),
                 replace(make_row("req_2"), time_us=start + _DAY_US, cost_nano_usd=None, status="failed"),
@@ -146,7 +147,7 @@ class StoreSuite:
         assert (everything.group, everything.requests, everything.unpriced) == ((), 3, 1)
 
     def test_usage_of_some_targets_and_workspaces(self, database: Database) -> None:
-        database.write_rows(
+        database.ledger.write_rows(
             [
                 make_row("req_1"),
                 replace(make_row("req_2"), target="local/other_model", workspace_id="wrkspc_1", service_tier="batch"),
@@ -173,7 +174,7 @@ class StoreSuite:
     def test_reports_add_up_by_slice_and_group(self, database: Database) -> None:
         first = make_row("req_1")
         hour_us = 3_600_000_000
-        database.write_rows(
+        database.ledger.write_rows(
             [
                 first,
                 replace(make_row("req_2"), time_us=first.time_us + hour_us - 1, key_id="key_b"),
@@ -204,7 +205,7 @@ class StoreSuite:
 
     def test_rows_are_read_page_by_page(self, database: Database) -> None:
         rows = [replace(make_row(f"req_{number}"), time_us=1000 + number) for number in range(5)]
-        database.write_rows(rows)
+        database.ledger.write_rows(rows)
         first = database.usage.read_rows(RowQuery(2, since_us=1001))
         second = database.usage.read_rows(RowQuery(9, after_row=first[-1].row_number, until_us=1004))
         assert [numbered.row for numbered in (*first, *second)] == rows[1:4]
@@ -214,7 +215,7 @@ class StoreSuite:
             replace(make_row(f"req_{number}"), key_id=f"key_{number % 2}", status="succeeded") for number in range(4)
         ]
         rows[2] = replace(rows[2], status="failed", message_id="msg_2")
-        database.write_rows(rows)
+        database.ledger.write_rows(rows)
         assert database.usage.read_recent(RecentQuery(3)) == rows[:0:-1]
         assert database.usage.read_recent(RecentQuery(9, key_id="key_1")) == [rows[3], rows[1]]
         assert database.usage.read_recent(RecentQuery(9, only_failures=True)) == [rows[2]]
@@ -338,10 +339,10 @@ class StoreSuite:
         assert [key.key_id for key in database.keys.read()] == ["key_1"]
 
     def test_a_secret_is_made_once_for_all(self, url: str, database: Database) -> None:
-        assert database.ensure_secret("signature", b"one") == b"one"
+        assert database.secrets.ensure_secret("signature", b"one") == b"one"
         with open_database(url) as other:
-            assert other.ensure_secret("signature", b"two") == b"one"
-        assert database.ensure_secret("another", b"three") == b"three"
+            assert other.secrets.ensure_secret("signature", b"two") == b"one"
+        assert database.secrets.ensure_secret("another", b"three") == b"three"
 
     def test_writers_wait_for_each_other(self, url: str) -> None:
         with open_database(url):
@@ -350,7 +351,7 @@ class StoreSuite:
         def write(name: str) -> None:
             with open_database(url) as database:
                 for number in range(20):
-                    database.write_rows([make_row(f"req_{name}_{number}")])
+                    database.ledger.write_rows([make_row(f"req_{name}_{number}")])
 
         threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
         for thread in threads:
@@ -358,4 +359,4 @@ class StoreSuite:
         for thread in threads:
             thread.join()
         with open_database(url) as database:
-            assert len(database.read_rows()) == 80
+            assert len(database.ledger.read_rows()) == 80

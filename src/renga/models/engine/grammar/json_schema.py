@@ -124,7 +124,7 @@ class _Document:
         return found
 
     def _write_all(self, schema: Schema, path: str) -> str:
-        """allOf as one schema that says everything its parts say."""
+        """AllOf as one schema that says everything its parts say."""
         merged = without(schema, "allOf")
         for index, part in enumerate(schema["allOf"]):
             at = f"{path}.allOf.{index}"
@@ -136,7 +136,7 @@ class _Document:
         return self._write_branches(base, schema["anyOf"], f"{path}.anyOf")
 
     def _write_one(self, schema: Schema, path: str) -> str:
-        """oneOf as anyOf, where no value can be in two branches."""
+        """OneOf as anyOf, where no value can be in two branches."""
         base, branches = without(schema, "oneOf"), schema["oneOf"]
         shapes = [self._resolve(branch, f"{path}.oneOf") for branch in branches]
         for index, shape in enumerate(shapes):

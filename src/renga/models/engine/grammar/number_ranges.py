@@ -51,7 +51,8 @@ def _choose(choices: list[str]) -> str:
 
 def _naturals(low: int, high: int) -> list[str]:
     """List the forms of the natural numbers from `low` to `high`: one for each run that shares all digits but the
-    last ones, which are free, and the one before them, which has a range."""
+    last ones, which are free, and the one before them, which has a range.
+    """
     forms: list[str] = []
     while low <= high:
         power = _free_power(low, high)

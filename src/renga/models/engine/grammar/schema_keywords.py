@@ -85,7 +85,7 @@ def without(schema: Schema, keyword: str) -> Schema:
 
 
 def dump(value: Any) -> str:
-    """Write a value as JSON in the one spelling that grammars allow."""
+    """A value as JSON without spaces, as a grammar writes it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

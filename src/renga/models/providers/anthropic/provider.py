@@ -45,7 +45,7 @@ from renga.protocols.messages.edits.raw_model_edit import replace_model
 from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, Message, RawEvent
 from renga.protocols.messages.inference_request import InferenceRequest
-from renga.protocols.messages.rules.required_features import DEMANDING, DEMANDING_PARTS
+from renga.protocols.messages.rules.required_features import FEATURE_FIELDS, NESTED_FEATURES
 from renga.protocols.messages.sse import FrameSplitter
 
 FORWARDED_PREFIX = "anthropic-"
@@ -273,7 +273,7 @@ def _line_capabilities(line: ModelLine, settings: ProviderSettings) -> Capabilit
         prefill=line.prefill,
         effort=line.effort,
         files=True,
-        fields=frozenset({*DEMANDING, *DEMANDING_PARTS}),
+        fields=frozenset({*FEATURE_FIELDS, *NESTED_FEATURES}),
         server_tools=SERVER_TOOLS | CLIENT_TOOLSETS,
     )
 

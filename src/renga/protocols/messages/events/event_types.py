@@ -40,10 +40,14 @@ class CacheCreation(Struct, frozen=True):
 
 
 class OutputTokensDetails(Struct, frozen=True):
+    """How many of an answer's tokens were thinking."""
+
     thinking_tokens: int = 0
 
 
 class ServerToolUsage(Struct, frozen=True):
+    """How often the provider ran its own tools for an answer."""
+
     web_search_requests: int = 0
     web_fetch_requests: int = 0
 
@@ -88,23 +92,33 @@ class Message(Struct, frozen=True):
 
 
 class TextDelta(Struct, frozen=True, tag_field="type", tag="text_delta"):
+    """More of the text of a block that is open."""
+
     text: str
 
 
 class InputJsonDelta(Struct, frozen=True, tag_field="type", tag="input_json_delta"):
+    """More of the JSON that a tool is called with."""
+
     partial_json: str
 
 
 class ThinkingDelta(Struct, frozen=True, tag_field="type", tag="thinking_delta"):
+    """More of what the model is thinking in the open block."""
+
     thinking: str
 
 
 class SignatureDelta(Struct, frozen=True, tag_field="type", tag="signature_delta"):
+    """The signature of the thinking block that is about to end."""
+
     signature: str
     """Replaces what came before, so it is sent once and whole."""
 
 
 class CitationsDelta(Struct, frozen=True, tag_field="type", tag="citations_delta"):
+    """One more citation for the text of the open block."""
+
     citation: msgspec.Raw
 
 
@@ -112,53 +126,71 @@ Delta: TypeAlias = TextDelta | InputJsonDelta | ThinkingDelta | SignatureDelta |
 
 
 class MessageStart(Struct, frozen=True, tag_field="type", tag="message_start"):
+    """The first event: a message that has no content yet."""
+
     message: Message
 
 
 class ContentBlockStart(Struct, frozen=True, tag_field="type", tag="content_block_start"):
+    """A new block of the answer begins, with nothing in it yet."""
+
     index: int
     content_block: OutputBlock
 
 
 class ContentBlockDelta(Struct, frozen=True, tag_field="type", tag="content_block_delta"):
+    """Something is added to the block that is open."""
+
     index: int
     delta: Delta
 
 
 class ContentBlockStop(Struct, frozen=True, tag_field="type", tag="content_block_stop"):
+    """The open block of the answer is complete."""
+
     index: int
 
 
 class MessageDeltaBody(Struct, frozen=True):
+    """Why the answer ended, as its last delta says it."""
+
     stop_reason: str | None
     stop_sequence: str | None = None
     stop_details: msgspec.Raw | UnsetType = UNSET
 
 
 class MessageDelta(Struct, frozen=True, tag_field="type", tag="message_delta"):
+    """How the answer ended, and what it has used."""
+
     delta: MessageDeltaBody
     usage: DeltaUsage
 
 
 class MessageStop(Struct, frozen=True, tag_field="type", tag="message_stop"):
-    pass
+    """The last event of an answer that came whole."""
 
 
 class Ping(Struct, frozen=True, tag_field="type", tag="ping"):
-    pass
+    """Keeps a connection open and says nothing of the answer."""
 
 
 class ErrorDetails(Struct, frozen=True, omit_defaults=True):
+    """A code by which SDKs tell errors of one type apart."""
+
     error_code: str
 
 
 class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """What went wrong, as the body of an error says it."""
+
     type: str
     message: str
     details: ErrorDetails | None = None
 
 
 class ErrorEvent(Struct, frozen=True, tag_field="type", tag="error"):
+    """The event that ends a stream in place of the message's own end."""
+
     error: ErrorBody
     request_id: str | None = None
 

@@ -27,7 +27,7 @@ from renga.protocols.messages.request import (
     ToolChoiceTool,
 )
 from renga.protocols.messages.rules.cache_breakpoints import find_breakpoints
-from renga.protocols.messages.rules.required_features import sorted_demands
+from renga.protocols.messages.rules.required_features import sort_features
 from renga.protocols.messages.rules.turns import TurnCheck, check_object, is_given
 
 MIN_THINKING_TOKENS = 1024
@@ -53,25 +53,25 @@ _decode_schema_head = msgspec.json.Decoder(_SchemaHead).decode
 class RuleFindings(Struct, frozen=True):
     """What the walk over a request's rules found."""
 
-    demands: tuple[str, ...]
+    required_features: tuple[str, ...]
     breakpoints: tuple[Breakpoint, ...]
 
 
 def check_fields(request: RequestFields, version: ApiVersion, *, counting: bool) -> RuleFindings:
-    """Walk the rules once, and return the demands found inside fields and messages, and the breakpoints.
+    """Walk the rules once, and return the features found inside fields and messages, and the breakpoints.
 
     Raises: InvalidRequest that names the first thing wrong.
     """
     walk = TurnCheck(version)
     walk.check(request.messages)
-    demands = walk.demands
+    required_features = walk.required_features
     is_marked = walk.is_marked or request.cache_control is not None
     if not request.model:
         raise InvalidRequest("The name of a model must not be empty.", path="model")
     if isinstance(request.system, tuple):
         is_marked |= _check_system(request.system)
     if request.tools:
-        is_marked |= _check_tools(request.tools, demands)
+        is_marked |= _check_tools(request.tools, required_features)
     breakpoints = find_breakpoints(request) if is_marked else ()
     if request.tool_choice is not None:
         _check_tool_choice(request)
@@ -79,13 +79,13 @@ def check_fields(request: RequestFields, version: ApiVersion, *, counting: bool)
         index = request.stop_sequences.index("")
         raise InvalidRequest("A stop sequence must not be empty.", path=f"stop_sequences.{index}")
     if request.output_config is not None:
-        _check_output_config(request, demands)
+        _check_output_config(request, required_features)
     _check_sampling(request, version)
     if not counting:
         _check_max_tokens(request)
     if request.thinking is not None:
-        _check_thinking(request, demands, counting=counting)
-    return RuleFindings(sorted_demands(demands) if demands else (), breakpoints)
+        _check_thinking(request, required_features, counting=counting)
+    return RuleFindings(sort_features(required_features) if required_features else (), breakpoints)
 
 
 def _check_system(blocks: Sequence[TextBlock]) -> bool:
@@ -99,7 +99,7 @@ def _check_system(blocks: Sequence[TextBlock]) -> bool:
     return is_marked
 
 
-def _check_tools(tools: Sequence[Tool], demands: list[str]) -> bool:
+def _check_tools(tools: Sequence[Tool], required_features: list[str]) -> bool:
     """Returns whether one of them has a breakpoint."""
     names: set[str] = set()
     is_marked = False
@@ -117,9 +117,9 @@ def _check_tools(tools: Sequence[Tool], demands: list[str]) -> bool:
         if tool.cache_control:
             is_marked = True
         if tool.defer_loading:
-            demands.append("tools.defer_loading")
+            required_features.append("tools.defer_loading")
         if tool.allowed_callers and any(caller != "direct" for caller in tool.allowed_callers):
-            demands.append("tools.allowed_callers")
+            required_features.append("tools.allowed_callers")
     return is_marked
 
 
@@ -152,13 +152,13 @@ def _check_tool_choice(request: RequestFields) -> None:
         raise InvalidRequest("Thinking cannot be enabled where a tool is forced.", path="tool_choice.type")
 
 
-def _check_output_config(request: RequestFields, demands: list[str]) -> None:
+def _check_output_config(request: RequestFields, required_features: list[str]) -> None:
     config = request.output_config
     assert config is not None
     if config.format is not None:
         check_object(config.format.schema, "output_config.format.schema")
     if is_given(config.task_budget):
-        demands.append("output_config.task_budget")
+        required_features.append("output_config.task_budget")
 
 
 def _check_sampling(request: RequestFields, version: ApiVersion) -> None:
@@ -192,7 +192,7 @@ def _check_max_tokens(request: RequestFields) -> None:
             raise InvalidRequest(f"0 only warms the cache and cannot be combined with {name}.", path="max_tokens")
 
 
-def _check_thinking(request: RequestFields, demands: list[str], *, counting: bool) -> None:
+def _check_thinking(request: RequestFields, required_features: list[str], *, counting: bool) -> None:
     thinking = request.thinking
     if isinstance(thinking, ThinkingEnabled):
         path = "thinking.budget_tokens"
@@ -202,6 +202,6 @@ def _check_thinking(request: RequestFields, demands: list[str], *, counting: boo
             raise InvalidRequest("Must be less than max_tokens.", path=path)
     if isinstance(thinking, (ThinkingEnabled, ThinkingAdaptive)):
         if is_given(thinking.block_binding):
-            demands.append("thinking.block_binding")
+            required_features.append("thinking.block_binding")
         if thinking.display == "updates":
-            demands.append("thinking.display")
+            required_features.append("thinking.display")

@@ -1,6 +1,6 @@
-"""What becomes of each field of a request: implemented, ignored, or handed on as a demand.
+"""What becomes of each field of a request: implemented, ignored, or handed on as a required feature.
 
-Owns: the three classes, as tables. Must never know: which target honours a demand (`Capabilities.fields` says it).
+Owns: the three classes, as tables. Must never know: which target has a feature (`Capabilities.fields` says it).
 Invariant: a field that is in no class is refused; nothing that changes an answer's meaning is dropped in silence.
 
 Source: messages-api notes, sections 1.4 (fields), 2.3 (threads), 4 (mistake 7) and 7 (rule 3).
@@ -18,7 +18,7 @@ from renga.protocols.messages.request import MessageRequest
 IGNORED = ("billing_policy", "diagnostics", "inference_geo", "speed")
 """Harmless: they choose prices, places or reports, never the answer. `metadata` and `service_tier` are as harmless."""
 
-DEMANDING: dict[str, str] = {
+FEATURE_FIELDS: dict[str, str] = {
     "compaction": "server-side summaries of the conversation",
     "container": "containers for code execution and skills",
     "context_management": "server-side edits of the conversation",
@@ -29,7 +29,7 @@ DEMANDING: dict[str, str] = {
 }
 """Top-level fields that change the answer's meaning and that only some targets honour."""
 
-DEMANDING_PARTS: dict[str, str] = {
+NESTED_FEATURES: dict[str, str] = {
     "container_upload": "files in a container",
     "messages.clear_at": "system messages that expire",
     "messages.compaction": "conversations that begin with a summary",
@@ -55,30 +55,30 @@ class RequiredFeature(Struct, frozen=True):
     meaning: str
 
 
-def unmet_demands(request: MessageRequest, allowed: Container[str]) -> tuple[RequiredFeature, ...]:
+def unmet_features(request: MessageRequest, allowed: Container[str]) -> tuple[RequiredFeature, ...]:
     """What the request asks for and a target with these fields does not do."""
-    return tuple(_demand(name) for name in request.demands if name not in allowed)
+    return tuple(_feature(name) for name in request.required_features if name not in allowed)
 
 
-def refuse_demands(request: MessageRequest, allowed: Container[str]) -> None:
+def refuse_unmet_features(request: MessageRequest, allowed: Container[str]) -> None:
     """Refuse a request that no target can honour.
 
     Raises: InvalidRequest that names the first unmet field.
     """
-    if request.demands:
-        for demand in unmet_demands(request, allowed):
+    if request.required_features:
+        for feature in unmet_features(request, allowed):
             raise InvalidRequest(
-                f"{demand.name} asks for {demand.meaning}, which the target of this request does not do.",
-                path=demand.name,
+                f"{feature.name} asks for {feature.meaning}, which the target of this request does not do.",
+                path=feature.name,
                 hint="leave it out, or name a target that does it",
-                error_code=_ERROR_CODES.get(demand.name),
+                error_code=_ERROR_CODES.get(feature.name),
             )
 
 
-def _demand(name: str) -> RequiredFeature:
-    return RequiredFeature(name, DEMANDING.get(name) or DEMANDING_PARTS[name])
+def _feature(name: str) -> RequiredFeature:
+    return RequiredFeature(name, FEATURE_FIELDS.get(name) or NESTED_FEATURES[name])
 
 
-def sorted_demands(names: Iterable[str]) -> tuple[str, ...]:
-    """Demands in the order in which they are refused: threads first, because SDKs repeat the request without them."""
+def sort_features(names: Iterable[str]) -> tuple[str, ...]:
+    """Features in the order in which they are refused: threads first, because SDKs repeat the request without them."""
     return tuple(sorted(set(names), key=lambda name: (name != "thread", name)))

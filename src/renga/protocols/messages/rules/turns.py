@@ -47,7 +47,7 @@ _ONLY_IN: dict[type, str] = {
 
 _SURROGATE = re.compile(rb"\\u[dD]").search
 _IN_SYSTEM = (TextBlock, ToolAdditionBlock, ToolRemovalBlock)
-_DEMANDS: dict[type, str] = {
+_FEATURES: dict[type, str] = {
     ContainerUploadBlock: "container_upload",
     CompactionBlock: "messages.compaction",
     ToolAdditionBlock: "messages.tool_addition",
@@ -56,10 +56,10 @@ _DEMANDS: dict[type, str] = {
 
 
 class TurnCheck:
-    """One walk over `messages`. What it found stands in `demands` and `is_marked` afterwards."""
+    """One walk over `messages`. What it found stands in `required_features` and `is_marked` afterwards."""
 
     def __init__(self, version: ApiVersion) -> None:
-        self.demands: list[str] = []
+        self.required_features: list[str] = []
         self.is_marked = False
         """Whether a block has cache_control."""
         self._newer = version != "2023-06-01"
@@ -99,9 +99,9 @@ class TurnCheck:
             else:
                 self._check_blocks(content, turn.role, index)
             if is_given(turn.clear_at):
-                self.demands.append("messages.clear_at")
+                self.required_features.append("messages.clear_at")
             if is_given(turn.output_config):
-                self.demands.append("messages.output_config")
+                self.required_features.append("messages.output_config")
         if self._open:
             raise _unanswered(self._open)
 
@@ -131,8 +131,8 @@ class TurnCheck:
                 raise InvalidRequest(f"A {_tag(block)} block cannot stand in a {role} message.", path=path)
             if getattr(block, "cache_control", None):
                 self.is_marked = True
-            if kind in _DEMANDS:
-                self.demands.append(_DEMANDS[kind])
+            if kind in _FEATURES:
+                self.required_features.append(_FEATURES[kind])
             if isinstance(block, ToolResultBlock):
                 self._check_result(block, path)
                 continue

@@ -84,6 +84,7 @@ def _unseen(pairs: Pairs, train: Pairs) -> Pairs:
 
 @functools.cache
 def banking_pairs(part: str) -> Pairs:
+    """The messages of a part of BANKING77 with their labels."""
     return [(row["input"], row["output"]) for row in read_lines(f"corpus/banking77_{part}-01.jsonl.gz")]
 
 
@@ -96,12 +97,14 @@ def draw_banking(random: Random, most: int, *, count: int) -> list[EvalCase]:
 
 @functools.cache
 def clinc_parts() -> dict[str, Any]:
+    """All parts of CLINC150, by their names in its file."""
     with gzip.open(require_path("tasks/clinc150/data/data_full.json.gz"), "rt", encoding="utf-8") as text:
         return json.load(text)
 
 
 @functools.cache
 def held_out_clinc() -> frozenset[str]:
+    """The labels of the domains of CLINC150 that nothing is trained on."""
     domains = json.loads(require_path("tasks/clinc150/data/domains.json").read_text(encoding="utf-8"))
     return frozenset(label for name in HELD_OUT_CLINC_DOMAINS for label in domains[name])
 
@@ -147,6 +150,7 @@ def draw_held_out(random: Random, most: int) -> list[EvalCase]:
 
 @functools.cache
 def moderation_pairs(part: str) -> Pairs:
+    """The tweets of a part of the moderation set with their labels."""
     rows = read_table("tasks/hate_speech_offensive/data/labeled_data.csv.gz")
     return [
         (row["tweet"], MODERATION_LABELS[int(row["class"])]) for row in rows if moderation_part(row["tweet"]) == part
@@ -162,6 +166,7 @@ def draw_moderation(random: Random, most: int) -> list[EvalCase]:
 
 
 def moderation_f1(cases: list[EvalCase], answers: list[EvalAnswer]) -> float:
+    """The mean F1 over the labels of the moderation set."""
     return macro_f1(
         [case.expected for case in cases],
         [given_label(case, answer) for case, answer in zip(cases, answers, strict=True)],
@@ -170,10 +175,12 @@ def moderation_f1(cases: list[EvalCase], answers: list[EvalAnswer]) -> float:
 
 @functools.cache
 def clinc_train() -> Pairs:
+    """The training messages of CLINC150 with their labels."""
     return [(text, label) for text, label in clinc_parts()["train"]]
 
 
 def by_label(pairs: Pairs) -> dict[str, list[str]]:
+    """The texts of each label, in the order in which they stood."""
     found: dict[str, list[str]] = defaultdict(list)
     for text, label in pairs:
         found[label].append(text)

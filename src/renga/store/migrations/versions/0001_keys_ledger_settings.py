@@ -1,4 +1,4 @@
-"""Keys, ledger, settings."""
+"""Makes the tables of keys, of the ledger and of settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits of a key's own."""
+"""Gives each key a column for limits of its own."""
 
 from __future__ import annotations
 

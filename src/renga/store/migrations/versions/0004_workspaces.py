@@ -1,4 +1,4 @@
-"""Workspaces, terms of keys, audit."""
+"""Makes workspaces and the audit, and gives keys terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Message batches."""
+"""Makes the tables of message batches and their workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files."""
+"""Makes the table of uploaded files, without their bytes."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class ValkeyAddress(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For people; never the password."""
+        """How people are told where it is; never with its password."""
         return self.path or f"{self.host}:{self.port}"
 
 
@@ -64,7 +64,7 @@ class ValkeyScript(Struct, frozen=True):
 
 
 def make_script(source: str) -> ValkeyScript:
-    """A script of this text."""
+    """A script of this text, with the digest that names it."""
     encoded = source.encode()
     return ValkeyScript(encoded, sha1(encoded, usedforsecurity=False).hexdigest().encode())
 
@@ -97,7 +97,7 @@ def parse_address(url: str) -> ValkeyAddress:
 
 
 def encode_argument(value: bytes) -> bytes:
-    """One argument of a call."""
+    """One argument of a call, as the protocol has it."""
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
@@ -132,7 +132,7 @@ async def connect(address: ValkeyAddress, scripts: Sequence[ValkeyScript], timeo
 
 
 class ValkeyConnection(asyncio.Protocol):
-    """An open connection."""
+    """An open connection to a Valkey or Redis server."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -163,7 +163,7 @@ class ValkeyConnection(asyncio.Protocol):
         return self._send((head % (count + 4, encode_argument(script.source), encode_argument(key)), *arguments))
 
     def call(self, *words: bytes) -> asyncio.Future[Reply]:
-        """Any command."""
+        """Send any command, and wait for its reply."""
         return self._send((b"*%d\r\n" % len(words), *map(encode_argument, words)))
 
     def close(self, reason: str) -> None:

@@ -17,8 +17,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from renga.accounting.limits.outbox import Outbox, OutboxReport
-from renga.accounting.limits.valkey_connection import (
+from renga.accounting.limits.shared.outbox import Outbox, OutboxReport
+from renga.accounting.limits.shared.valkey_connection import (
     Reply,
     ValkeyAddress,
     ValkeyAway,
@@ -52,7 +52,7 @@ class SessionTiming(Struct, frozen=True):
 
 
 class LoadedScripts(Struct, frozen=True):
-    """The two scripts."""
+    """The two scripts that count limits inside Valkey."""
 
     reserve: ValkeyScript
     settle: ValkeyScript
@@ -70,11 +70,11 @@ class SessionListener(Protocol):
         ...
 
     def lost(self) -> None:
-        """It is away."""
+        """The shared count cannot be reached any more."""
         ...
 
     def found(self) -> None:
-        """It is back."""
+        """The shared count can be reached again."""
         ...
 
 
@@ -256,7 +256,7 @@ class ValkeySession:
                 self.send()
 
     def _note_away(self, why: str) -> None:
-        """Once, not at every try."""
+        """Say once that it is away, and not at every try."""
         self.why = why
         if not self._is_noted:
             self._is_noted = True

@@ -1,4 +1,4 @@
-"""Tables and JSON on stdout."""
+"""Prints tables, lists of values and JSON on stdout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _PIPE_WIDTH = 240
 
 
 class Column(Struct, frozen=True):
+    """A column of a table, and whether it holds numbers."""
+
     name: str
     is_number: bool = False
 

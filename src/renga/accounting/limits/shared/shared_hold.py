@@ -13,30 +13,30 @@ from msgspec import Struct, field
 
 from renga.accounting.limits.account import Hold, left_nano_usd, name_warnings
 from renga.accounting.limits.reservation import ReservationRequest, SettledUse
+from renga.accounting.limits.shared.valkey_connection import Reply, encode_argument
 from renga.accounting.limits.spending import Spent
 from renga.accounting.limits.token_buckets import (
     LIMIT_NAMES,
+    AccountKind,
     BucketReading,
     LimitRefusal,
     Limits,
     LimitState,
-    Owner,
     tightest,
 )
-from renga.accounting.limits.valkey_connection import Reply, encode_argument
 
 MINUTE = 60_000_000
 """Microseconds."""
 ARGUMENTS_AN_ACCOUNT = 14
 _HEAD = 6
 _FIELDS = 7
-_KINDS: dict[Owner, bytes] = {"key": b"k:", "workspace": b"w:"}
+_KINDS: dict[AccountKind, bytes] = {"key": b"k:", "workspace": b"w:"}
 
 
 class SharedHoldPart(Struct, eq=False):
     """One account that a request takes from, and its state when it did."""
 
-    owner: Owner
+    kind: AccountKind
     name: str
     subject: bytes
     limits: Limits
@@ -58,7 +58,7 @@ class SharedHoldPart(Struct, eq=False):
             self._read_bucket(1, limits.input_tokens_per_minute, elapsed_us),
             self._read_bucket(2, limits.output_tokens_per_minute, elapsed_us),
             left_nano_usd(limits, self.spent),
-            name_warnings(self.owner, limits, self.spent),
+            name_warnings(self.kind, limits, self.spent),
         )
 
     def correct(self, used: SettledUse, nano_usd: int, now_ns: int) -> None:
@@ -88,7 +88,7 @@ class SharedHoldPart(Struct, eq=False):
 class SharedHold(Struct, eq=False):
     """What a running request has taken, or may have. Part of its lease."""
 
-    claim: ReservationRequest
+    reservation: ReservationRequest
     id: bytes
     at_us: int
     """When it came, by our own clock; 0 where no budget is set."""
@@ -97,7 +97,7 @@ class SharedHold(Struct, eq=False):
     input_nano_usd: int = 0
     is_taken: bool = False
     """Whether the script was asked to take it: it may have, and must be told of the end."""
-    local: Hold | None = None
+    fallback_hold: Hold | None = None
     """What it took of this server's share, where it came while the others' count was away."""
     now_ns: int = 0
     """When it was last settled or taken; what `read` tells is of then."""
@@ -109,17 +109,17 @@ class SharedHold(Struct, eq=False):
 
     def read(self) -> LimitState:
         """The limits as this request left them; of two accounts, the tighter."""
-        if self.local is not None:
-            return self.local.read()
+        if self.fallback_hold is not None:
+            return self.fallback_hold.read()
         states = [part.read(self.now_ns) for part in self.parts]
         return states[0] if len(states) == 1 else tightest(states[0], states[1])
 
     def encode(self, part: SharedHoldPart, before: Spent) -> bytes:
-        """The arguments of one account."""
+        """The arguments of one account, as the reserving script reads them."""
         return b"".join(
             (
                 _encode_limits(part.subject, part.limits),
-                b"$1\r\n0\r\n" if self.claim.is_batch or not part.limits.requests_per_minute else b"$1\r\n1\r\n",
+                b"$1\r\n0\r\n" if self.reservation.is_batch or not part.limits.requests_per_minute else b"$1\r\n1\r\n",
                 *map(
                     _encode_number,
                     (part.input_tokens, part.output_tokens, self.nano_usd, before.day, before.month),
@@ -139,18 +139,18 @@ class SharedHold(Struct, eq=False):
             part.now_us, part.at_ns = now_us, now_ns
         if not refusing:
             return None
-        return LimitRefusal(self.parts[refusing - 1].owner, LIMIT_NAMES[limit - 1], wait_us)
+        return LimitRefusal(self.parts[refusing - 1].kind, LIMIT_NAMES[limit - 1], wait_us)
 
     def correct(self, used: SettledUse, nano_usd: int, now_ns: int) -> None:
-        """Settle what `read` tells."""
+        """Correct what `read` tells to what the request used."""
         self.now_ns = now_ns
-        if self.local is None:
+        if self.fallback_hold is None:
             for part in self.parts:
                 part.correct(used, nano_usd, now_ns)
 
     def encode_end(self, part: SharedHoldPart, used: SettledUse) -> bytes:
         """The entry of a report that says it has ended. What was not taken there is not corrected there."""
-        is_corrected = self.local is None and not self.claim.is_batch
+        is_corrected = self.fallback_hold is None and not self.reservation.is_batch
         limits = part.limits
         return b"".join(
             (
@@ -175,36 +175,36 @@ class SharedHold(Struct, eq=False):
         return b"$1\r\nO\r\n" + encode_argument(part.subject) + encode_argument(self.member)
 
 
-def make_parts(claim: ReservationRequest) -> tuple[SharedHoldPart, ...]:
-    """The accounts that a claim takes from."""
-    both: tuple[tuple[Owner, str, Limits | None], ...] = (
-        ("key", claim.key_id, claim.limits),
-        ("workspace", claim.workspace_id, claim.workspace_limits),
+def make_parts(reservation: ReservationRequest) -> tuple[SharedHoldPart, ...]:
+    """The accounts that a request takes from."""
+    both: tuple[tuple[AccountKind, str, Limits | None], ...] = (
+        ("key", reservation.key_id, reservation.limits),
+        ("workspace", reservation.workspace_id, reservation.workspace_limits),
     )
     return tuple(
         [
             SharedHoldPart(
-                owner,
+                kind,
                 name,
-                name_subject(owner, name),
+                name_subject(kind, name),
                 limits,
-                _fit(claim, claim.input_tokens, limits.input_tokens_per_minute),
-                _fit(claim, claim.max_tokens, limits.output_tokens_per_minute),
+                _fit(reservation, reservation.input_tokens, limits.input_tokens_per_minute),
+                _fit(reservation, reservation.max_tokens, limits.output_tokens_per_minute),
             )
-            for owner, name, limits in both
+            for kind, name, limits in both
             if limits is not None
         ]
     )
 
 
-def name_subject(owner: Owner, name: str) -> bytes:
+def name_subject(kind: AccountKind, name: str) -> bytes:
     """A key or workspace, as the scripts know it."""
-    return _KINDS[owner] + name.encode()
+    return _KINDS[kind] + name.encode()
 
 
-def _fit(claim: ReservationRequest, tokens: int, limit: int | None) -> int:
+def _fit(reservation: ReservationRequest, tokens: int, limit: int | None) -> int:
     """What is taken: one that is larger than the whole bucket waits until it is full."""
-    return 0 if limit is None or claim.is_batch else min(tokens, limit)
+    return 0 if limit is None or reservation.is_batch else min(tokens, limit)
 
 
 def _encode_number(number: int) -> bytes:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from renga.accounting.limits.spending import NOTHING, Before, Spent, find_periods, read_before
+from renga.accounting.limits.spending import NOTHING, Before, Spent, read_before
 from renga.clock import Clock
+from renga.domain.periods import find_periods
 
 if TYPE_CHECKING:
     from renga.store.database import Database

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from renga.store.database import Database
 
 
-def open_records(config: Config) -> Database:
+def open_configured_database(config: Config) -> Database:
     """The database of these settings; a context manager.
 
     Raises: ConfigError, DatabaseFailed.
@@ -25,6 +25,7 @@ def open_records(config: Config) -> Database:
 
 
 def now_us() -> int:
+    """The time of day in microseconds, as the tables hold it."""
     return int(datetime.now(UTC).timestamp() * 1_000_000)
 
 

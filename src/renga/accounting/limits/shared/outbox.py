@@ -17,7 +17,7 @@ _ENTRIES_A_REPORT = 200
 
 
 class OutboxReport(Struct, frozen=True):
-    """Entries that travel together."""
+    """Entries that travel to the shared count together."""
 
     number: int
     entries: tuple[bytes, ...]
@@ -30,7 +30,7 @@ class _OutboxEntry(Struct, frozen=True, gc=False):
 
 
 class Outbox:
-    """The way out."""
+    """Entries on their way to the shared count, in order."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -42,7 +42,7 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Entries that are not acknowledged."""
+        """How many entries the shared count has not acknowledged."""
         return len(self._waiting) + sum(len(report.entries) for report in self._sent)
 
     @property

@@ -12,11 +12,12 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from renga.accounting.limits.account import AccountService, Hold
+from renga.accounting.limits.account import AccountContext, Hold
 from renga.accounting.limits.accounts import Accounts
 from renga.accounting.limits.reservation import ReservationRequest, ReservedCost, SettledUse
-from renga.accounting.limits.spending import Periods, Spending, Spent, find_periods
+from renga.accounting.limits.spending import Spending, Spent
 from renga.accounting.limits.token_buckets import Limits
+from renga.domain.periods import Periods, find_periods
 
 
 class SeenShare(Struct, frozen=True):
@@ -50,30 +51,30 @@ class _FallbackPart(Struct, frozen=True):
 class FallbackLimits:
     """Accounts with a part of every limit."""
 
-    def __init__(self, desk: AccountService, seen: dict[str, SeenShare]) -> None:
-        self._whole_desk = desk
+    def __init__(self, context: AccountContext, seen: dict[str, SeenShare]) -> None:
+        self._whole_context = context
         self._seen = seen
         self.begin()
 
     def begin(self) -> None:
         """The others are out of sight from now on."""
-        desk = self._whole_desk
+        context = self._whole_context
         self._before = dict(self._seen)
-        self._desk = replace(desk, spending=Spending(desk.clock))
-        self._accounts = Accounts(self._desk)
+        self._context = replace(context, spending=Spending(context.clock))
+        self._accounts = Accounts(self._context)
         self._parts: dict[str, _FallbackPart] = {}
 
-    def reserve(self, claim: ReservationRequest, nano_usd: int, servers: int) -> Hold:
+    def reserve(self, reservation: ReservationRequest, nano_usd: int, servers: int) -> Hold:
         """Take what a request is expected to need of this server's part.
 
         Raises: LimitReached, BudgetSpent; nothing is taken then.
         """
-        own, common = claim.limits, claim.workspace_limits
+        own, common = reservation.limits, reservation.workspace_limits
         hold = self._accounts.reserve(
             replace(
-                claim,
-                limits=None if own is None else self._divide(claim.key_id, own, servers),
-                workspace_limits=None if common is None else self._divide(claim.workspace_id, common, servers),
+                reservation,
+                limits=None if own is None else self._divide(reservation.key_id, own, servers),
+                workspace_limits=None if common is None else self._divide(reservation.workspace_id, common, servers),
             )
         )
         self._accounts.hold_dollars(hold, ReservedCost(nano_usd))
@@ -85,11 +86,11 @@ class FallbackLimits:
 
     def spend(self, name: str, nano_usd: int, at_us: int) -> None:
         """Count dollars that the others do not see yet."""
-        self._desk.spending.add(name, nano_usd, at_us)
+        self._context.spending.add(name, nano_usd, at_us)
 
     def _divide(self, name: str, whole: Limits, servers: int) -> Limits:
         """The same object for the same question, for accounts notice a change by it."""
-        periods = self._desk.spending.roll(self._desk.spending.now_us())
+        periods = self._context.spending.roll(self._context.spending.now_us())
         part = self._parts.get(name)
         if part is None or (part.whole, part.servers, part.day_start_us) != (whole, servers, periods.day_start_us):
             seen = self._before.get(name)
