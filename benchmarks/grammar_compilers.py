@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from renga.errors import InvalidRequest
 from renga.models.engine.grammar.ebnf import GrammarRules
 from renga.models.engine.grammar.json_schema import SchemaWriter
-from renga.errors import InvalidRequest
 
 ROOT = Path(__file__).parents[1]
 WALKS = 4
@@ -224,7 +224,7 @@ def judge_genai(cases: list[Case]) -> tuple[Tally, Tally]:
     from renga.models.engine.pipeline import load_batching
 
     model = load_model("hokku")
-    pipeline = load_batching(model.launch())
+    pipeline = load_batching(model.engine_config())
     theirs, ours = Tally(), Tally()
     prompt = model.vocabulary.encode("A JSON value:", parse_special=False)
     for case in cases:
@@ -239,7 +239,9 @@ def judge_genai(cases: list[Case]) -> tuple[Tally, Tally]:
             except (InvalidRequest, RuntimeError, ValueError) as error:
                 tally.schemas["refused"] += 1
                 tally.wrong_names.append(f"{case.name}: {error!r:.200}")
-                pipeline = load_batching(model.launch())  # one whose step has failed keeps the request that broke it
+                pipeline = load_batching(
+                    model.engine_config()
+                )  # one whose step has failed keeps the request that broke it
                 continue
             note_texts(case, texts, tally)
     return theirs, ours
@@ -251,7 +253,7 @@ def _generate(pipeline: Any, model: Any, prompt: list[int], bound: dict[str, str
     import openvino as ov
     import openvino_genai as genai
 
-    stops = model.launch().stop_token_ids
+    stops = model.engine_config().stop_token_ids
     handles: list[Any] = []
     for seed in range(WALKS):
         config = genai.GenerationConfig()
@@ -336,7 +338,7 @@ def _hokku_compilers(xgrammar: Any) -> Compilers:
 
     model = load_model("hokku")
     tokens = [model.vocabulary.token_bytes(token) for token in range(model.vocabulary.size)]
-    return Compilers(xgrammar, tokens, model.launch().stop_token_ids[0])
+    return Compilers(xgrammar, tokens, model.engine_config().stop_token_ids[0])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class PipelineAnswerer:
 
     def __init__(self, package: pathlib.Path, cache: pathlib.Path) -> None:
         self._model = load_model(str(package), cache_folder=cache)
-        self._engine = load_engine(self._model.launch())
+        self._engine = load_engine(self._model.engine_config())
 
     def answer(self, cases: list[EvalCase]) -> list[EvalAnswer]:
         """Answer all, in order."""

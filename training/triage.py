@@ -1,6 +1,7 @@
 """python -m training.triage: count words in questions that are in no evaluation set, and write the router's prior.
 
-The questions are MMLU-Pro's that are not in MMLU; of them only the text is used, no label and no answer.
+The questions are MMLU-Pro's that are not in MMLU (`scripts/data list` says of which repository); of them only the text
+is used, no label and no answer.
 """
 
 from __future__ import annotations

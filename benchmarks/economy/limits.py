@@ -29,7 +29,6 @@ from msgspec.structs import replace
 from benchmarks.economy.limits_load import Record, load, probe
 from benchmarks.needs import need_valkey
 from renga.accounting.keys.key_ring import digest_secret
-from renga.accounting.ledger.lease import RequestTerms
 from renga.accounting.limits.quotas import Quotas
 from renga.accounting.pricing.price_book import PriceBook
 from renga.clock import SystemClock
@@ -37,7 +36,9 @@ from renga.config import LimitSettings, PriceSettings
 from renga.domain.keys import KeyLimits, KeyRow
 from renga.http.messages.limit_headers import render_limits
 from renga.metrics.request_metrics import RequestMetrics
+from renga.protocols.messages.inference_request import Caller
 from renga.store.database import open_database
+from renga.testing.metering import make_request
 from renga.testing.servers.scripted_upstream import echo_config, echo_upstream
 from renga.testing.servers.valkey import ValkeyServer
 from renga.testing.suites.store_suite import make_row
@@ -194,16 +195,16 @@ def measure_process(rounds: int) -> list[Row]:
     }
     rows: list[Row] = []
     row = replace(make_row("req_1"), workspace_id=None)
-    terms = RequestTerms("req_1", "key_a", "messages", "haiku", 100, False, 400)
+    request = make_request("req_1", Caller("key_a"), input_bytes=400)
     for name, (limits, bar) in cases.items():
         quotas = Quotas(LimitSettings(**limits), prices, RequestMetrics(), SystemClock())
         taken: list[float] = []
         for _ in range(rounds):
             began = time.process_time()
             for _ in range(10_000):
-                hold = quotas.reserve(terms)
+                hold = quotas.reserve(request)
                 if hold is not None:
-                    quotas.hold_price(hold, terms, ("echo/echo",))
+                    quotas.hold_price(hold, request, ("echo/echo",))
                 quotas.settle(hold, row)
                 if hold is not None:
                     render_limits(hold.read())

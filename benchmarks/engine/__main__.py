@@ -31,7 +31,8 @@ import platformdirs
 
 from benchmarks.engine import random_model
 from benchmarks.needs import need_data
-from renga.models.engine.loading.model_loader import HOKKU_PACKAGE, Model, load_model
+from renga.models.engine.loading.model_loader import Model, load_model
+from renga.models.engine.loading.model_source import HOKKU_PACKAGE
 from renga.models.engine.text.chat_template import Chat, TemplateMessage
 from renga.services.evals.datasets.locations import find_path, require_path
 
@@ -150,7 +151,7 @@ class Bare:
     """The bare pipeline in a process of its own."""
 
     def __init__(self, model: Model) -> None:
-        launch = msgspec.json.encode(model.launch()).decode()
+        launch = msgspec.json.encode(model.engine_config()).decode()
         command = [sys.executable, "-m", "benchmarks.engine.bare", launch]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._read()
@@ -204,7 +205,7 @@ def measure_cell(server: Server, bare: Bare, model: Model, plan: Plan, cell: Cel
 
 def measure_prefix(server: Server, model: Model, plan: Plan) -> dict[str, Any]:
     """How much sooner an answer starts when its first 4 k tokens were met before."""
-    tokens = min(PREFIX_TOKENS, model.launch().context_tokens - 256)
+    tokens = min(PREFIX_TOKENS, model.engine_config().context_tokens - 256)
     chance = random.Random("prefix")
     ratios: list[float] = []
     cold_s: list[float] = []
@@ -252,7 +253,7 @@ def measure_model(name: str, plan: Plan) -> dict[str, Any]:
     """Every cell of one model."""
     setting = find_model(name)
     model = load_model(setting)
-    room_tokens = model.launch().context_tokens - plan.max_tokens - 64
+    room_tokens = model.engine_config().context_tokens - plan.max_tokens - 64
     cells = [Cell(streams, prompt) for prompt in plan.prompts for streams in plan.streams]
     with tempfile.TemporaryDirectory() as folder:
         server, bare = Server(setting, Path(folder)), Bare(model)
@@ -272,7 +273,7 @@ def measure_model(name: str, plan: Plan) -> dict[str, Any]:
         f"{name}: {prefix['prefix_tokens']} tokens met again: first token after {prefix['warm_first_token_s']:.3f} s "
         f"instead of {prefix['cold_first_token_s']:.3f} s, {prefix['times_sooner']:.1f} times sooner\n"
     )
-    return {"model": name, "cells": rows, "prefix": prefix, "context_tokens": model.launch().context_tokens}
+    return {"model": name, "cells": rows, "prefix": prefix, "context_tokens": model.engine_config().context_tokens}
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The public outcomes that the router is measured on, as columns.
 
-Nothing here is trained on: `__main__.py` says what is, and tests/routing/triage/test_disjoint.py proves that no evaluated prompt
-is in it.
+Nothing here is trained on: `__main__.py` says what is, and tests/routing/triage/test_disjoint.py proves that no
+evaluated prompt is in it.
 """
 
 from __future__ import annotations

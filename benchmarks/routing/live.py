@@ -33,6 +33,7 @@ from random import Random
 
 from benchmarks.needs import need_data
 from renga.domain.ledger import LedgerRow
+from renga.domain.reasons import parse_reasons
 from renga.services.evals.cases import EvalCase
 from renga.services.evals.suites.labels import draw_banking, draw_clinc
 from renga.testing.servers.replayed_upstream import ReplayedUpstream
@@ -334,9 +335,10 @@ def read_report(server: Served) -> dict[str, dict[str, object]]:
 def path_of(kept: bool | None, why: str) -> str:
     if kept is None:
         return "unanswered"
+    kinds = {reason.kind for reason in parse_reasons(why)}
     if not kept:
-        return "last_resort" if "last_resort" in why else "escalated"
-    return "verified" if ";check:" in why else "kept"
+        return "last_resort" if "last_resort" in kinds else "escalated"
+    return "verified" if "check" in kinds else "kept"
 
 
 def summarize(

@@ -33,9 +33,14 @@ from renga.inference import Services
 from renga.metrics.request_metrics import RequestMetrics
 from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints
 from renga.models.cache.response_cache import ResponseCache
-from renga.models.engine.loading.model_loader import name_model
 from renga.models.providers.anthropic.provider import AnthropicProvider
-from renga.models.providers.local import LocalProvider, StartedEngine, build_prefixes
+from renga.models.providers.local import (
+    EngineMetrics,
+    LocalProvider,
+    StartedEngine,
+    build_local_provider,
+    name_local_models,
+)
 from renga.models.providers.openai.provider import OpenAICompatibleProvider
 from renga.models.providers.provider_seam import Provider, Target, Tier
 from renga.models.providers.transport.credentials import read_key
@@ -173,10 +178,9 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     interval_s = config.ledger.flush_interval_s
     store = StoreThread(lambda: _open_database(config), jobs, interval_s=interval_s, handle=database)
     providers = build_providers(config, signature_secret, clock)
-    if config.engine.enabled:
-        prefixes = build_prefixes(config.cache, clock)
-        providers = {LOCAL: LocalProvider(config.engine, signature_secret.value, engine, prefixes), **providers}
-    local = name_model(config.engine.model) if config.engine.enabled else ""
+    local = name_local_models(config)
+    if local:
+        providers = {LOCAL: build_local_provider(config, signature_secret.value, clock, engine), **providers}
     policies = Policies(config.policies)
     catalog = Catalog(plan_tiers(config, local), providers, local, policies.names)
     decider = Decider(policies, CascadeChooser(PriceRows(prices, clock), clock))
@@ -185,7 +189,7 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     router = Router(catalog, providers, decider, shares)
     path = Services(providers, router, ledger, clock, health=health, files=FileInliner(files) if files else None)
     live = build_live(path, RoutingSurroundings(catalog, policies, shares, outcomes, prices))
-    answering = replace(path, watchers=live.watchers, responses=ResponseCache(config.cache, clock))
+    answering = replace(path, observers=live.observers, responses=ResponseCache(config.cache, clock))
     place = place_of(database_url(config.store), data_dir(config.store))
     worker = BatchWorker(answering, database, config.batches, place)
     metrics.watch("renga_outcomes_lost_rows_total", "Outcomes given up; each was logged.", lambda: outcomes.lost_rows)
@@ -215,10 +219,7 @@ def _build_registry(metrics: RequestMetrics, routing: RoutingMetrics, local: Pro
     registry.register(routing)
     ProcessCollector(registry=registry)
     if isinstance(local, LocalProvider):
-        load = local.load
-        metrics.watch("renga_engine_running", "Requests that the engine decodes.", lambda: load().running)
-        metrics.watch("renga_engine_waiting", "Requests that wait for the engine.", lambda: load().waiting)
-        metrics.watch("renga_engine_cache_ratio", "Key-value cache in use, 0 to 1.", lambda: load().cache_usage_ratio)
+        registry.register(EngineMetrics(local.pool))
     return registry
 
 
@@ -249,24 +250,35 @@ def build_providers(config: Config, signature_secret: StoredSecret, clock: Clock
     return providers
 
 
-def plan_tiers(config: Config, local: str) -> dict[Tier, tuple[Target, ...]]:
-    """The targets of each tier: as configured, or the default for what is there.
+def plan_tiers(config: Config, local: tuple[str, ...]) -> dict[Tier, tuple[Target, ...]]:
+    """The targets of each tier: as configured, or the default for what is there. `local` are the local models' names.
 
-    By default haiku is local with Anthropic's haiku behind it, and the tiers above are Anthropic's.
-    Raises: ConfigError for a local model that is not the one that runs: another would answer under its name.
+    By default haiku is the default local model with Anthropic's haiku behind it, and the tiers above are Anthropic's.
+    Raises: ConfigError for a local model that does not run here: another would answer under its name.
     """
     upstream = ("anthropic/*",) if "anthropic" in config.providers else ()
-    default = {"haiku": (f"{LOCAL}/{local}", *upstream) if local else upstream, "sonnet": upstream, "opus": upstream}
+    default = {"haiku": (f"{LOCAL}/{local[0]}", *upstream) if local else upstream, "sonnet": upstream, "opus": upstream}
     chosen = {"haiku": config.tiers.haiku, "sonnet": config.tiers.sonnet, "opus": config.tiers.opus}
     for tier, names in chosen.items():
         for name in names or ():
-            if local and name.startswith(f"{LOCAL}/") and name != f"{LOCAL}/{local}":
-                raise ConfigError(
-                    f'"{name}" is not the local model that runs, which is "{LOCAL}/{local}"',
-                    path=f"tiers.{tier}",
-                    hint=f'write "{LOCAL}/{local}", or choose another model: --model, or engine.model',
-                )
+            if local and name.startswith(f"{LOCAL}/") and name.removeprefix(f"{LOCAL}/") not in local:
+                raise _refuse_local(name, tier, tuple(f'"{LOCAL}/{each}"' for each in local))
     return {
         tier: tuple(parse_target(name) for name in (default[tier] if chosen[tier] is None else chosen[tier] or ()))
         for tier in TIERS
     }
+
+
+def _refuse_local(name: str, tier: str, known: tuple[str, ...]) -> ConfigError:
+    """Say which local models there are, where a tier names another."""
+    if len(known) == 1:
+        return ConfigError(
+            f'"{name}" is not the local model that runs, which is {known[0]}',
+            path=f"tiers.{tier}",
+            hint=f"write {known[0]}, choose another model with --model or engine.model, or add a table [models.NAME]",
+        )
+    return ConfigError(
+        f'"{name}" is none of the local models, which are {", ".join(known)}',
+        path=f"tiers.{tier}",
+        hint="write one of these, or add a table [models.NAME]",
+    )

@@ -32,8 +32,8 @@ class ServerInfo(Struct, frozen=True):
     """What a server says of itself once it listens."""
 
     url: str
-    model: str
-    """The local model's name; "" where none runs."""
+    models: tuple[str, ...]
+    """The local models' names, the default one first; () where none runs."""
     first_key: NewKey | None
     """The key that was made because there was none yet; its secret is never to be had again."""
     admin_url: str | None = None
@@ -54,7 +54,7 @@ def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
         engine = _start_engine_early(config.engine)
         from renga.app import build
         from renga.http.server.uvicorn_server import ServerHooks, run_server
-        from renga.models.engine.loading.model_loader import name_model
+        from renga.models.providers.local import name_local_models
 
         try:
             app = build(config, create_first_key=True, engine=engine)
@@ -67,12 +67,12 @@ def serve(config: Config, announce: Callable[[ServerInfo], None]) -> None:
             from renga.http.server.port_dispatcher import PortDispatcher
 
             application = PortDispatcher(app.asgi, {admin_listener.getsockname()[1]: app.admin()})
-        model = name_model(config.engine.model) if config.engine.enabled else ""
+        models = name_local_models(config)
 
         async def listening() -> None:
             await app.wait_store()
             admin_url = None if admin_listener is None else _url(admin_listener)
-            announce(ServerInfo(_url(listener), model, app.first_key, admin_url, tuple(app.advice())))
+            announce(ServerInfo(_url(listener), models, app.first_key, admin_url, tuple(app.advice())))
 
         sockets = [listener] if admin_listener is None else [listener, admin_listener]
         run_server(application, sockets, config.server, ServerHooks(listening, app.stop))
@@ -84,14 +84,15 @@ def _url(listener: socket.socket) -> str:
 
 
 def _start_engine_early(settings: EngineSettings) -> StartedEngine | None:
-    """Start the engine now if its model is at hand; one that must be fetched or converted waits for `/health`.
+    """Start the default engine now if its model is at hand; one that must be fetched or converted waits for `/health`,
+    and so do the other models.
 
     Raises: ConfigError if there is no such model.
     """
-    if not settings.enabled:
+    if not settings.enabled or settings.load == "first_use":
         return None
     if settings.model != "hokku" and not Path(settings.model).expanduser().is_dir():
-        from renga.models.engine.loading.model_loader import refuse_missing
+        from renga.models.engine.loading.model_source import refuse_missing
 
         refuse_missing(settings.model)
         return None

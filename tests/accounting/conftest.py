@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from renga.accounting.ledger.lease import AttemptRecord, RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import AttemptRecord, RequestOutcome
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.ledger.spool import Spool
 from renga.accounting.pricing.price_book import PriceBook
 from renga.config import PriceSettings
 from renga.domain.ledger import LedgerRow
+from renga.domain.reasons import Reason
 from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller, InferenceRequest
 from renga.store.database import Database, open_database
 from renga.store.errors import DatabaseAway, DatabaseFailed
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 
 PRICED = "vllm/priced"
 """A target at $1 and $5 per million tokens."""
@@ -67,8 +70,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         yield database
 
 
-def make_terms(request_id: str, key_id: str = "key_a", model: str = "haiku") -> RequestTerms:
-    return RequestTerms(request_id, key_id, "messages", model, 100, streamed=True)
+def make_request_of(request_id: str, key_id: str = "key_a", model: str = "haiku") -> InferenceRequest:
+    return make_request(request_id, Caller(key_id), model=model, stream=True)
 
 
 def make_outcome(usage: Usage | None, target: str | None = PRICED, status: str = "succeeded") -> RequestOutcome:
@@ -76,7 +79,7 @@ def make_outcome(usage: Usage | None, target: str | None = PRICED, status: str =
         status=status,
         target=target,
         tier="haiku",
-        why="tier:haiku",
+        reasons=(Reason("tier", "haiku"),),
         attempts=(AttemptRecord(target, None, 1500),) if target else (),
         usage=usage,
         stop_reason="end_turn",

@@ -82,7 +82,7 @@ def test_what_becomes_of_every_block_is_pinned(name: str) -> None:
     assert Told(marks[""], marks["slow"], dict(needs)) == DOCUMENTS[name]
 
 
-@pytest.mark.timeout(900 if IS_INSTALLED else 240)
+@pytest.mark.timeout(1200 if IS_INSTALLED else 240)
 @pytest.mark.parametrize("name", RUNNABLE if IS_INSTALLED else ("README.md", START))
 def test_what_a_document_prints_runs(checkout: Path, tmp_path: Path, name: str) -> None:
     with Reader(checkout, tmp_path / "home") as reader:

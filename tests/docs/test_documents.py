@@ -15,7 +15,7 @@ from renga.cli.program.commands import build_command
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     file
-    for pattern in ("*.md", "docs/**/*.md", "deploy/**/*.md", "training/*.md", "src/renga/models/**/*.md")
+    for pattern in ("*.md", *(f"{name}/**/*.md" for name in ("docs", "examples", "deploy", "training", "src")))
     for file in ROOT.glob(pattern)
 )
 NAMES = [str(file.relative_to(ROOT)) for file in DOCUMENTS]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,10 +39,10 @@ def test_every_command_is_there() -> None:
 def test_a_benchmark_knows_its_options(command: str) -> None:
     _, _, module, *words = shlex.split(command)
     assert module in {each.module for each in COMMANDS}
-    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    path = ROOT / Path(*module.split("."))
+    source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
     for option in (word for word in words if word.startswith("--")):
-        assert re.search(rf"{option}\b", done.stdout), f"{module} has no {option}"
+        assert f'"{option}"' in source, f"{module} has no {option}"
 
 
 def test_every_benchmark_is_listed() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from renga.errors import InvalidRequest, NotFound, RequestTooLarge
 from renga.files.file_inlining import FileInliner, find_references, replace_raw
 from renga.protocols.messages.decode import decode_request
+from renga.protocols.messages.inference_request import Caller, InferenceRequest
 
 from .conftest import ALICE, BOB, put
 
@@ -19,8 +20,16 @@ PDF = b"%PDF-1.7 and so on"
 
 def request_with(*blocks, **fields):
     body = {"model": "haiku", "max_tokens": 9, "messages": [{"role": "user", "content": list(blocks)}], **fields}
-    raw = msgspec.json.encode(body)
-    return decode_request(raw, "2026-10-21"), raw
+    return request_of(msgspec.json.encode(body))
+
+
+def request_of(body, owner=ALICE):
+    caller = Caller(owner.key_id, owner.workspace_id)
+    return InferenceRequest(decode_request(body, "2026-10-21"), body, caller, "req_1", "messages", 0)
+
+
+def owned_by(owner, request):
+    return request_of(request.body, owner)
 
 
 def named(file_id, block="document", **fields):
@@ -32,12 +41,12 @@ def inliner(files):
     return FileInliner(files)
 
 
-async def resolve(inliner, request, raw, owner=ALICE):
+async def resolve(inliner, request):
     """The outcome, with the oracle: the bytes, decoded again, are the request."""
-    changed, bytes_ = await inliner.resolve(request, raw, owner)
-    assert decode_request(bytes_, "2026-10-21") == changed
-    assert list(find_references(changed)) == []
-    return msgspec.json.decode(bytes_)
+    changed = await inliner.resolve(request)
+    assert decode_request(changed.body, "2026-10-21") == changed.message
+    assert list(find_references(changed.message)) == []
+    return msgspec.json.decode(changed.body)
 
 
 @pytest.mark.parametrize(
@@ -52,22 +61,21 @@ async def resolve(inliner, request, raw, owner=ALICE):
 )
 async def test_each_kind_becomes_what_any_target_knows(files, inliner, content, name, block, source):
     row = await put(files, content, name=name)
-    got = await resolve(inliner, *request_with({"type": "text", "text": "Look:"}, named(row.file_id, block)))
+    got = await resolve(inliner, request_with({"type": "text", "text": "Look:"}, named(row.file_id, block)))
     assert got["messages"][0]["content"][1]["source"] == source
 
 
 async def test_a_request_without_files_is_not_touched(inliner):
-    request, raw = request_with({"type": "text", "text": '"file_id"'})
-    changed, bytes_ = await inliner.resolve(request, raw, ALICE)
-    assert changed is request and bytes_ is raw
+    request = request_with({"type": "text", "text": '"file_id"'})
+    assert await inliner.resolve(request) is request
 
 
 async def test_everything_else_stays_as_it_was(files, inliner):
     row = await put(files, b"text", name="a.txt")
     fields = {"title": "T", "context": "C", "citations": {"enabled": True}, "cache_control": {"type": "ephemeral"}}
-    request, raw = request_with(named(row.file_id, **fields), metadata={"user_id": "u"}, temperature=None)
-    got = await resolve(inliner, request, raw)
-    expected = msgspec.json.decode(raw)
+    request = request_with(named(row.file_id, **fields), metadata={"user_id": "u"}, temperature=None)
+    got = await resolve(inliner, request)
+    expected = msgspec.json.decode(request.body)
     expected["messages"][0]["content"][0]["source"] = {"type": "text", "media_type": "text/plain", "data": "text"}
     assert got == expected
 
@@ -92,7 +100,7 @@ async def test_files_stand_in_results_of_tools_and_inside_documents(files, inlin
             ],
         }
     )
-    got = await resolve(inliner, decode_request(raw, "2026-10-21"), raw)
+    got = await resolve(inliner, request_of(raw))
     content = got["messages"][2]["content"]
     assert [part["source"]["type"] for part in content[0]["content"]] == ["text", "base64"]
     assert content[1]["source"]["content"][0]["source"]["media_type"] == "image/png"
@@ -106,13 +114,13 @@ async def test_a_name_cannot_be_hidden_from_the_check(files, inliner, kind, name
     raw = b'{"model":"haiku","max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":'
     raw += b'{"type" :  "%b","%b":"file_of_somebody"}}]}]}' % (kind.encode(), name.encode())
     with pytest.raises(NotFound):
-        await inliner.resolve(decode_request(raw, "2026-10-21"), raw, ALICE)
+        await inliner.resolve(request_of(raw))
 
 
 async def test_others_files_are_not_there(files, inliner):
     row = await put(files, b"secret", name="a.txt")
     with pytest.raises(NotFound) as raised:
-        await inliner.resolve(*request_with(named(row.file_id)), BOB)
+        await inliner.resolve(owned_by(BOB, request_with(named(row.file_id))))
     assert raised.value.path == "messages.0.content.0.source.file_id"
 
 
@@ -121,9 +129,9 @@ async def test_deleted_and_expired_files_say_so(files, inliner, clock):
     await files.delete(ALICE, deleted.file_id)
     clock.advance(7_200)
     with pytest.raises(NotFound, match="was deleted"):
-        await inliner.resolve(*request_with(named(deleted.file_id)), ALICE)
+        await inliner.resolve(request_with(named(deleted.file_id)))
     with pytest.raises(NotFound, match="has expired") as raised:
-        await inliner.resolve(*request_with(named(expired.file_id)), ALICE)
+        await inliner.resolve(request_with(named(expired.file_id)))
     assert raised.value.error_code == "file_expired"
 
 
@@ -140,20 +148,20 @@ async def test_deleted_and_expired_files_say_so(files, inliner, clock):
 async def test_what_a_block_cannot_hold_is_refused_by_name(files, inliner, content, name, block, says):
     row = await put(files, content, name=name)
     with pytest.raises(InvalidRequest, match=says) as raised:
-        await inliner.resolve(*request_with(named(row.file_id, block)), ALICE)
+        await inliner.resolve(request_with(named(row.file_id, block)))
     assert raised.value.path == "messages.0.content.0.source.file_id"
 
 
 async def test_files_of_one_request_are_bounded_together(files, inliner):
     row = await put(files, b"x" * 60_000, name="a.txt")
-    await resolve(inliner, *request_with(named(row.file_id)))
+    await resolve(inliner, request_with(named(row.file_id)))
     with pytest.raises(RequestTooLarge, match="have 120000 bytes together; 100000 may be"):
-        await inliner.resolve(*request_with(named(row.file_id), named(row.file_id)), ALICE)
+        await inliner.resolve(request_with(named(row.file_id), named(row.file_id)))
 
 
 async def test_a_container_upload_is_refused(inliner):
     with pytest.raises(InvalidRequest, match="nothing here runs one") as raised:
-        await inliner.resolve(*request_with({"type": "container_upload", "file_id": "file_1"}), ALICE)
+        await inliner.resolve(request_with({"type": "container_upload", "file_id": "file_1"}))
     assert raised.value.path == "messages.0.content.0"
 
 

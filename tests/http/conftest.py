@@ -11,7 +11,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from renga.accounting.keys.key_ring import KeyIdentity, KeyRing
-from renga.accounting.ledger.lease import Lease, RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import Lease, RequestOutcome
 from renga.clock import SystemClock
 from renga.config import ServerSettings
 from renga.domain.keys import KeyTerms
@@ -19,8 +19,8 @@ from renga.files import FileService
 from renga.files.file_inlining import FileInliner
 from renga.http.app import Guard, HttpServices
 from renga.http.server.uvicorn_server import build_server_config
-from renga.inference import Services
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
+from renga.inference import InferenceRequest, Services
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth, Target
 from renga.protocols.messages.blocks import TextBlock
 from renga.protocols.messages.events.event_types import Batch, Message, Usage
 from renga.protocols.messages.events.message_split import split
@@ -38,10 +38,10 @@ HELLO = Message(
     stop_reason="end_turn",
     usage=Usage(7, output_tokens=3),
 )
-Script = Callable[[ProviderRequest], AsyncIterator[Batch]]
+Script = Callable[[InferenceRequest], AsyncIterator[Batch]]
 
 
-async def say_hello(call: ProviderRequest) -> AsyncIterator[Batch]:
+async def say_hello(request: InferenceRequest) -> AsyncIterator[Batch]:
     for event in split(HELLO):
         yield [event]
 
@@ -51,7 +51,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.script: Script = say_hello
-        self.calls: list[ProviderRequest] = []
+        self.calls: list[InferenceRequest] = []
         self.closed = asyncio.Event()
         self.is_ready = True
         self.can = Capabilities(max_input_tokens=8192, max_output_tokens=4096, tools=True, thinking=True)
@@ -60,22 +60,22 @@ class Scripted:
 
     async def stop(self) -> None: ...
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
-        self.calls.append(call)
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
+        self.calls.append(request)
         try:
-            async for batch in self.script(call):
+            async for batch in self.script(request):
                 yield batch
         finally:
             self.closed.set()
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
-        self.calls.append(call)
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
+        self.calls.append(request)
         return 7
 
     def capabilities(self, model: str) -> Capabilities:
         return self.can
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(self.is_ready, "" if self.is_ready else "the model is being loaded")
 
     async def models(self) -> tuple[str, ...]:
@@ -88,21 +88,21 @@ class LedgerBook:
     def __init__(self) -> None:
         self.open: list[Lease] = []
         self.outcomes: list[RequestOutcome] = []
-        self.terms: list[RequestTerms] = []
+        self.requests: list[InferenceRequest] = []
         self.refusal: Exception | None = None
 
-    def reserve(self, terms: RequestTerms) -> Lease:
+    def reserve(self, request: InferenceRequest) -> Lease:
         if self.refusal is not None:
             raise self.refusal
-        self.terms.append(terms)
-        lease = Lease(terms, 0)
+        self.requests.append(request)
+        lease = Lease(request, 0)
         self.open.append(lease)
         return lease
 
-    def extend(self, lease: Lease, terms: RequestTerms) -> Lease:
+    def extend(self, lease: Lease, request: InferenceRequest) -> Lease:
         self.open.remove(lease)
-        self.terms.append(terms)
-        self.open.append(Lease(terms, 0))
+        self.requests.append(request)
+        self.open.append(Lease(request, 0))
         return self.open[-1]
 
     def settle(self, lease: Lease, outcome: RequestOutcome) -> int | None:
@@ -172,7 +172,7 @@ class Served:
 async def serving(settings: ServerSettings, files: FileService | None = None) -> AsyncIterator[Served]:
     provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
     providers = {"local": provider}
-    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, "hokku")
+    catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, ("hokku",))
     parts = Services(
         providers, Router(catalog, providers), ledger, SystemClock(), files=FileInliner(files) if files else None
     )

@@ -170,7 +170,7 @@ async def test_compressed_bodies(served, hello, encoding, encode):
     body = msgspec.json.encode(hello)
     response = await served.ask("POST", "/v1/messages", encode(body), {**KEY, "content-encoding": encoding})
     assert response.status == 200
-    assert served.provider.calls[0].raw == body
+    assert served.provider.calls[0].body == body
 
 
 async def test_a_large_compressed_body(served, hello):

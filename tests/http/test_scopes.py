@@ -50,4 +50,4 @@ async def test_a_tier_that_the_key_lacks_is_refused_under_every_name(served, hel
 
 async def test_the_ledger_knows_the_workspace(served, hello):
     await served.ask("POST", "/v1/messages", hello, TEAM)
-    assert served.ledger.terms[-1].workspace_id == "wrkspc_1"
+    assert served.ledger.requests[-1].caller.workspace_id == "wrkspc_1"

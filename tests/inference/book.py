@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from renga.accounting.ledger.lease import Lease, RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import Lease, RequestOutcome
 from renga.protocols.messages.blocks import TextBlock
 from renga.protocols.messages.events.event_types import Message, Usage
+from renga.protocols.messages.inference_request import InferenceRequest
 
 MESSAGE = Message(
     model="hokku", id="msg_1", content=(TextBlock("Hello"),), stop_reason="end_turn", usage=Usage(7, output_tokens=3)
@@ -20,12 +21,12 @@ class LedgerBook:
         self.open: list[Lease] = []
         self.outcomes: list[RequestOutcome] = []
 
-    def reserve(self, terms: RequestTerms) -> Lease:
-        lease = Lease(terms, 0)
+    def reserve(self, request: InferenceRequest) -> Lease:
+        lease = Lease(request, 0)
         self.open.append(lease)
         return lease
 
-    def hold_price(self, lease: Lease, targets: object, beside: object = ()) -> None:
+    def hold_price(self, lease: Lease, targets: object, also_billed: object = ()) -> None:
         return None
 
     def settle(self, lease: Lease, outcome: RequestOutcome) -> int | None:

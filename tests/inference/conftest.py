@@ -153,7 +153,7 @@ async def open_town(database: Database, policies: dict[str, PolicySettings]) -> 
         prices = PriceBook(settings, PRICES)
         ledger = Ledger(prices, RequestMetrics(), clock, queue_rows=1000, spool=None)
         built = Policies(policies)
-        catalog = Catalog(TIERS, providers, "", built.names)
+        catalog = Catalog(TIERS, providers, (), built.names)
         router = Router(catalog, providers, Decider(built, CascadeChooser(PriceRows(prices, clock), clock)))
         health = TargetHealth(HealthSettings(failures_to_cool=1, cool_down_s=60.0), {}, clock)
         parts = Services(providers, router, ledger, clock, health=health)

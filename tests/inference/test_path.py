@@ -7,9 +7,10 @@ import pytest
 from tests.inference.book import MESSAGE, LedgerBook
 
 from renga.clock import SystemClock
+from renga.domain.reasons import render_reasons
 from renga.errors import ApiError, InvalidRequest, NotFound, Overloaded, RengaError
-from renga.inference import Answer, InferenceRequest, Services, answer, count_tokens
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
+from renga.inference import Answer, Caller, InferenceRequest, Services, answer, count_tokens
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth, Target
 from renga.protocols.messages.blocks import Base64Source, ImageBlock
 from renga.protocols.messages.events.accumulator import MessageAccumulator
 from renga.protocols.messages.events.event_types import Batch, ErrorEvent, Message
@@ -18,7 +19,7 @@ from renga.protocols.messages.request import MessageRequest, Turn
 from renga.routing.catalog.catalog import Catalog
 from renga.routing.router import Router
 
-Script = Callable[[ProviderRequest], AsyncIterator[Batch]]
+Script = Callable[[InferenceRequest], AsyncIterator[Batch]]
 
 
 class Scripted:
@@ -27,43 +28,43 @@ class Scripted:
     def __init__(self, script: Script, *, ready: bool = True) -> None:
         self._script = script
         self._ready = ready
-        self.calls: list[ProviderRequest] = []
+        self.calls: list[InferenceRequest] = []
         self.closed = 0
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
-        self.calls.append(call)
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
+        self.calls.append(request)
         try:
-            async for batch in self._script(call):
+            async for batch in self._script(request):
                 yield batch
         finally:
             self.closed += 1
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
-        async for _ in self._script(call):
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
+        async for _ in self._script(request):
             break
         return 7
 
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(max_input_tokens=1000, max_output_tokens=1000)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(self._ready, "" if self._ready else "resting")
 
     async def models(self) -> tuple[str, ...]:
         return ()
 
 
-async def hello(call: ProviderRequest) -> AsyncIterator[Batch]:
+async def hello(request: InferenceRequest) -> AsyncIterator[Batch]:
     for event in split(MESSAGE):
         yield [event]
 
 
 def failing(error: RengaError) -> Script:
-    async def script(call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def script(request: InferenceRequest) -> AsyncIterator[Batch]:
         raise error
         yield []
 
@@ -71,7 +72,7 @@ def failing(error: RengaError) -> Script:
 
 
 def cut(after: int, error: RengaError | None = None) -> Script:
-    async def script(call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def script(request: InferenceRequest) -> AsyncIterator[Batch]:
         for event in split(MESSAGE)[:after]:
             yield [event]
         if error:
@@ -87,14 +88,12 @@ class Scene:
         self.providers = providers
         self.ledger = LedgerBook()
         targets = tuple(Target(name, "m") for name in providers)
-        catalog = Catalog({"haiku": targets}, providers, "")
+        catalog = Catalog({"haiku": targets}, providers, ())
         self.parts = Services(providers, Router(catalog, providers), self.ledger, SystemClock())  # type: ignore[arg-type]
 
     def ask(self, *, model: str = "haiku", content: str | tuple = "Hi") -> InferenceRequest:
-        request = MessageRequest(model=model, messages=(Turn("user", content),), max_tokens=10)
-        return InferenceRequest(
-            request, b"{}", "2023-06-01", (), "key_1", "req_1", "messages", SystemClock().monotonic_ns()
-        )
+        message = MessageRequest(model=model, messages=(Turn("user", content),), max_tokens=10)
+        return InferenceRequest(message, b"{}", Caller("key_1"), "req_1", "messages", SystemClock().monotonic_ns())
 
     async def answer(self, **wishes: str) -> Answer:
         return await answer(self.ask(**wishes), self.parts)
@@ -102,7 +101,7 @@ class Scene:
 
 async def read(answered: Answer) -> Message:
     folder = MessageAccumulator()
-    async for batch in answered.events:
+    async for batch in answered:
         for event in batch:
             folder.add_event(event)
     return folder.message()
@@ -113,10 +112,10 @@ async def test_an_answer_is_folded_and_settled_once() -> None:
     answered = await scene.answer()
     assert scene.ledger.open
     assert await read(answered) == MESSAGE
-    await answered.events.aclose()
+    await answered.close()
     assert not scene.ledger.open
     (outcome,) = scene.ledger.outcomes
-    assert (outcome.status, outcome.target, outcome.tier, outcome.why) == (
+    assert (outcome.status, outcome.target, outcome.tier, render_reasons(outcome.reasons)) == (
         "succeeded",
         "local/m",
         "haiku",
@@ -124,13 +123,13 @@ async def test_an_answer_is_folded_and_settled_once() -> None:
     )
     assert outcome.usage is not None
     assert (outcome.usage.input_tokens, outcome.usage.output_tokens) == (7, 3)
-    assert answered.cost_nano_usd == 42
+    assert (await answered.close()).cost_nano_usd == 42
 
 
 async def test_a_retryable_failure_goes_to_the_next_target() -> None:
     scene = Scene(first=Scripted(failing(Overloaded("full"))), second=Scripted(hello))
     answered = await scene.answer()
-    assert answered.attempt.target.name == "second/m"
+    assert answered.target_name == "second/m"
     await read(answered)
     attempts = scene.ledger.outcomes[0].attempts
     assert [(record.target, record.error_type) for record in attempts] == [
@@ -159,8 +158,8 @@ async def test_when_every_target_fails_the_last_error_is_told_and_settled() -> N
 async def test_a_target_that_is_not_ready_goes_last() -> None:
     scene = Scene(first=Scripted(hello, ready=False), second=Scripted(hello))
     answered = await scene.answer()
-    assert answered.attempt.target.name == "second/m"
-    await answered.events.aclose()
+    assert answered.target_name == "second/m"
+    await answered.close()
 
 
 @pytest.mark.parametrize("error", [None, ApiError("reset")])
@@ -168,7 +167,7 @@ async def test_an_upstream_that_dies_mid_stream_ends_in_an_error_event(error: Re
     second = Scripted(hello)
     scene = Scene(first=Scripted(cut(3, error)), second=second)
     answered = await scene.answer()
-    events = [event async for batch in answered.events for event in batch]
+    events = [event async for batch in answered for event in batch]
     assert isinstance(events[-1], ErrorEvent)
     assert not second.calls
     assert scene.ledger.outcomes[0].status == "partial"
@@ -176,12 +175,12 @@ async def test_an_upstream_that_dies_mid_stream_ends_in_an_error_event(error: Re
 
 
 async def test_a_crash_in_a_provider_is_an_error_event_without_its_words() -> None:
-    async def crash(call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def crash(request: InferenceRequest) -> AsyncIterator[Batch]:
         yield split(MESSAGE)[:1]
         raise ValueError("prompt text")
 
     scene = Scene(local=Scripted(crash))
-    events = [event async for batch in (await scene.answer()).events for event in batch]
+    events = [event async for batch in await scene.answer() for event in batch]
     assert isinstance(events[-1], ErrorEvent)
     assert "prompt text" not in events[-1].error.message
 
@@ -190,9 +189,9 @@ async def test_closing_early_closes_the_provider_and_settles_what_was_used() -> 
     local = Scripted(hello)
     scene = Scene(local=local)
     answered = await scene.answer()
-    async for _ in answered.events:
+    async for _ in answered:
         break
-    await answered.events.aclose()
+    await answered.close()
     assert local.closed == 1
     assert scene.ledger.outcomes[0].status == "canceled"
     assert scene.ledger.outcomes[0].usage is not None
@@ -201,7 +200,7 @@ async def test_closing_early_closes_the_provider_and_settles_what_was_used() -> 
 async def test_closing_before_reading_anything_still_settles() -> None:
     local = Scripted(hello)
     scene = Scene(local=local)
-    await (await scene.answer()).events.aclose()
+    await (await scene.answer()).close()
     assert local.closed == 1
     assert not scene.ledger.open
 
@@ -209,7 +208,7 @@ async def test_closing_before_reading_anything_still_settles() -> None:
 async def test_a_client_that_leaves_before_the_first_event_is_settled_as_canceled() -> None:
     began = asyncio.Event()
 
-    async def endless(call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def endless(request: InferenceRequest) -> AsyncIterator[Batch]:
         began.set()
         await asyncio.Event().wait()
         yield []

@@ -348,13 +348,14 @@ async def test_a_client_that_leaves_while_its_answer_is_held_stops_everything(bu
 
 async def test_a_key_that_may_not_go_up_gets_the_small_tiers_answer_unchecked(build_town) -> None:
     town = await build_town(SECOND)
+    from renga.domain.reasons import render_reasons
+    from renga.protocols.messages.inference_request import Caller
     from renga.protocols.messages.request import MessageRequest, Turn
-    from renga.routing.plan import Caller
 
     request = MessageRequest(model="auto", messages=(Turn("user", "Hi"),), max_tokens=5)
-    plan = town.parts.router.plan(request, Caller("key", ("haiku",)))
+    plan = town.parts.router.plan(request, Caller("key", tiers=("haiku",)))
     assert [attempt.target.name for attempt in plan.attempts] == ["small/m"]
-    assert plan.why == "policy:auto;triage:verify;nothing_above"
+    assert render_reasons(plan.reasons) == "policy:auto;triage:verify;nothing_above"
     assert plan.attempts[0].check is None
 
 

@@ -19,9 +19,9 @@ from renga.config import PolicySettings, PriceSettings
 from renga.config.health import HealthSettings
 from renga.domain.ledger import LedgerRow
 from renga.errors import ApiError, InvalidRequest, Overloaded, RengaError
-from renga.inference import InferenceRequest, Services, answer
+from renga.inference import Caller, InferenceRequest, Services, answer
 from renga.metrics.request_metrics import RequestMetrics
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth, Target
 from renga.protocols.messages.blocks import TextBlock
 from renga.protocols.messages.events.event_types import Batch, Message, Usage
 from renga.protocols.messages.events.message_split import split
@@ -51,7 +51,7 @@ class Player:
         self.deed: Deed = deed
         self.input_tokens = 0
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
         if self.deed in FAILURES:
             raise FAILURES[self.deed]
         text = TEXTS.get(self.deed, "It is 18.")
@@ -71,7 +71,7 @@ class Player:
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(max_input_tokens=1000, max_output_tokens=1000)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(True)
 
 
@@ -118,12 +118,12 @@ async def play(story: Story) -> tuple[LedgerRow, dict[str, Player], Ledger]:
     )
     policies = Policies({"auto": policy})
     providers = cast("Any", players)
-    catalog = Catalog(TIERS, providers, "", policies.names)
+    catalog = Catalog(TIERS, providers, (), policies.names)
     router = Router(catalog, providers, Decider(policies, CascadeChooser(PriceRows(prices, clock), clock)))
     health = TargetHealth(HealthSettings(), {}, clock)
-    request = MessageRequest(model="auto", messages=(Turn("user", "How many?"),), max_tokens=50, stream=story.streamed)
+    message = MessageRequest(model="auto", messages=(Turn("user", "How many?"),), max_tokens=50, stream=story.streamed)
     raw = msgspec.json.encode({"model": "auto", "max_tokens": 50, "messages": []})
-    ask = InferenceRequest(request, raw, "2023-06-01", (), "key", "req", "messages", clock.monotonic_ns())
+    ask = InferenceRequest(message, raw, Caller("key"), "req", "messages", clock.monotonic_ns())
     task = asyncio.create_task(consume(ask, Services(providers, router, ledger, clock, health=health), story.reads))
     for _ in range(story.patience or 0):
         await asyncio.sleep(0)
@@ -141,12 +141,12 @@ async def consume(ask: InferenceRequest, parts: Services, reads: int | None) -> 
     answered = await answer(ask, parts)
     try:
         taken = 0
-        async for _ in answered.events:
+        async for _ in answered:
             taken += 1
             if taken == reads:
                 break
     finally:
-        await answered.events.aclose()
+        await answered.close()
 
 
 @settings(max_examples=100, deadline=None)

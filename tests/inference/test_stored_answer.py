@@ -13,10 +13,11 @@ from tests.inference.book import MESSAGE, LedgerBook
 from renga.accounting.pricing.price_book import PriceBook
 from renga.config import CacheSettings
 from renga.config.routing import PolicySettings
+from renga.domain.reasons import render_reasons
 from renga.errors import NotFound, Overloaded, RengaError
-from renga.inference import Answer, InferenceRequest, Services, answer
+from renga.inference import Answer, Caller, InferenceRequest, Services, answer
 from renga.models.cache.response_cache import ResponseCache
-from renga.models.providers.provider_seam import Capabilities, ProviderHealth, ProviderRequest, Target
+from renga.models.providers.provider_seam import Capabilities, ProviderHealth, Target
 from renga.protocols.messages.decode import decode_request
 from renga.protocols.messages.events.accumulator import MessageAccumulator
 from renga.protocols.messages.events.event_types import Batch, Message
@@ -42,20 +43,20 @@ class Moody:
 
     async def stop(self) -> None: ...
 
-    async def send(self, call: ProviderRequest) -> AsyncIterator[Batch]:
+    async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
         self.asked += 1
         if self.failure is not None:
             raise self.failure
         for event in split(self.message):
             yield [event]
 
-    async def count_tokens(self, call: ProviderRequest) -> int:
+    async def count_tokens(self, request: InferenceRequest, model: str) -> int:
         return 7
 
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(max_input_tokens=1000, max_output_tokens=1000)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return ProviderHealth(True)
 
     async def models(self) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class Scene:
         self.provider = Moody()
         self.ledger = LedgerBook()
         providers = {"local": self.provider}
-        catalog = Catalog({"haiku": (Target("local", "m"),)}, providers, "")
+        catalog = Catalog({"haiku": (Target("local", "m"),)}, providers, ())
         responses = ResponseCache(structs.replace(CacheSettings(), **settings), self.clock)
         self.parts = Services(
             providers,
@@ -89,18 +90,18 @@ class Scene:
     ) -> Answer:
         body = {"model": "haiku", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}], **fields}
         raw = msgspec.json.encode(body)
-        request = decode_request(raw, "2023-06-01")
-        ask = InferenceRequest(request, raw, "2023-06-01", (), key, "req_1", surface, 0, response_cache=opted_in)
-        ask = structs.replace(ask, service_tier="batch" if batch else "standard")
-        return await answer(ask, self.parts)
+        caller = Caller(key, response_cache=opted_in)
+        request = InferenceRequest(decode_request(raw, "2023-06-01"), raw, caller, "req_1", surface, 0)
+        request = structs.replace(request, service_tier="batch" if batch else "standard")
+        return await answer(request, self.parts)
 
     async def read(self, **wishes: Any) -> tuple[str | None, Message]:
         answered = await self.answer(**wishes)
         folder = MessageAccumulator()
-        async for batch in answered.events:
+        async for batch in answered:
             for event in batch:
                 folder.add_event(event)
-        await answered.events.aclose()
+        await answered.close()
         assert not self.ledger.open
         return answered.cache_status, folder.message()
 
@@ -112,7 +113,7 @@ async def test_the_second_time_nobody_is_asked() -> None:
     assert await scene.read(stream=True) == ("hit", MESSAGE)
     assert scene.provider.asked == 1
     first, hit, _ = scene.ledger.outcomes
-    assert (first.target, hit.target, hit.tier, hit.why, hit.status) == (
+    assert (first.target, hit.target, hit.tier, render_reasons(hit.reasons), hit.status) == (
         "local/m",
         None,
         None,
@@ -127,9 +128,9 @@ async def test_a_hit_names_who_gave_it_and_costs_nothing() -> None:
     await scene.read()
     answered = await scene.answer()
     assert answered.target_name == "local/m"
-    async for _ in answered.events:
+    async for _ in answered:
         pass
-    assert answered.cost_nano_usd == 0
+    assert (await answered.close()).cost_nano_usd == 0
 
 
 async def test_keys_share_nothing() -> None:
@@ -151,7 +152,7 @@ async def test_only_who_opted_in_is_given_stored_answers() -> None:
 
 async def test_a_policy_opts_its_name_in() -> None:
     scene = Scene()
-    catalog = Catalog({"haiku": (Target("local", "m"),)}, scene.parts.providers, "", ("twice", "once"))
+    catalog = Catalog({"haiku": (Target("local", "m"),)}, scene.parts.providers, (), ("twice", "once"))
     policies = Policies({"twice": PolicySettings(response_cache=True), "once": PolicySettings()})
     prices = PriceRows(PriceBook({}, {}), scene.clock)
     decider = Decider(policies, CascadeChooser(prices, scene.clock))
@@ -174,13 +175,16 @@ async def test_an_answer_that_did_not_end_well_is_not_kept() -> None:
 async def test_a_client_that_leaves_keeps_nothing_and_settles() -> None:
     scene = Scene()
     answered = await scene.answer()
-    await anext(answered.events)
-    await answered.events.aclose()
+    await anext(answered)
+    await answered.close()
     assert scene.ledger.outcomes[-1].status == "canceled"
     assert (await scene.read())[0] == "miss"
     left = await scene.answer(stream=True)
-    await left.events.aclose()
-    assert (scene.ledger.outcomes[-1].status, scene.ledger.outcomes[-1].why) == ("canceled", "cache:hit")
+    await left.close()
+    assert (scene.ledger.outcomes[-1].status, render_reasons(scene.ledger.outcomes[-1].reasons)) == (
+        "canceled",
+        "cache:hit",
+    )
     assert not scene.ledger.open
 
 
@@ -191,7 +195,7 @@ async def test_where_all_is_down_an_old_answer_will_do() -> None:
     scene.provider.failure = Overloaded("busy")
     assert await scene.read() == ("stale", MESSAGE)
     stale = scene.ledger.outcomes[-1]
-    assert (stale.why, stale.target, len(stale.attempts)) == ("tier:haiku;cache:stale", None, 1)
+    assert (render_reasons(stale.reasons), stale.target, len(stale.attempts)) == ("tier:haiku;cache:stale", None, 1)
     with pytest.raises(Overloaded):
         await scene.read(batch=True)
     scene.provider.failure = None

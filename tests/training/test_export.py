@@ -80,6 +80,7 @@ def test_engine_runs_the_package(checkpoint: pathlib.Path, tmp_path: pathlib.Pat
     from training.export import write_folder, write_package
     from training.train import load_model
 
+    from renga.config import EngineSettings
     from renga.models.engine.ipc import GenerationRequest, SubmitCommand, TokensReport
     from renga.models.engine.loading.model_loader import load_model as load_package
     from renga.models.engine.process import load_engine
@@ -90,7 +91,7 @@ def test_engine_runs_the_package(checkpoint: pathlib.Path, tmp_path: pathlib.Pat
     write_package(folder, folder / "hokku.zip")
     package = load_package(str(folder / "hokku.zip"), cache_folder=tmp_path / "cache")
     assert (package.family.name, package.context_tokens) == ("hokku", 200_000)
-    engine = load_engine(package.launch(cache_bytes=1 << 24))
+    engine = load_engine(package.engine_config(EngineSettings(cache_bytes=1 << 24)))
     model, _ = load_model(checkpoint)
     prompts = numpy.random.default_rng(1).integers(12, model.shape.vocabulary, (3, 70)).tolist()
     for _ in range(2):

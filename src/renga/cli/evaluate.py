@@ -1,4 +1,4 @@
-"""`renga eval`: runs the evaluation suites against a served model."""
+"""`renga eval`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ def evaluate(
     from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import ConfigError
     from renga.services.evals.datasets.locations import missing_reason
-    from renga.services.evals.eval_report import Calibration, SuiteRow, render_rows, run_suites
+    from renga.services.evals.eval_report import Calibration, SuiteRow, can_run_any, render_rows, run_suites
     from renga.services.evals.http_answerer import HttpAnswerer
+
+    if not speed and not can_run_any(suite or []) and (missing := missing_reason("eval")):
+        raise ConfigError(missing)
 
     def tell(row: SuiteRow) -> None:
         print(render_rows([row]).split("\n", 2)[2], flush=True)
@@ -44,7 +47,7 @@ def evaluate(
         print("\n".join(render_rows([]).split("\n")[:2]), flush=True)
         calibration, answerer = Calibration(), HttpAnswerer(connection.url, connection.secret, model)
         left_out: list[str] = []
-        rows = run_suites(
+        run_suites(
             answerer,
             cases_most=cases,
             names=suite or [],
@@ -52,8 +55,6 @@ def evaluate(
             calibration=calibration,
             left_out=left_out.append,
         )
-        if left_out and not rows and not speed:
-            raise ConfigError(missing_reason("eval"))
         if left_out:
             print(f"renga: {missing_reason('eval')}. Left out: {'; '.join(left_out)}", file=sys.stderr)
         if outcomes is not None:

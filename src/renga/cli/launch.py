@@ -32,12 +32,12 @@ From Python, with `pip install anthropic`:
 
 
 def start_by_default() -> None:
-    """What `renga serve` does without any options."""
+    """Do what `renga serve` does when it is given no options."""
     start(load_config(None, os.environ))
 
 
 def start(settings: Config) -> None:
-    """Serve until Ctrl-C, and say first what was started."""
+    """Serve with these settings until Ctrl-C ends it."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from renga import start
 
@@ -46,7 +46,8 @@ def start(settings: Config) -> None:
 
 def _announce(info: ServerInfo) -> None:
     """Say that it listens. Plain prints: this is on the way to the first answer."""
-    print(f"Renga listens on {info.url} (local model: {info.model or 'none'}). Ctrl-C stops it.")
+    models = f"local model{'s' if len(info.models) > 1 else ''}: {', '.join(info.models) or 'none'}"
+    print(f"Renga listens on {info.url} ({models}). Ctrl-C stops it.")
     if info.admin_url is not None:
         print(f"Administrators' port: {info.admin_url}")
     for line in info.advice:

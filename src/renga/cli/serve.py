@@ -1,4 +1,4 @@
-"""`renga serve`: reads the options that a server is started with."""
+"""The command `renga serve` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the administrators' port."""
+"""Settings of the port that administrators use."""
 
 from __future__ import annotations
 

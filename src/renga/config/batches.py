@@ -1,4 +1,4 @@
-"""Settings of message batches."""
+"""Settings of message batches and of what runs them."""
 
 from __future__ import annotations
 

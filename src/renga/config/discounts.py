@@ -1,4 +1,4 @@
-"""Settings of discounts."""
+"""Settings of discounts, which are rules over prices."""
 
 from __future__ import annotations
 

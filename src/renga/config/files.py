@@ -1,4 +1,4 @@
-"""Settings of uploaded files."""
+"""Settings of uploaded files: their size, number and place."""
 
 from __future__ import annotations
 

@@ -251,6 +251,7 @@ def _render_value(value: object) -> str:
 
 
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]*")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]*")
 _RANKS = ("haiku", "sonnet", "opus")
 
@@ -262,6 +263,8 @@ def _check_names(origins: _Origins, config: Config) -> None:
         raise origins.error(("admin", "port"), "is the clients' port too", "choose another")
     for name, provider in config.providers.items():
         _check_provider(origins, name, provider)
+    for name in config.models:
+        _check_model(origins, name)
     known = {"local", *config.providers}
     for tier in ("haiku", "sonnet", "opus"):
         targets: tuple[str, ...] | None = getattr(config.tiers, tier)
@@ -296,6 +299,14 @@ def _check_provider(origins: _Origins, name: str, provider: ProviderSettings) ->
         raise origins.error(
             (*keys, "api_key_env"), "is not the name of a variable", "put the key there, and its name here"
         )
+
+
+def _check_model(origins: _Origins, name: str) -> None:
+    """A local model's name is its own: clients may ask for it without `local/` before it."""
+    if not _MODEL_NAME.fullmatch(name):
+        raise origins.error(("models", name), "not a name for a model", "use letters, digits, - _ . @ and :")
+    if name == "auto" or name in _RANKS or name.startswith("claude-"):
+        raise origins.error(("models", name), "is a name that clients use for something else", "choose another")
 
 
 def _check_policy(origins: _Origins, name: str, policy: PolicySettings, known: set[str]) -> None:

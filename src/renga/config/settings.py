@@ -19,11 +19,12 @@ from renga.config.canaries import CanarySettings
 from renga.config.discounts import DiscountSettings
 from renga.config.files import FileSettings
 from renga.config.health import HealthSettings, TargetSettings
-from renga.config.kinds import NonNegative
+from renga.config.kinds import Count, NonNegative, Share
 from renga.config.limits import LimitSettings
 from renga.config.routing import PolicySettings
 
 ProviderKind: TypeAlias = Literal["anthropic", "openai_compatible"]
+LoadTime: TypeAlias = Literal["start", "first_use"]
 
 
 class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,11 +47,18 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     drain_timeout_s: Annotated[float, Meta(description="What running requests get after Ctrl-C.", ge=0)] = 10.0
 
 
-class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The local model."""
+class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One local model with an engine process of its own: `[models.NAME]`, whose target is `local/NAME`."""
 
-    enabled: Annotated[bool, Meta(description="Whether to run a local model at all.")] = True
-    model: Annotated[str, Meta(description="`hokku`, a GGUF file, an OpenVINO folder, or a hub id.")] = "hokku"
+    model: Annotated[str, Meta(description="`hokku`, a GGUF file, an OpenVINO folder, or a hub id.")]
+    load: Annotated[LoadTime, Meta(description="When its engine process starts.")] = "first_use"
+    load_timeout_s: Annotated[
+        float,
+        Meta(description="Longest a request waits until it is loaded; then the next target answers, or 529.", gt=0),
+    ] = 60.0
+    unload_idle_s: Annotated[
+        float, Meta(description="Without requests for so long it is unloaded; the next one loads it. 0: never.", ge=0)
+    ] = 600.0
     max_running: Annotated[int, Meta(description="Requests that generate at the same time.", ge=1, le=256)] = 16
     max_background: Annotated[
         int, Meta(description="Of these, requests of batches while live ones are there.", ge=0, le=256)
@@ -59,6 +67,30 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cache_bytes: Annotated[int, Meta(description="Memory for key-value blocks.", ge=16 << 20)] = 1 << 30
     threads: Annotated[int, Meta(description="Threads of the engine process; 0 lets it choose.", ge=0)] = 0
     request_timeout_s: Annotated[float, Meta(description="Longest a request may wait and run.", gt=0)] = 600.0
+    temperature: Annotated[
+        NonNegative | None, Meta(description="Where a request says none; none: the model's own.")
+    ] = None
+    top_p: Annotated[Share | None, Meta(description="Where a request says none; none: the model's own.")] = None
+    top_k: Annotated[Count | None, Meta(description="Where a request says none; none: the model's own. 0: all.")] = None
+
+
+class EngineSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The default local model, and what all local models share."""
+
+    model: Annotated[str, Meta(description="`hokku`, a GGUF file, an OpenVINO folder, or a hub id.")] = "hokku"
+    load: Annotated[LoadTime, Meta(description="When its engine process starts.")] = "start"
+    unload_idle_s: Annotated[
+        float, Meta(description="Without requests for so long it is unloaded; the next one loads it. 0: never.", ge=0)
+    ] = 0.0
+    enabled: Annotated[bool, Meta(description="Whether to run local models at all.")] = True
+    max_memory_bytes: Annotated[
+        int,
+        Meta(
+            description="Memory of all loaded local models: weights, key-value blocks and 256 MiB each. Where one more "
+            "would pass it, the idle one that was used longest ago is unloaded. 0: no bound.",
+            ge=0,
+        ),
+    ] = 0
 
 
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +119,7 @@ class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LedgerSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How requests are written down."""
+    """How requests are written down, and how soon."""
 
     flush_interval_s: Annotated[
         float, Meta(description="Longest a row waits in the journal before it is in the database.", gt=0, le=1)
@@ -131,6 +163,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     files: FileSettings = FileSettings()
     health: HealthSettings = HealthSettings()
     targets: dict[str, TargetSettings] = {}
+    models: dict[str, ModelSettings] = {}
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, PriceSettings] = {}
     discounts: dict[str, DiscountSettings] = {}
@@ -152,6 +185,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "health": HealthSettings,
 }
 NAMED_SECTIONS: dict[str, type[Struct]] = {
+    "models": ModelSettings,
     "providers": ProviderSettings,
     "targets": TargetSettings,
     "prices": PriceSettings,

@@ -2,8 +2,8 @@
 
 Owns: the kinds of reasons and their words in the `renga-plan` header and in the ledger's column `why`.
 Must never know: who decides, what a detail means.
-Invariants: `parse_reasons(render_reasons(reasons)) == reasons`; a name inside a detail is never taken for a reason, so a
-policy may be called `last_resort`.
+Invariants: `parse_reasons(render_reasons(reasons)) == reasons`; a name inside a detail is never taken for a reason, so
+a policy may be called `last_resort`.
 """
 
 from __future__ import annotations

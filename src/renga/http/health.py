@@ -13,13 +13,23 @@ from renga import __version__
 from renga.http.exchange.body import read_body
 from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.http_services import HttpServices
+from renga.models.providers.provider_seam import ProviderHealth
 
 
-class ProviderReadiness(Struct, frozen=True):
-    """Whether one provider can answer, and what to do where it cannot."""
+class ModelReadiness(Struct, frozen=True):
+    """Whether one model of a provider can take requests now, and if not, why."""
 
     ready: bool
     detail: str
+
+
+class ProviderReadiness(Struct, frozen=True, omit_defaults=True):
+    """Whether a provider can take requests now, and if not, why."""
+
+    ready: bool
+    detail: str
+    models: dict[str, ModelReadiness] = {}
+    """Of local models, which are loaded one by one."""
 
 
 class ReadinessReport(Struct, frozen=True, omit_defaults=True):
@@ -72,14 +82,16 @@ async def health(exchange: HttpExchange, parts: HttpServices) -> None:
 
 async def ready(exchange: HttpExchange, parts: HttpServices) -> None:
     """Whether a request could be answered now: 200 or 503."""
-    providers = {
-        name: ProviderReadiness(health.ready, health.detail)
-        for name, health in ((name, provider.health()) for name, provider in parts.answering.providers.items())
-    }
+    providers = {name: _describe_readiness(provider.health()) for name, provider in parts.answering.providers.items()}
     targets = {} if parts.health is None else parts.health.refused()
     limits = None if parts.limits is None else parts.limits.status().detail
     readiness = ReadinessReport(any(provider.ready for provider in providers.values()), providers, targets, limits)
     await exchange.respond(200 if readiness.ready else 503, msgspec.json.encode(readiness))
+
+
+def _describe_readiness(health: ProviderHealth) -> ProviderReadiness:
+    models = {name: ModelReadiness(model.ready, model.detail) for name, model in health.models.items()}
+    return ProviderReadiness(health.ready, health.detail, models)
 
 
 async def metrics(exchange: HttpExchange, parts: HttpServices) -> None:

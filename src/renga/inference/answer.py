@@ -16,8 +16,8 @@ from renga.inference.crash_log import log_crash
 from renga.inference.execution import Answering, Settled
 from renga.inference.verification import BufferedAnswer
 from renga.models.cache.response_cache import Freshness
-from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.accumulator import MessageAccumulator
+from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch, Message
 
 CacheStatus: TypeAlias = Freshness | Literal["miss"]

@@ -16,8 +16,8 @@ from renga.clock import Clock
 from renga.errors import ApiError, RengaError
 from renga.inference.crash_log import log_crash
 from renga.inference.services import Permit, Services
-from renga.protocols.messages.events.usage_tracker import UsageTracker
 from renga.protocols.messages.events.event_types import Batch
+from renga.protocols.messages.events.usage_tracker import UsageTracker
 from renga.protocols.messages.inference_request import InferenceRequest
 from renga.routing.plan import PlannedAttempt
 

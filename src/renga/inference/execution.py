@@ -2,8 +2,8 @@
 
 Owns: what exists in each state and how one becomes the next; who is told of the end.
 Must never know: HTTP, SQL, which kind of provider answers, what a check looks at (`inference/verification.py`).
-Invariants: after a rejected answer only a higher tier is asked; an answer with a fault is never sent; a state is settled
-once; whatever was used on the way is in the row, whether it was sent or not.
+Invariants: after a rejected answer only a higher tier is asked; an answer with a fault is never sent; a request is
+settled once; whatever was used on the way is in the row, whether it was sent or not.
 
     Reserved ── plan ──> Planned ── answer_with ──> Answering ── settle ──> Settled
         └── fail             └── fail                          (the ledger's row, and what it cost)
@@ -99,8 +99,8 @@ class Planned(Struct, frozen=True):
         return (*self.plan.reasons, *self.findings.reasons)
 
     def hold_price(self) -> Awaitable[None] | None:
-        """Set aside what the request may cost at most. Returns what must be waited for, if anything: limits that servers
-        share are taken here, all of them in one round trip.
+        """Set aside what the request may cost at most. Returns what must be waited for, if anything: limits that
+        servers share are taken here, all of them in one round trip.
 
         Raises: as `Ledger.hold_price`.
         """
@@ -242,7 +242,7 @@ class Answering(Struct, frozen=True):
         planned.findings.note_check(CheckedAnswer(self.attempt, answer, result), is_sent=True)
 
     def settle(self, *, left_early: bool, message: Message | None) -> Settled:
-        """Settle a request whose stream has ended, or whose client has gone. `message` is the whole answer, if known."""
+        """Settle a request whose stream has ended or whose client has gone. `message`: the whole answer, if known."""
         attempt, tracker = self.attempt, self.attempt.tracker
         error = tracker.error
         is_buffered = isinstance(self.answer, BufferedAnswer)

@@ -11,7 +11,7 @@ import asyncio
 from msgspec import Struct
 
 from renga.accounting.ledger.lease import RequestOutcome, Status
-from renga.domain.reasons import Reason, Reasons
+from renga.domain.reasons import Reason
 from renga.errors import RengaError
 from renga.inference.attempt import Attempt, AttemptLog
 from renga.inference.verification import CheckedAnswer
@@ -118,9 +118,7 @@ def _find_rejected(findings: Findings, ending: Ending) -> Message | None:
     return None if rejected is None or is_answer else rejected.answer.message
 
 
-def _judge_outcome(
-    plan: Plan, log: AttemptLog, findings: Findings, ending: Ending
-) -> tuple[bool | None, str | None]:
+def _judge_outcome(plan: Plan, log: AttemptLog, findings: Findings, ending: Ending) -> tuple[bool | None, str | None]:
     """Whether the small tier's answer was kept, and if not, why."""
     if plan.policy is None or ending.attempt is None or ending.status == "failed":
         return None, None

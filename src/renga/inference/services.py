@@ -36,8 +36,7 @@ class Observer(Protocol):
     """Looks at requests as they pass: the shadow sampler, for one."""
 
     def observe_request(self, request: InferenceRequest, plan: Plan) -> Observation | None:
-        """An observation of this request; None where it is of no interest. Synchronous and cheap: every request pays it.
-        """
+        """An observation of this request; None where it is of no interest. Synchronous and cheap: all pay it."""
         ...
 
 

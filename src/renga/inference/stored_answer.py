@@ -20,16 +20,16 @@ from renga.inference.answer import CacheStatus
 from renga.inference.cache_miss import CacheMiss
 from renga.inference.execution import Planned, Reserved, Settled
 from renga.models.cache.response_cache import StoredAnswer, name_question
-from renga.protocols.messages.events.message_split import split
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, Message
+from renga.protocols.messages.events.message_split import split
 
 _BACKGROUND = frozenset({"shadow"})
 """Surfaces whose answers are samples, which must be new."""
 
 
 def look_up(reserved: Reserved) -> ReplayedAnswer | CacheMiss | None:
-    """The answer that was given to the same question before, or what waits for its first one; None where nobody asked for
-    stored answers, or the question is not one whose answers are given again.
+    """The answer that was given to the same question before, or what waits for its first one; None where nobody asked
+    for stored answers, or the question is not one whose answers are given again.
     """
     request, services = reserved.request, reserved.services
     responses = services.responses
@@ -76,7 +76,9 @@ class Replay(Struct, frozen=True):
 
     def settle(self, *, is_taken: bool) -> Settled:
         """Write the row: nobody answered, and it cost nothing."""
-        outcome = self.compose_outcome("succeeded" if is_taken else "canceled", self.stored.message if is_taken else None)
+        outcome = self.compose_outcome(
+            "succeeded" if is_taken else "canceled", self.stored.message if is_taken else None
+        )
         return Settled(outcome, self.reserved.services.ledger.settle(self.reserved.lease, outcome))
 
     def compose_outcome(self, status: Status, message: Message | None) -> RequestOutcome:

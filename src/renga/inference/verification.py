@@ -2,8 +2,8 @@
 
 Owns: buffered answers, second opinions, judgements, and that a check which cannot be made does not accept.
 Must never know: what the checks conclude (`routing/checks/answer_checks.py`), who is asked next.
-Invariants: a check that fails, for whatever reason, escalates; what it used is in the request's log of attempts; a client
-that leaves stops whatever is being fetched.
+Invariants: a check that fails, for whatever reason, escalates; what it used is in the request's log of attempts; a
+client that leaves stops whatever is being fetched.
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ async def _add_second_opinion(
     return replace(case, seconds=(*case.seconds, SecondOpinion(answer, None)))
 
 
-async def _add_judgement(
-    case: CheckCase, request: InferenceRequest, check: Verification, log: AttemptLog
-) -> CheckCase:
+async def _add_judgement(case: CheckCase, request: InferenceRequest, check: Verification, log: AttemptLog) -> CheckCase:
     """The case with a judge's grade.
 
     Raises: RengaError when it cannot be had.

@@ -28,7 +28,6 @@ from renga.routing.policy.policies import Policies
 from renga.routing.targets.traffic_split import TrafficSplit
 from renga.routing.triage.conversations import identify, read_opening
 
-
 ANYONE = Caller("")
 """Whoever asks without a key, as the command line does."""
 
@@ -160,7 +159,7 @@ class Router:
             provider = self._providers[attempt.target.provider]
             try:
                 # A local model that has not been started cannot say what it can.
-                if not as_if_ready or provider.health().ready:
+                if not as_if_ready or provider.health(attempt.target.model).ready:
                     refuse(request, provider.capabilities(attempt.target.model))
             except InvalidRequest as error:
                 refusal = refusal or error
@@ -185,7 +184,11 @@ class Router:
         """Targets that cannot take work now go last: they are tried only when everything else failed."""
         if len(attempts) == 1:
             return attempts
-        return tuple(sorted(attempts, key=lambda attempt: not self._providers[attempt.target.provider].health().ready))
+        return tuple(sorted(attempts, key=lambda attempt: not self._is_ready(attempt.target)))
+
+    def _is_ready(self, target: Target) -> bool:
+        """Whether a target can take work now."""
+        return self._providers[target.provider].health(target.model).ready
 
 
 def _note_order(reasons: Reasons, planned: Sequence[PlannedAttempt], attempts: Sequence[PlannedAttempt]) -> Reasons:

@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from renga.accounting.ledger.lease import AttemptRecord, Lease, RequestOutcome, RequestTerms, Status
+from renga.accounting.ledger.lease import AttemptRecord, Lease, RequestOutcome, Status
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.limits.account import AccountContext
 from renga.accounting.limits.quotas import Quotas
@@ -21,10 +21,12 @@ from renga.accounting.limits.token_buckets import LimitReached, LimitState
 from renga.accounting.pricing.price_book import PriceBook
 from renga.config import LimitSettings, PriceSettings
 from renga.domain.keys import KeyLimits, KeyRow
+from renga.domain.reasons import Reason
 from renga.domain.workspaces import WorkspaceRow
 from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import Usage
-from renga.protocols.messages.request import ServiceTier
+from renga.protocols.messages.inference_request import Caller, InferenceRequest
+from renga.protocols.messages.request import MessageRequest, ServiceTier, Turn
 from renga.store.database import Database
 from renga.testing.fake_clock import ToldClock
 
@@ -70,6 +72,23 @@ class MeteredRequest(Struct, frozen=True):
     workspace: str | None = None
     target: str = PRICED
     tier: ServiceTier = "standard"
+
+
+def make_request(
+    request_id: str,
+    caller: Caller,
+    *,
+    max_tokens: int = 100,
+    input_bytes: int = 0,
+    model: str = "haiku",
+    stream: bool = False,
+    surface: str = "messages",
+    service_tier: ServiceTier = "standard",
+) -> InferenceRequest:
+    """A request with a body of so many bytes, of which a ledger reads no more than their number."""
+    message = MessageRequest(model=model, messages=(Turn("user", "Hi"),), max_tokens=max_tokens, stream=stream)
+    body = b" " * input_bytes
+    return InferenceRequest(message, body, caller, request_id, surface, 0, service_tier=service_tier)
 
 
 class MeteredLedger:
@@ -118,16 +137,12 @@ class MeteredLedger:
         asked = asked or MeteredRequest()
         self._number += 1
         lease = self.ledger.reserve(
-            RequestTerms(
+            make_request(
                 f"req_{id(self)}_{self._number}",
-                asked.key,
-                "messages",
-                "haiku",
-                asked.max_tokens,
-                False,
-                asked.input_bytes,
-                asked.tier,
-                asked.workspace,
+                Caller(asked.key, asked.workspace),
+                max_tokens=asked.max_tokens,
+                input_bytes=asked.input_bytes,
+                service_tier=asked.tier,
             )
         )
         try:
@@ -147,7 +162,7 @@ class MeteredLedger:
             status=status,
             target=PRICED,
             tier="haiku",
-            why="tier:haiku",
+            reasons=(Reason("tier", "haiku"),),
             attempts=(AttemptRecord(PRICED, None, 1500),),
             usage=usage,
             stop_reason="end_turn",

@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from renga.clock import SystemClock
-from renga.accounting.ledger.lease import RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import RequestOutcome
 from renga.accounting.ledger.journal import Journal
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.metrics.request_metrics import RequestMetrics
@@ -25,6 +25,8 @@ from renga.accounting.pricing.price_book import PriceBook
 from renga.accounting.ledger.spool import Spool
 from renga.store.store_thread import StoreThread
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller
+from renga.testing.metering import make_request
 
 def open_here():
     from renga.store.database import open_database
@@ -37,9 +39,9 @@ thread = StoreThread(open_here, [ledger], interval_s=0.05)
 thread.start()
 thread.wait_ready(10)
 print("ready", flush=True)
-outcome = RequestOutcome("succeeded", "local/hokku", "haiku", "", (), Usage(10, output_tokens=2), None, None, 1, 2, 3)
+outcome = RequestOutcome("succeeded", "local/hokku", "haiku", (), (), Usage(10, output_tokens=2), None, None, 1, 2, 3)
 for number, _ in enumerate(sys.stdin):
-    ledger.settle(ledger.reserve(RequestTerms(f"req_{number}", "key", "messages", "haiku", 1, False)), outcome)
+    ledger.settle(ledger.reserve(make_request(f"req_{number}", Caller("key"), max_tokens=1)), outcome)
     print(number, flush=True)
 """
 

@@ -13,21 +13,24 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.accounting.conftest import PRICED, DatabaseDouble, make_outcome, make_terms
+from tests.accounting.conftest import PRICED, DatabaseDouble, make_outcome, make_request_of
 
 from renga.accounting.ledger.journal import Journal
-from renga.accounting.ledger.lease import RequestOutcome, RequestTerms
+from renga.accounting.ledger.lease import RequestOutcome
 from renga.accounting.ledger.request_ledger import LeaseSettledTwice, Ledger
 from renga.accounting.ledger.spool import Spool
 from renga.accounting.pricing.price_book import PriceBook
 from renga.config import PriceSettings
 from renga.domain.ledger import LedgerRow
+from renga.domain.reasons import Reason
 from renga.domain.usage_reports import UsageQuery
 from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import CacheCreation, OutputTokensDetails, Usage
+from renga.protocols.messages.inference_request import Caller
 from renga.store.database import Database
 from renga.store.errors import DatabaseAway
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 from renga.testing.suites.store_suite import make_row
 
 SMALL = Usage(input_tokens=100, output_tokens=20)
@@ -39,12 +42,12 @@ def as_database(double: DatabaseDouble) -> Database:
 
 
 def settle(ledger: Ledger, request_id: str, model: str = "haiku") -> int | None:
-    return ledger.settle(ledger.reserve(make_terms(request_id, model=model)), make_outcome(SMALL))
+    return ledger.settle(ledger.reserve(make_request_of(request_id, model=model)), make_outcome(SMALL))
 
 
 def test_a_row_says_what_happened(ledger: Ledger, clock: ToldClock, database: Database) -> None:
     usage = Usage(10, 30, 40, CacheCreation(10, 20), 50, OutputTokensDetails(5))
-    lease = ledger.reserve(make_terms("req_whole"))
+    lease = ledger.reserve(make_request_of("req_whole"))
     clock.advance(1.5)
     cost = ledger.settle(lease, make_outcome(usage))
     ledger.run(database)
@@ -66,7 +69,7 @@ def test_every_value_of_a_row_stands_under_its_name(ledger: Ledger, database: Da
         status="succeeded",
         target=PRICED,
         tier="opus",
-        why="why",
+        reasons=(Reason("up", "cost"), Reason("kept")),
         attempts=(),
         usage=SMALL,
         stop_reason="end_turn",
@@ -82,17 +85,19 @@ def test_every_value_of_a_row_stands_under_its_name(ledger: Ledger, database: Da
         escalated_because="structural:not_empty",
         message_id="msg_1",
     )
-    terms = RequestTerms("req_names", "key_names", "messages", "haiku", 1, True, workspace_id="wrkspc_names")
-    ledger.settle(ledger.reserve(terms), outcome)
+    caller = Caller("key_names", "wrkspc_names")
+    request = make_request("req_names", caller, model="haiku", max_tokens=1, stream=True)
+    ledger.settle(ledger.reserve(request), outcome)
     ledger.run(database)
     row = next(row for row in database.ledger.read_rows() if row.request_id == "req_names")
-    for source in (outcome, terms):
+    assert (row.requested_model, row.streamed, row.why) == ("haiku", True, "up:cost;kept")
+    for source in (outcome, request, caller):
         names = set(source.__struct_fields__) & set(row.__struct_fields__) - {"check_cost_nano_usd", "service_tier"}
         assert {name: getattr(row, name) for name in names} == {name: getattr(source, name) for name in names}
 
 
 def test_a_lease_is_settled_once(ledger: Ledger) -> None:
-    first, second = ledger.reserve(make_terms("req_1")), ledger.reserve(make_terms("req_1"))
+    first, second = ledger.reserve(make_request_of("req_1")), ledger.reserve(make_request_of("req_1"))
     assert ledger.open_leases == 2
     ledger.settle(first, make_outcome(SMALL))
     assert ledger.open_leases == 1
@@ -121,7 +126,7 @@ def test_a_lease_is_settled_once(ledger: Ledger) -> None:
 def test_cost_is_known_free_or_unknown(
     ledger: Ledger, target: str | None, status: str, usage: Usage | None, cost: int | None
 ) -> None:
-    assert ledger.settle(ledger.reserve(make_terms("req_1")), make_outcome(usage, target, status)) == cost
+    assert ledger.settle(ledger.reserve(make_request_of("req_1")), make_outcome(usage, target, status)) == cost
 
 
 def test_rows_wait_in_memory_where_there_is_no_spool(clock: ToldClock) -> None:
@@ -331,7 +336,7 @@ def test_the_sums_of_the_ledger_are_the_sums_of_what_happened(
     away.away = True
     costs: list[int | None] = []
     for number, (usage, target, status, flush) in enumerate(outcomes):
-        lease = ledger.reserve(make_terms(f"req_{key}_{number}", key))
+        lease = ledger.reserve(make_request_of(f"req_{key}_{number}", key))
         costs.append(ledger.settle(lease, make_outcome(usage, target, status)))
         if flush:
             with pytest.raises(DatabaseAway):

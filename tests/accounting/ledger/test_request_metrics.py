@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.accounting.conftest import PRICED, make_outcome, make_terms
+from tests.accounting.conftest import PRICED, make_outcome, make_request_of
 
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.metrics import request_metrics as metrics_module
@@ -35,9 +35,9 @@ def labels(target: str, status: str = "succeeded", **more: str) -> tuple[tuple[s
 def test_requests_tokens_and_cost(ledger: Ledger, metrics: RequestMetrics) -> None:
     usage = Usage(100, 0, 30, output_tokens=20, output_tokens_details=OutputTokensDetails(7))
     for number in range(3):
-        ledger.settle(ledger.reserve(make_terms(f"req_{number}")), make_outcome(usage))
-    ledger.settle(ledger.reserve(make_terms("req_x")), make_outcome(usage, "vllm/unknown", "partial"))
-    ledger.reserve(make_terms("req_open"))
+        ledger.settle(ledger.reserve(make_request_of(f"req_{number}")), make_outcome(usage))
+    ledger.settle(ledger.reserve(make_request_of("req_x")), make_outcome(usage, "vllm/unknown", "partial"))
+    ledger.reserve(make_request_of("req_open"))
     samples = read(metrics)
     assert samples["renga_requests_total", labels(PRICED)] == 3
     assert samples["renga_tokens_total", (("class", "input"), *labels(PRICED))] == 300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.accounting.conftest import PRICED, make_outcome
 
-from renga.accounting.ledger.lease import Lease, RequestTerms
+from renga.accounting.ledger.lease import Lease
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.ledger.spool import Spool
 from renga.accounting.limits.quotas import Quotas
@@ -13,7 +13,9 @@ from renga.accounting.pricing.price_book import PriceBook
 from renga.config import LimitSettings, PriceSettings
 from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 
 USD = 1_000_000_000
 DEAR = Usage(100_000, output_tokens=180_000)
@@ -35,7 +37,8 @@ class Meter:
     def reserve(self, max_tokens: int = 100, input_bytes: int = 396, key: str = "key_a", target: str = PRICED) -> Lease:
         self.number += 1
         name = f"req_{id(self)}_{self.number}"
-        lease = self.ledger.reserve(RequestTerms(name, key, "messages", "haiku", max_tokens, False, input_bytes))
+        request = make_request(name, Caller(key), max_tokens=max_tokens, input_bytes=input_bytes)
+        lease = self.ledger.reserve(request)
         try:
             self.ledger.hold_price(lease, [target])
         except BaseException:

@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from tests.accounting.conftest import PRICED
 from tests.accounting.limits.meter import DEAR, USD, Meter, state
 
-from renga.accounting.ledger.lease import Lease, RequestTerms
+from renga.accounting.ledger.lease import Lease
 from renga.accounting.limits.token_buckets import BudgetSpent, LimitReached
 from renga.errors import PermissionDenied
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 
 
 def test_a_spent_budget_refuses_until_the_day_ends(clock: ToldClock) -> None:
@@ -110,8 +111,8 @@ def test_a_request_that_nobody_counted_costs_its_input(clock: ToldClock) -> None
 def test_a_request_that_grows_holds_what_it_may_cost_then(clock: ToldClock) -> None:
     """As where it names a file: many small requests that name large ones must not pass a budget together."""
     meter = Meter(clock, budget_usd_per_day=2)
-    small = RequestTerms("req_small", "key_a", "messages", "haiku", 100, False, 396)
-    lease = meter.ledger.extend(meter.ledger.reserve(small), replace(small, input_bytes=8_000_000))
+    small = make_request("req_small", Caller("key_a"), input_bytes=396)
+    lease = meter.ledger.extend(meter.ledger.reserve(small), small.with_body(small.message, b" " * 8_000_000))
     meter.ledger.hold_price(lease, [PRICED])
     with pytest.raises(LimitReached):
         meter.reserve()

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from tests.accounting.limits.meter import DEAR, LIMITED, USD, Meter, state
 
 from renga.accounting.keys.key_ring import KeyRing, make_key
-from renga.accounting.ledger.lease import Lease, RequestTerms
+from renga.accounting.ledger.lease import Lease
 from renga.accounting.ledger.spool import Spool
 from renga.accounting.limits.token_buckets import BudgetSpent, LimitReached
 from renga.config import load_config
 from renga.domain.keys import KeyChange, KeyLimits
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller
 from renga.store.database import Database, open_database
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 
 
 def test_without_limits_nothing_is_held(clock: ToldClock) -> None:
@@ -31,8 +33,8 @@ def test_without_limits_nothing_is_held(clock: ToldClock) -> None:
 def test_what_the_server_asks_on_its_own_account_has_no_limits(clock: ToldClock) -> None:
     meter = Meter(clock, requests_per_minute=1, budget_usd_per_day=0.0)
     for number in range(3):
-        terms = RequestTerms(f"req_{number}", "shadow", "shadow", "haiku", 100, False)
-        assert meter.ledger.reserve(terms).hold is None
+        request = make_request(f"req_{number}", Caller("shadow"), surface="shadow")
+        assert meter.ledger.reserve(request).hold is None
 
 
 def test_what_is_taken_and_what_stays(clock: ToldClock) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
-from tests.accounting.conftest import PRICED, make_outcome, make_terms
+from tests.accounting.conftest import PRICED, make_outcome
 
 from renga.accounting.ledger.request_ledger import Ledger
 from renga.accounting.pricing.discounts import DiscountBook
@@ -20,8 +19,11 @@ from renga.config import DiscountSettings, PriceSettings
 from renga.domain.ledger import LedgerRow
 from renga.metrics.request_metrics import RequestMetrics
 from renga.protocols.messages.events.event_types import Usage
+from renga.protocols.messages.inference_request import Caller
+from renga.protocols.messages.request import ServiceTier
 from renga.store.database import Database, open_database
 from renga.testing.fake_clock import ToldClock
+from renga.testing.metering import make_request
 
 USD = 1_000_000_000
 REQUEST = Usage(10_000, output_tokens=2_500)
@@ -45,14 +47,20 @@ class Shop:
         self.rules.opened(database)
         self.asked = 0
 
-    def ask(self, workspace_id: str | None = None, times: int = 1, **terms: object) -> int:
+    def ask(
+        self,
+        workspace_id: str | None = None,
+        times: int = 1,
+        key_id: str = "key_a",
+        service_tier: ServiceTier = "standard",
+    ) -> int:
         """What the last of so many requests cost."""
         cost = None
         for _ in range(times):
             self.asked += 1
-            lease = self.ledger.reserve(
-                replace(make_terms(f"req_{id(self)}_{self.asked}"), workspace_id=workspace_id, **terms)
-            )
+            caller = Caller(key_id, workspace_id)
+            name = f"req_{id(self)}_{self.asked}"
+            lease = self.ledger.reserve(make_request(name, caller, stream=True, service_tier=service_tier))
             cost = self.ledger.settle(lease, make_outcome(REQUEST))
         assert cost is not None
         return cost

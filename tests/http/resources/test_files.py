@@ -350,8 +350,9 @@ async def test_a_request_names_a_file_and_its_target_gets_the_content(served, cl
     ask = {"model": "claude-haiku-5-5", "messages": [turn]}
     await client.messages.create(max_tokens=50, **ask)
     await client.messages.count_tokens(**ask)
-    assert len({terms.request_id for terms in served.ledger.terms}) == 1
-    assert served.ledger.terms[0].input_bytes != served.ledger.terms[1].input_bytes == len(served.provider.calls[0].raw)
+    assert len({request.request_id for request in served.ledger.requests}) == 1
+    named, inlined = (len(request.body) for request in served.ledger.requests)
+    assert named != inlined == len(served.provider.calls[0].body)
     for call in served.provider.calls:
         source = call.request.messages[0].content[0].source
         assert source.data == "# Notizen: Grüße"

@@ -43,7 +43,7 @@ async def test_offers_of_another_protocol_are_passed_over(served, hello):
             await connection.send("POST", "/v1/messages", UPGRADE, msgspec.json.encode(body))
             async with asyncio.timeout(30):
                 assert (await connection.read()).status == 200
-    assert served.provider.calls[1].request.system == "\r\nUpgrade: me"
+    assert served.provider.calls[1].message.system == "\r\nUpgrade: me"
 
 
 async def test_a_stream_for_http_1_0_ends_with_its_connection(served, hello):

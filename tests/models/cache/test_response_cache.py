@@ -13,6 +13,7 @@ from renga.models.cache.response_cache import ResponseCache, name_question
 from renga.protocols.messages.blocks import TextBlock
 from renga.protocols.messages.decode import decode_request
 from renga.protocols.messages.events.event_types import Message, Usage
+from renga.protocols.messages.inference_request import Caller, InferenceRequest
 from renga.testing.fake_clock import ToldClock
 
 BODY: dict[str, Any] = {"model": "haiku", "max_tokens": 50, "messages": [{"role": "user", "content": "Why?"}]}

@@ -13,6 +13,7 @@ import pytest_asyncio
 from benchmarks.engine import random_model
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from renga.config import EngineSettings
 from renga.models.engine.client import EngineClient
 from renga.models.engine.ipc import GenerationRequest, TokenBatch
 from renga.models.engine.loading.model_loader import Model, load_model
@@ -92,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def client(model: Model) -> AsyncIterator[EngineClient]:
     """An engine process that the tests of this folder share; one that stops or kills it starts its own."""
-    client = EngineClient(model.launch(cache_bytes=1 << 24))
+    client = EngineClient(model.engine_config(EngineSettings(cache_bytes=1 << 24)))
     await client.start()
     yield client
     await client.stop()
@@ -102,7 +103,9 @@ class Running:
     """A client with other settings, for one test."""
 
     def __init__(self, model: Model, **settings: int) -> None:
-        self.client = EngineClient(msgspec.structs.replace(model.launch(cache_bytes=1 << 24), **settings))
+        self.client = EngineClient(
+            msgspec.structs.replace(model.engine_config(EngineSettings(cache_bytes=1 << 24)), **settings)
+        )
 
     async def __aenter__(self) -> EngineClient:
         await self.client.start()

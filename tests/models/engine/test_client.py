@@ -14,8 +14,10 @@ import pytest
 import uvloop
 from tests.models.engine.conftest import Running, collect
 
+from renga.config import EngineSettings
 from renga.errors import ApiError, ConfigError, EngineDied, InvalidRequest, Overloaded
-from renga.models.engine.client import EngineClient, spawn
+from renga.models.engine.child_process import spawn
+from renga.models.engine.client import EngineClient
 from renga.models.engine.ipc import BACKGROUND, EngineConfig, GenerationRequest
 from renga.models.engine.loading.model_loader import Model
 
@@ -77,7 +79,7 @@ async def test_a_request_may_name_its_own_stop_tokens(client: EngineClient, mode
 
 
 async def test_leaving_frees_the_slot_at_once(model: Model) -> None:
-    async with Running(model, running_max=1) as client:
+    async with Running(model, max_running=1) as client:
         async with aclosing(client.generate(endless())) as left:
             await anext(left)
         began_s = time.monotonic()
@@ -86,7 +88,7 @@ async def test_leaving_frees_the_slot_at_once(model: Model) -> None:
 
 
 async def test_cancelling_the_task_cancels_the_request(model: Model) -> None:
-    async with Running(model, running_max=1) as client:
+    async with Running(model, max_running=1) as client:
         await collect(client, GenerationRequest(PROMPT, 1))
         task = asyncio.create_task(collect(client, endless()))
         waiting = asyncio.create_task(collect(client, GenerationRequest(PROMPT, 1, temperature=0)))
@@ -118,7 +120,7 @@ async def check_killing(client: EngineClient) -> None:
 
 
 async def test_a_full_line_refuses_with_a_time_to_come_back(model: Model) -> None:
-    async with Running(model, running_max=1, waiting_max=1) as client:
+    async with Running(model, max_running=1, max_waiting=1) as client:
         taken = [asyncio.create_task(collect(client, endless())) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded) as caught:
@@ -131,7 +133,7 @@ async def test_a_full_line_refuses_with_a_time_to_come_back(model: Model) -> Non
 
 
 async def test_owners_take_turns(model: Model) -> None:
-    async with Running(model, running_max=1) as client:
+    async with Running(model, max_running=1) as client:
         order: list[str] = []
 
         async def ask(owner: str) -> None:
@@ -143,7 +145,7 @@ async def test_owners_take_turns(model: Model) -> None:
 
 
 async def test_lower_priority_numbers_go_first(model: Model) -> None:
-    async with Running(model, running_max=1) as client:
+    async with Running(model, max_running=1) as client:
         order: list[int] = []
 
         async def ask(priority: int) -> None:
@@ -157,7 +159,7 @@ async def test_lower_priority_numbers_go_first(model: Model) -> None:
 async def test_a_background_answer_that_made_room_is_the_one_it_would_have_been(model: Model) -> None:
     """Greedy, so that it can be told; live requests interrupt it again and again."""
     wanted = GenerationRequest(PROMPT, 120, temperature=0, priority=BACKGROUND)
-    async with Running(model, running_max=2, background_max=0) as client:
+    async with Running(model, max_running=2, max_background=0) as client:
         alone = await collect(client, wanted)
         interrupted = asyncio.create_task(collect(client, wanted))
         for seed in range(4):
@@ -205,7 +207,7 @@ async def test_more_than_the_cache_holds_is_refused(model: Model) -> None:
 
 
 async def test_a_prefix_met_again_starts_sooner(model: Model) -> None:
-    async with Running(model, batched_tokens_max=64) as client:
+    async with Running(model, max_batched_tokens=64) as client:
         await collect(client, GenerationRequest(PROMPT, 1))
         times_s: list[float] = []
         for _ in range(4):
@@ -225,7 +227,7 @@ async def test_load_is_reported(client: EngineClient) -> None:
 
 
 async def test_a_model_that_cannot_be_loaded_is_said_so(model: Model) -> None:
-    client = EngineClient(msgspec.structs.replace(model.launch(), model_folder="/nowhere"))
+    client = EngineClient(msgspec.structs.replace(model.engine_config(), model_folder="/nowhere"))
     await client.start()
     with pytest.raises(ConfigError, match="cannot load"):
         await client.wait_ready()
@@ -256,7 +258,8 @@ def test_runs_on_uvloop(model: Model) -> None:
 ORPHAN = """
 import asyncio, sys
 import msgspec
-from renga.models.engine.client import EngineClient, spawn
+from renga.models.engine.child_process import spawn
+from renga.models.engine.client import EngineClient
 from renga.models.engine.ipc import EngineConfig
 
 async def main():
@@ -271,9 +274,9 @@ asyncio.run(main())
 
 
 def test_no_orphan_outlives_a_killed_server(model: Model) -> None:
-    launch: EngineConfig = model.launch(cache_bytes=1 << 24)
+    config: EngineConfig = model.engine_config(EngineSettings(cache_bytes=1 << 24))
     server = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN, msgspec.json.encode(launch).decode()], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", ORPHAN, msgspec.json.encode(config).decode()], stdout=subprocess.PIPE, text=True
     )
     assert server.stdout
     with server.stdout:
@@ -288,9 +291,9 @@ def test_no_orphan_outlives_a_killed_server(model: Model) -> None:
 
 
 async def test_a_terminals_ctrl_c_does_not_reach_a_process_that_has_just_begun(model: Model) -> None:
-    spawned = spawn(model.launch())
+    spawned = spawn(model.engine_config())
     os.kill(spawned.process.pid, signal.SIGINT)
-    client = EngineClient(model.launch(), spawned)
+    client = EngineClient(model.engine_config(), spawned)
     await client.start()
     try:
         await client.wait_ready()

@@ -13,7 +13,7 @@ class Idle:
     def __init__(self, health: ProviderHealth | None = None) -> None:
         self._health = health or ProviderHealth(True)
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         return self._health
 
     def capabilities(self, model: str) -> Capabilities:
@@ -28,7 +28,7 @@ def catalog(**providers: Idle) -> Catalog:
             "opus": (Target("anthropic", "claude-opus-5-5"),) if "anthropic" in providers else (),
         },
         {"local": Idle(), **providers},  # type: ignore[dict-item]
-        "hokku",
+        ("hokku",),
     )
 
 
@@ -99,7 +99,7 @@ def test_every_listed_id_can_be_found_and_ids_are_unique() -> None:
 
 def test_a_tier_with_an_unknown_provider_is_refused_at_start() -> None:
     with pytest.raises(ConfigError, match="provider"):
-        Catalog({"haiku": (Target("nowhere", "x"),)}, {}, "")
+        Catalog({"haiku": (Target("nowhere", "x"),)}, {}, ())
 
 
 def test_names_of_other_clouds_are_only_respelled() -> None:

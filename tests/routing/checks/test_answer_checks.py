@@ -21,7 +21,7 @@ def test_a_fault_settles_it() -> None:
 def test_sure_log_probabilities_need_nothing_more() -> None:
     verdict = verify(replace(CASE, evidence=Evidence(-0.01, -0.1, 12)), CheckPolicy(curves=CURVES))  # type: ignore[arg-type]
     assert verdict.accept
-    assert verdict.reasons == ("structural:ok", "logprob:0.95")
+    assert [finding.text for finding in verdict.findings] == ["structural:ok", "logprob:0.95"]
 
 
 def test_hopeless_log_probabilities_buy_no_second_answer() -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tests.routing.conftest import ask
 
 from renga.config import PolicySettings
+from renga.domain.reasons import render_reasons
 from renga.errors import ConfigError
 from renga.models.providers.provider_seam import Target, Tier
 from renga.protocols.messages.blocks import Base64Source, CacheControl, ImageBlock, TextBlock
@@ -16,7 +17,7 @@ from renga.protocols.messages.request import MessageRequest, Turn
 from renga.routing.certificates.certificate import Certificate, encode_certificate
 from renga.routing.costs.cascade import EXPLORE_EVERY, CascadeChooser, read_size
 from renga.routing.costs.cost_model import ACCEPT_MEMORY, Acceptance, PriceRow, PriceStep
-from renga.routing.plan import Caller, Plan, PlannedAttempt
+from renga.routing.plan import Plan, PlannedAttempt
 from renga.routing.policy.decision import Candidates, Decider, SettledDecision
 from renga.routing.policy.policies import Policies
 from renga.routing.triage.conversations import Conversations, identify
@@ -66,7 +67,8 @@ class Desk:
         body_bytes: int = 2_000,
     ) -> Plan:
         fits = Candidates(candidates, lambda request, target: target.model != "blind")
-        return self.decider.decide("auto", request or ask("Why?"), fits, Caller("key_1", (), body_bytes))
+        asked = request or ask("Why?")
+        return self.decider.decide("auto", asked, fits, identify("key_1", asked), body_bytes)
 
     def learn(self, plan: Plan, **changes: object) -> None:
         settled = SettledDecision("a/opus", "opus", Usage(10, output_tokens=100), "a/haiku", True, "held", True)
@@ -80,27 +82,30 @@ def names(plan: Plan) -> list[str]:
 def test_haiku_is_checked_and_opus_stands_behind_it_with_sonnet_as_a_spare() -> None:
     plan = Desk().decide()
     assert names(plan) == ["haiku?", "opus", "sonnet"]
-    assert (plan.policy, plan.small, plan.why) == ("auto", "haiku", "policy:auto;triage:verify")
-    assert plan.beside == ("a/haiku", "a/haiku")
+    assert (plan.policy, plan.small, render_reasons(plan.reasons)) == ("auto", "haiku", "policy:auto;triage:verify")
+    assert plan.also_billed == ("a/haiku", "a/haiku")
     assert plan.expected_nano_usd is not None and plan.top_nano_usd is not None
     assert plan.expected_nano_usd < plan.top_nano_usd
 
 
 def test_without_a_tier_above_nothing_is_checked() -> None:
     plan = Desk().decide(candidates=attempts("haiku"))
-    assert (names(plan), plan.why) == (["haiku"], "policy:auto;triage:verify;nothing_above")
+    assert (names(plan), render_reasons(plan.reasons)) == (["haiku"], "policy:auto;triage:verify;nothing_above")
     same = (PlannedAttempt(Target("a", "m"), "haiku"), PlannedAttempt(Target("a", "m"), "opus"))
-    assert Desk().decide(candidates=same).why.endswith("nothing_above")
+    assert render_reasons(Desk().decide(candidates=same).reasons).endswith("nothing_above")
 
 
 def test_without_a_small_tier_the_top_answers() -> None:
     plan = Desk().decide(candidates=attempts("sonnet", "opus"))
-    assert (names(plan), plan.why) == (["opus", "sonnet"], "policy:auto;triage:verify;up:nothing_below")
+    assert (names(plan), render_reasons(plan.reasons)) == (
+        ["opus", "sonnet"],
+        "policy:auto;triage:verify;up:nothing_below",
+    )
 
 
 def test_warming_a_cache_is_not_checked() -> None:
     plan = Desk().decide(replace(ask("Why?"), max_tokens=0))
-    assert (names(plan)[0], plan.why) == ("haiku", "policy:auto;triage:verify;prewarm")
+    assert (names(plan)[0], render_reasons(plan.reasons)) == ("haiku", "policy:auto;triage:verify;prewarm")
 
 
 def test_a_policy_names_its_tiers() -> None:
@@ -125,7 +130,7 @@ def test_a_prefix_that_the_top_holds_makes_haiku_the_dearer_one() -> None:
     assert names(first) == ["sonnet?", "opus"]
     desk.learn(first, usage=Usage(500, cache_creation_input_tokens=40_000, output_tokens=300), checked=None)
     warm = desk.decide(body_bytes=162_000)
-    assert (names(warm), warm.why) == (["opus"], "policy:auto;triage:verify;up:cost")
+    assert (names(warm), render_reasons(warm.reasons)) == (["opus"], "policy:auto;triage:verify;up:cost")
     assert warm.top_nano_usd is not None and first.top_nano_usd is not None
     assert warm.top_nano_usd < first.top_nano_usd / 4
     desk.clock.ns += 301 * 10**9
@@ -262,8 +267,11 @@ def test_a_triage_certificate_keeps_below_and_sends_up_above(tmp_path: Path) -> 
     desk = Desk(PolicySettings(floor_points=2.0, certificate=file))
     kept, sent = desk.decide(easy), desk.decide(hard)
     assert kept.triage_score is not None and kept.triage_score <= -1.0
-    assert (names(kept), kept.why) == (["haiku", "opus", "sonnet"], "policy:auto;triage:haiku:score<keep")
-    assert (names(sent)[0], sent.why) == ("opus", "policy:auto;triage:up:score>up")
+    assert (names(kept), render_reasons(kept.reasons)) == (
+        ["haiku", "opus", "sonnet"],
+        "policy:auto;triage:haiku:score<keep",
+    )
+    assert (names(sent)[0], render_reasons(sent.reasons)) == ("opus", "policy:auto;triage:up:score>up")
 
 
 @pytest.mark.parametrize(
@@ -301,4 +309,4 @@ def test_what_gains_less_than_it_costs_is_not_escalated(
     head.write_bytes(encode_head(fit_head(labels, load_prior())))
     plan = Desk(PolicySettings(head=str(head), point_usd=point_usd)).decide()
     assert names(plan)[0] == first
-    assert plan.why.endswith("not_worth") == (first == "haiku")
+    assert render_reasons(plan.reasons).endswith("not_worth") == (first == "haiku")

@@ -59,9 +59,9 @@ def test_a_target_in_bad_health_gets_less_and_one_that_refuses_nothing() -> None
 def test_a_canary_gets_its_share_of_its_tier_and_is_named() -> None:
     shares = TrafficSplit({}, {"vllm/c": CanarySettings(tier="haiku", share=0.2)}, well)
     arranged = [shares.arrange("haiku", (A, B), talk) for talk in TALKS]
-    drawn = [each for each in arranged if each.note]
+    drawn = [each for each in arranged if each.canary]
     assert abs(len(drawn) / len(TALKS) - 0.2) < 0.03
-    assert {(each.targets, each.note) for each in drawn} == {((C, A, B), "canary:vllm/c")}
+    assert {(each.targets, each.canary) for each in drawn} == {((C, A, B), C)}
     assert {each.targets for each in arranged if not each.note} == {(A, B)}
     assert all(not shares.arrange("opus", (A, B), talk).note for talk in TALKS)
     shares.canaries[0].rolled_back = "floor_broken"

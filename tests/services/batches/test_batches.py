@@ -122,7 +122,7 @@ async def open_shop(stack: AsyncExitStack, folder: Path, limits: LimitSettings) 
     for provider in providers.values():
         await provider.start()
         stack.push_async_callback(provider.stop)
-    catalog = Catalog({"haiku": (Target("up", "m"),), "sonnet": (), "opus": ()}, providers, "")
+    catalog = Catalog({"haiku": (Target("up", "m"),), "sonnet": (), "opus": ()}, providers, ())
     handle = DatabaseHandle()
     handle.open(database)
     return Shop(

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from renga.domain.ledger import LedgerRow
-from renga.models.engine.loading.model_loader import HOKKU_PACKAGE
+from renga.models.engine.loading.model_source import HOKKU_PACKAGE
 from renga.testing.http_client import RawHttpConnection, RawHttpResponse
 from renga.testing.servers.served import Served, ServedSettings, served
 from renga.testing.stream_checker import StreamChecker

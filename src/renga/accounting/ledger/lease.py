@@ -75,8 +75,8 @@ class RequestOutcome(Struct, frozen=True):
     kept: bool | None = None
     """Whether the small tier's answer was accepted; None where no policy decided or nothing came of it."""
     escalated_because: str | None = None
-    """What a check found, as `structural:not_empty`, or what kept the small tier from answering; None where it was kept.
-    For people and for counting: `reasons` says the same as values."""
+    """What a check found, as `structural:not_empty`, or why the small tier did not answer; None where it was kept. For
+    people and for counting: `reasons` says the same as values."""
     agreement: float | None = None
     """The share of agreement with second answers; None where there were none."""
     message_id: str | None = None

@@ -266,6 +266,7 @@ def _check_answers(settings: Config) -> Iterator[Finding]:
     """Start the whole server on a free port, see which tiers work, and let the local model answer once."""
     from renga.cli.shell.server_connection import environ, open_connection, wait_ready
     from renga.errors import RengaError
+    from renga.models.providers.local import name_local_models
 
     with open_connection(settings, None, environ()) as connection:
         try:
@@ -281,19 +282,18 @@ def _check_answers(settings: Config) -> Iterator[Finding]:
             else:
                 level: Level = "fail" if tier == "haiku" else "warn"
                 yield Finding(level, f"tier {tier}", "no target works", str(standing["detail"]))
-        if settings.engine.enabled:
-            yield _ask_model(connection, settings)
+        for name in name_local_models(settings):
+            yield _ask_model(connection, name)
 
 
-def _ask_model(connection: ServerConnection, settings: Config) -> Finding:
+def _ask_model(connection: ServerConnection, name: str) -> Finding:
+    """Let one local model answer, which loads it where it is loaded on first use."""
     import time
 
     import msgspec
 
     from renga.cli.shell.server_connection import read_error
-    from renga.models.engine.loading.model_loader import name_model
 
-    name = name_model(settings.engine.model)
     body = {"model": f"local/{name}", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}
     began = time.monotonic()
     with connection.request("POST", "/v1/messages", msgspec.json.encode(body)) as response:

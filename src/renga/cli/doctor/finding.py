@@ -10,7 +10,7 @@ Level: TypeAlias = Literal["ok", "warn", "fail"]
 
 
 class Finding(Struct, frozen=True):
-    """What one check of `renga doctor` found."""
+    """What one check of the doctor found, and what to do about it."""
 
     level: Level
     subject: str

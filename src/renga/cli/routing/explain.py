@@ -12,7 +12,7 @@ from renga.cli.shell.options import ConfigOption, DataOption, JsonOption, read_c
 
 if TYPE_CHECKING:
     from renga.protocols.messages.request import MessageRequest
-    from renga.routing.plan import Caller, Plan, PlannedAttempt
+    from renga.routing.plan import Plan, PlannedAttempt
     from renga.routing.policy.policies import Policy
     from renga.routing.router import Router
     from renga.routing.triage.scorer import TriageResult
@@ -43,12 +43,11 @@ def explain(
     """Show what the server would do with a request, and why. Nothing is sent anywhere."""
     asked, body_bytes = _read_request(prompt, request, model)
     from renga.app import build
-    from renga.routing.plan import Caller
+    from renga.domain.reasons import render_reasons
 
     router = build(read_config(config, data_dir)).parts.answering.router
-    asker = Caller(body_bytes=body_bytes)
-    plan = router.plan(asked, asker, as_if_ready=True)
-    decision_us = _time_decision(router, asked, asker)
+    plan = router.plan(asked, body_bytes=body_bytes, as_if_ready=True)
+    decision_us = _time_decision(router, asked, body_bytes)
     policy = None if router.policies is None or plan.policy is None else router.policies.find(plan.policy)
     triage = None if policy is None else policy.rules.scorer.decide(asked)
     if as_json:
@@ -58,7 +57,7 @@ def explain(
         [
             *([] if triage is None else _render_triage(triage)),
             *([] if policy is None else [("floor", _render_floor(policy))]),
-            ("plan", plan.why),
+            ("plan", render_reasons(plan.reasons)),
             *_render_attempts(plan.attempts),
             *([] if plan.top_nano_usd is None else [("expected", _render_cost(plan))]),
             ("decided in", f"{decision_us:.0f} us (median of {_DECISIONS})"),
@@ -108,12 +107,13 @@ def _render_cost(plan: Plan) -> str:
 
 def _print_json(plan: Plan, triage: TriageResult | None, decision_us: float) -> None:
     from renga.cli.shell.table import print_json
+    from renga.domain.reasons import render_reasons
 
     decided = {} if triage is None else {"route": triage.route, "score": triage.score, "reasons": triage.reasons}
     print_json(
         {
             **decided,
-            "plan": plan.why,
+            "plan": render_reasons(plan.reasons),
             "policy": plan.policy,
             "attempts": [
                 {
@@ -179,7 +179,7 @@ def _decode_file(file: Path) -> tuple[MessageRequest, int]:
             raise ConfigError(newest.sentence(), path=str(file)) from newest
 
 
-def _time_decision(router: Router, asked: MessageRequest, asker: Caller) -> float:
+def _time_decision(router: Router, asked: MessageRequest, body_bytes: int) -> float:
     """The median of how long a decision takes, in microseconds."""
     from statistics import median
     from time import perf_counter_ns
@@ -187,6 +187,6 @@ def _time_decision(router: Router, asked: MessageRequest, asker: Caller) -> floa
     times_ns: list[int] = []
     for _ in range(_DECISIONS):
         began_ns = perf_counter_ns()
-        router.plan(asked, asker, as_if_ready=True)
+        router.plan(asked, body_bytes=body_bytes, as_if_ready=True)
         times_ns.append(perf_counter_ns() - began_ns)
     return median(times_ns) / 1000

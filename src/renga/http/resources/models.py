@@ -64,8 +64,8 @@ def model_info(entry: CatalogEntry) -> ModelInfo:
         created_at=entry.created_at,
         lifecycle=entry.lifecycle,
         line=entry.line,
-        max_input_tokens=can.max_input_tokens if can else None,
-        max_tokens=can.max_output_tokens if can else None,
+        max_input_tokens=(can.max_input_tokens or None) if can else None,
+        max_tokens=(can.max_output_tokens or None) if can else None,
         capabilities=_capability_tree(can) if can else None,
         renga=Standing(tuple(target.name for target in entry.targets), entry.working, entry.detail),
     )

@@ -1,6 +1,6 @@
-"""The server's end of the engine process: requests in, token batches out.
+"""The server's end of the engine process: requests in, token batches or vectors out.
 
-Owns: the child's life (start, watch, restart, stop), its socket, and which request each batch belongs to.
+Owns: the child's life (start, watch, restart, stop), and which request each batch belongs to.
 Must never know: text, chat templates, HTTP.
 Invariants: every `generate` ends in a batch with `finish` or an exception, also when the child is killed; leaving the
 iterator cancels the request in the child; no thread is started.
@@ -12,25 +12,19 @@ import asyncio
 import contextlib
 import itertools
 import math
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import cast
-
-import msgspec
 
 from renga.errors import ApiError, ConfigError, EngineDied, InvalidRequest, Overloaded
+from renga.models.engine.child_process import ChildProcess, SpawnedProcess, spawn
 from renga.models.engine.ipc import (
     LIVE,
     CancelCommand,
-    Command,
+    EmbedCommand,
+    EmbeddingReport,
+    EmbeddingRequest,
     EngineConfig,
     EngineStats,
     FailedReport,
-    Frames,
     GenerationRequest,
     ReadyReport,
     Report,
@@ -39,144 +33,23 @@ from renga.models.engine.ipc import (
     TokenBatch,
     TokensReport,
     UnusableReport,
-    decode_report,
-    encode_frame,
 )
+from renga.models.engine.token_queue import TokenQueue
 
 _RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Pause before each new start, by how many starts in a row died before they were ready; the last one repeats."""
 
 
-class TokenQueue:
-    """What one request got and nobody has fetched yet. One reader."""
-
-    def __init__(self) -> None:
-        self._batches: list[TokenBatch] = []
-        self._error: Exception | None = None
-        self._arrival: asyncio.Future[None] | None = None
-
-    def put(self, batch: TokenBatch) -> None:
-        self._batches.append(batch)
-        self._wake()
-
-    def fail(self, error: Exception) -> None:
-        """End the request: what came before is still read, then the error is raised."""
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._arrival and not self._arrival.done():
-            self._arrival.set_result(None)
-
-    async def take(self) -> TokenBatch:
-        """Wait for the next batch; a slow reader gets all that has come in one.
-
-        Raises: whatever `fail` was given.
-        """
-        while not self._batches:
-            if self._error:
-                raise self._error
-            self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
-        batches, self._batches = self._batches, []
-        return _merge(batches)
-
-
-def _merge(batches: list[TokenBatch]) -> TokenBatch:
-    """Join consecutive batches of one request."""
-    if len(batches) == 1:
-        return batches[0]
-    return TokenBatch(
-        token_ids=[token_id for batch in batches for token_id in batch.token_ids],
-        logprobs=[logprob for batch in batches for logprob in batch.logprobs],
-        finish=batches[-1].finish,
-        cached_tokens=batches[0].cached_tokens,
-    )
-
-
-class ChildProcess(asyncio.Protocol):
-    """One life of the engine process: its socket, decoded."""
-
-    def __init__(self, client: EngineClient, process: subprocess.Popen[bytes]) -> None:
-        self._client = client
-        self._frames = Frames()
-        self._transport: asyncio.Transport | None = None
-        self.process = process
-        self.was_ready = False
-        self.gone = asyncio.get_running_loop().create_future()
-        """Done when the socket is closed, from either end."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no asyncio.Transport by class
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        for frame in self._frames.feed(data):
-            self._client.receive(decode_report(frame), self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.gone.done():
-            self.gone.set_result(None)
-
-    def send(self, command: Command) -> None:
-        """Write a command; to a child that is gone it is lost, and `gone` says so."""
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(encode_frame(command))
-
-    def kill(self) -> None:
-        """End the process at once and reap it. It has no state worth a farewell. Cost: about 1 ms, blocking."""
-        if self._transport:
-            self._transport.abort()
-        self.process.kill()
-        self.process.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnedProcess:
-    """A process that was started, and our end of its socket."""
-
-    process: subprocess.Popen[bytes]
-    socket: socket.socket
-
-    def end(self) -> None:
-        """Kill and reap a process that nobody will speak to. Cost: about 1 ms, blocking."""
-        self.socket.close()
-        self.process.kill()
-        self.process.wait()
-
-
-def spawn(launch: EngineConfig) -> SpawnedProcess:
-    """Start an engine process with one end of a socket pair. Needs no event loop. Cost: about 2 ms, blocking.
-
-    A process whose socket nobody holds any more ends by itself.
-    """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    arguments = ["-m", "renga.models.engine.process", str(theirs.fileno()), msgspec.json.encode(launch).decode()]
-    # A terminal's Ctrl-C goes to both, and is the parent's business from the child's first moment on. Masks stay.
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        with theirs:
-            process = subprocess.Popen(  # a fork and exec; asyncio's own would start a thread
-                [sys.executable, *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-    return SpawnedProcess(process, ours)
-
-
 class EngineClient:
     """One engine process, kept alive. Use it from one event loop."""
 
-    def __init__(self, launch: EngineConfig, spawned: SpawnedProcess | None = None) -> None:
-        """`spawned` is a process of the same launch that is already on its way; without it `start` starts one."""
-        self.launch = launch
+    def __init__(self, config: EngineConfig, spawned: SpawnedProcess | None = None) -> None:
+        """`spawned` is a process of the same config that is already on its way; without it `start` starts one."""
+        self.config = config
         self._spawned = spawned
         self._ids = itertools.count(1)
-        self._inboxes: dict[int, TokenQueue] = {}
+        self._queues: dict[int, TokenQueue] = {}
+        self._embeddings: dict[int, asyncio.Future[list[list[float]]]] = {}
         self._background = 0
         """How many of them nobody waits for: they take nobody's place in the line."""
         self._child: ChildProcess | None = None
@@ -191,7 +64,7 @@ class EngineClient:
 
     @property
     def ready(self) -> bool:
-        """Whether requests would run now."""
+        """Whether the model is loaded, so that requests would run now."""
         return self._child is not None and self._child.was_ready
 
     @property
@@ -207,7 +80,7 @@ class EngineClient:
     @property
     def in_flight(self) -> int:
         """Requests that were given to the process and have not ended."""
-        return len(self._inboxes)
+        return len(self._queues) + len(self._embeddings)
 
     def stats(self) -> EngineStats:
         """The engine's load, as of its last report."""
@@ -247,7 +120,7 @@ class EngineClient:
         is_background = generation.priority > LIVE
         self._refuse_if_full(is_background=is_background)
         request_id = next(self._ids)
-        inbox = self._inboxes[request_id] = TokenQueue()
+        queue = self._queues[request_id] = TokenQueue()
         self._background += is_background
         began_s = asyncio.get_running_loop().time()
         child: ChildProcess | None = None
@@ -256,23 +129,44 @@ class EngineClient:
             child = await self._connected()
             child.send(SubmitCommand(request_id, generation))
             while not finished:
-                batch = await inbox.take()
+                batch = await queue.take()
                 finished = batch.finish is not None
                 yield batch
             self._service_s += (asyncio.get_running_loop().time() - began_s - self._service_s) / 16
         finally:
-            del self._inboxes[request_id]
+            del self._queues[request_id]
             self._background -= is_background
             if child and not finished:
                 child.send(CancelCommand(request_id))
 
+    async def embed(self, embedding: EmbeddingRequest) -> list[list[float]]:
+        """Turn texts into vectors of length 1, in their order; the model must be an embedding model.
+
+        Raises: as `generate` does; InvalidRequest also where the model gives no embeddings.
+        """
+        is_background = embedding.priority > LIVE
+        self._refuse_if_full(is_background=is_background)
+        request_id = next(self._ids)
+        vectors = self._embeddings[request_id] = asyncio.get_running_loop().create_future()
+        self._background += is_background
+        child: ChildProcess | None = None
+        try:
+            child = await self._connected()
+            child.send(EmbedCommand(request_id, embedding))
+            return await vectors
+        finally:
+            del self._embeddings[request_id]
+            self._background -= is_background
+            if child and (not vectors.done() or vectors.cancelled()):
+                child.send(CancelCommand(request_id))
+
     def _refuse_if_full(self, *, is_background: bool) -> None:
         """Raise `Overloaded` if one more of its kind would be too many."""
-        launch = self.launch
-        count = self._background if is_background else len(self._inboxes) - self._background
-        if count < launch.running_max + launch.waiting_max:
+        config = self.config
+        count = self._background if is_background else self.in_flight - self._background
+        if count < config.max_running + config.max_waiting:
             return
-        rounds = math.ceil(count / launch.running_max)
+        rounds = math.ceil(count / config.max_running)
         raise Overloaded(
             f"{count} requests are running or waiting, which is all that the engine takes",
             retry_after_s=max(1.0, round(rounds * self._service_s)),
@@ -282,21 +176,24 @@ class EngineClient:
         """Wait for a child to talk to; it need not be ready, it reads its commands once it is."""
         while self._child is None or self._unusable is not None:
             if self._unusable is not None:
-                raise self._death()
+                raise self._make_death_error()
             if self._supervisor is None:
                 raise EngineDied("the engine is stopped")
             await self._changed.wait()
         return self._child
 
-    def receive(self, report: Report, child: ChildProcess) -> None:
+    def _receive(self, report: Report, child: ChildProcess) -> None:
         """Take one report in; what belongs to a request that was left is dropped."""
         match report:
             case TokensReport(request_id, batch, _):
-                if inbox := self._inboxes.get(request_id):
-                    inbox.put(batch)
+                if queue := self._queues.get(request_id):
+                    queue.put(batch)
+            case EmbeddingReport(request_id, vectors):
+                embedding = self._embeddings.get(request_id)
+                if embedding is not None and not embedding.done():
+                    embedding.set_result(vectors)
             case FailedReport(request_id, reason, message):
-                if inbox := self._inboxes.get(request_id):
-                    inbox.fail(InvalidRequest(message) if reason == "invalid" else ApiError(message))
+                self._fail(request_id, InvalidRequest(message) if reason == "invalid" else ApiError(message))
             case StatsReport(stats):
                 self._stats = stats
             case ReadyReport():
@@ -305,6 +202,14 @@ class EngineClient:
             case UnusableReport(message):
                 self._unusable = message
                 self._announce()
+
+    def _fail(self, request_id: int, error: Exception) -> None:
+        """End one request in an error, unless it was left."""
+        if queue := self._queues.get(request_id):
+            queue.fail(error)
+        embedding = self._embeddings.get(request_id)
+        if embedding is not None and not embedding.done():
+            embedding.set_exception(error)
 
     def _announce(self) -> None:
         """Wake everyone who waits for a change of state."""
@@ -322,20 +227,20 @@ class EngineClient:
                 self._announce()
                 await child.gone
             finally:
-                self._bury(child)
+                self._reap(child)
             failures = 0 if child.was_ready else failures + 1
 
-    def _bury(self, child: ChildProcess) -> None:
+    def _reap(self, child: ChildProcess) -> None:
         """Reap a child and end the requests that it took along."""
         child.kill()
         self._deaths += 1
         self._child = None
         self._stats = EngineStats()
-        for inbox in self._inboxes.values():
-            inbox.fail(self._death())
+        for request_id in [*self._queues, *self._embeddings]:
+            self._fail(request_id, self._make_death_error())
         self._announce()
 
-    def _death(self) -> ApiError:
+    def _make_death_error(self) -> ApiError:
         """Why a request ends that the process took along."""
         if self._unusable is not None:
             return ApiError(f"the engine cannot load the model: {self._unusable}")
@@ -343,11 +248,11 @@ class EngineClient:
 
     async def _connect(self) -> ChildProcess:
         """Start a process, or take the one that was started before there was a loop, and speak to it."""
-        spawned, self._spawned = self._spawned or spawn(self.launch), None
+        spawned, self._spawned = self._spawned or spawn(self.config), None
         loop = asyncio.get_running_loop()
         try:
             _, child = await loop.create_unix_connection(
-                lambda: ChildProcess(self, spawned.process), sock=spawned.socket
+                lambda: ChildProcess(spawned.process, self._receive), sock=spawned.socket
             )
         except BaseException:  # stopped while a new process was on its way
             spawned.end()

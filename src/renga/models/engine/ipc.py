@@ -3,7 +3,8 @@
 Owns: the messages (`Command` down, `Report` up) and their framing: a little-endian u32 length, then msgpack.
 Must never know: text, chat templates, HTTP.
 Invariants: every `SubmitCommand` is answered by `TokensReport` batches and exactly one end: a batch with `finish`, or
-`FailedReport`; after `CancelCommand` nothing more is promised and nothing more is expected.
+`FailedReport`; every `EmbedCommand` by one `EmbeddingReport` or `FailedReport`; after `CancelCommand` nothing more is
+promised and nothing more is expected.
 """
 
 import struct
@@ -18,34 +19,43 @@ BACKGROUND = 1
 """Priorities: somebody waits for it, or nobody does."""
 
 
-class EngineConfig(msgspec.Struct, frozen=True):
-    """How one engine process is started."""
+EngineTask = Literal["generate", "embed"]
+"""What an engine process does with its model: continue tokens, or turn texts into vectors."""
+Pooling = Literal["mean", "cls", "last_token"]
+"""How the vectors of a text's tokens become one vector of the text."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How one engine process is started, and how much it takes on."""
 
     model_folder: str
     """Folder with openvino_model.xml and .bin."""
-    vocabulary_folder: str
-    """Folder with the openvino_detokenizer.xml that models/engine/text/detokenizer.py writes, made at the first
-    start."""
+    task: EngineTask = "generate"
+    vocabulary_folder: str = ""
+    """Folder with the openvino_detokenizer.xml that models/engine/loading/detokenizer.py writes, made at the first
+    start. An embedding model has none."""
     vocabulary_size: int
     """Number of token ids."""
     stop_token_ids: tuple[int, ...] = ()
     """Tokens that end every answer of this model."""
-    context_tokens: int = 2048
-    """Prompt and answer together may not be longer."""
-    running_max: int = 16
+    context_tokens: int
+    """Prompt and answer together may not be longer; a text to embed is cut there."""
+    max_running: int
     """Requests decoded at once; the others wait."""
-    background_max: int = 2
+    max_background: int
     """Of these, how many background requests may be while live ones are there."""
-    waiting_max: int = 256
+    max_waiting: int
     """Requests that may wait; one more is refused with `Overloaded`."""
-    batched_tokens_max: int = 512
+    max_batched_tokens: int = 512
     """Tokens of one step, prompt chunks and decoded ones together. Bounds how long one step, and so a cancel, takes."""
-    piece_tokens: int = 64
+    prefill_chunk_tokens: int = 64
     """Tokens of a step that reads a background prompt while live requests are about. Whole blocks of the cache."""
     cache_blocks: int = 0
     """Key-value blocks, those of the prefix cache included; 0 is 1 GiB of them."""
     flush_interval_ms: float = 20.0
     """Tokens that come faster than this are sent together; a request's first and last go at once."""
+    pooling: Pooling = "mean"
+    """Of an embedding model; its vectors have the length 1."""
     device: str = "CPU"
     """An OpenVINO device name."""
     threads: int = 0
@@ -75,10 +85,23 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """EBNF with a rule `root`, as models/engine/grammar/answer_rules.py writes it."""
     stop_token_ids: list[int] = []
     """Besides the model's own."""
+    images: tuple[bytes, ...] = ()
+    """Image files that the prompt is about, in its order; refused by a pipeline that takes none."""
+    adapter: str | None = None
+    """The folder of an adapter to run the model with; refused by a pipeline that takes none."""
     owner: str = ""
     """Whose turn it is: waiting requests are admitted round-robin over owners."""
     priority: int = LIVE
     """Lower goes first; within one priority owners take turns. Above `LIVE` a request makes room for live ones."""
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True):
+    """Texts to be turned into vectors, each on its own."""
+
+    texts: tuple[str, ...]
+    owner: str = ""
+    """Whose turn it is, as for generations."""
+    priority: int = LIVE
 
 
 class TokenBatch(msgspec.Struct, frozen=True):
@@ -105,10 +128,17 @@ class EngineStats(msgspec.Struct, frozen=True):
 
 
 class SubmitCommand(msgspec.Struct, frozen=True, tag="submit"):
-    """Queue a request."""
+    """Queue a request for its turn in the engine."""
 
     request_id: int
     generation: GenerationRequest
+
+
+class EmbedCommand(msgspec.Struct, frozen=True, tag="embed"):
+    """Queue texts to be turned into vectors."""
+
+    request_id: int
+    embedding: EmbeddingRequest
 
 
 class CancelCommand(msgspec.Struct, frozen=True, tag="cancel"):
@@ -118,7 +148,7 @@ class CancelCommand(msgspec.Struct, frozen=True, tag="cancel"):
 
 
 class ReadyReport(msgspec.Struct, frozen=True, tag="ready"):
-    """The model is loaded."""
+    """The model is loaded, and requests are read from now on."""
 
 
 class UnusableReport(msgspec.Struct, frozen=True, tag="unusable"):
@@ -128,12 +158,19 @@ class UnusableReport(msgspec.Struct, frozen=True, tag="unusable"):
 
 
 class TokensReport(msgspec.Struct, frozen=True, tag="tokens"):
-    """More tokens of one request."""
+    """More tokens of one request, with its end where that has come."""
 
     request_id: int
     batch: TokenBatch
     is_first: bool = False
     """Whether nothing came before it."""
+
+
+class EmbeddingReport(msgspec.Struct, frozen=True, tag="embedding"):
+    """The vectors of all texts of one request, in their order; with it the request ends."""
+
+    request_id: int
+    vectors: list[list[float]]
 
 
 class FailedReport(msgspec.Struct, frozen=True, tag="failed"):
@@ -150,8 +187,8 @@ class StatsReport(msgspec.Struct, frozen=True, tag="metrics"):
     stats: EngineStats
 
 
-Command = SubmitCommand | CancelCommand
-Report = ReadyReport | UnusableReport | TokensReport | FailedReport | StatsReport
+Command = SubmitCommand | EmbedCommand | CancelCommand
+Report = ReadyReport | UnusableReport | TokensReport | EmbeddingReport | FailedReport | StatsReport
 
 _LENGTH = struct.Struct("<I")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -48,7 +48,7 @@ class Continuation(Protocol):
     """A prompt in the pipeline's hands."""
 
     def read(self) -> StepOutput:
-        """Take what came of it."""
+        """Take the tokens that came since the last call."""
         ...
 
     def is_refused(self) -> bool:
@@ -60,8 +60,15 @@ class Continuation(Protocol):
         ...
 
 
+Extra: TypeAlias = Literal["images", "adapter"]
+"""What a generation may bring besides tokens, by the field's name."""
+
+
 class Pipeline(Protocol):
     """Continues many prompts at once, a step at a time. Errors are RuntimeErrors."""
+
+    accepts: frozenset[Extra]
+    """What a generation may bring besides tokens; a request with any other is refused before it gets here."""
 
     def add(self, request_id: int, generation: GenerationRequest, stops: frozenset[int]) -> Continuation:
         """Take a prompt in; it is read from the next step on."""
@@ -77,7 +84,14 @@ class Pipeline(Protocol):
 
 
 class GenaiPipeline:
-    """`Pipeline`, by GenAI."""
+    """`Pipeline`, by GenAI's continuous batching of language models.
+
+    It takes no images: GenAI reads a prompt with images as one text (openvino-genai 2026.4.1, `add_request`), in which
+    what a client wrote could become control tokens. It takes no adapters: they are chosen when it is built, and its
+    requests share one set of weights.
+    """
+
+    accepts: frozenset[Extra] = frozenset()
 
     def __init__(self, pipeline: ContinuousBatchingPipeline, context_tokens: int) -> None:
         self._pipeline = pipeline
@@ -100,7 +114,7 @@ class GenaiPipeline:
 
 
 class GenaiContinuation:
-    """`Continuation`, by GenAI."""
+    """`Continuation`, around what GenAI gives for a request."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -123,12 +137,12 @@ class GenaiContinuation:
         self._handle.cancel()
 
 
-def load_pipeline(launch: EngineConfig) -> GenaiPipeline:
+def load_pipeline(config: EngineConfig) -> GenaiPipeline:
     """Load the model and its vocabulary."""
-    return GenaiPipeline(load_batching(launch), launch.context_tokens)
+    return GenaiPipeline(load_batching(config), config.context_tokens)
 
 
-def load_batching(launch: EngineConfig) -> ContinuousBatchingPipeline:
+def load_batching(config: EngineConfig) -> ContinuousBatchingPipeline:
     """Load GenAI's own pipeline, set as the engine needs it. Benchmarks measure the engine against it alone.
 
     Cost: imports 0.15 s, vocabulary 0.06 s, model 0.3 s for 8 M parameters and 1.5 s for 135 M. OpenVINO's cache of
@@ -140,30 +154,30 @@ def load_batching(launch: EngineConfig) -> ContinuousBatchingPipeline:
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = True
     scheduler.dynamic_split_fuse = True
-    scheduler.max_num_batched_tokens = launch.batched_tokens_max
-    scheduler.max_num_seqs = launch.running_max
-    if launch.cache_blocks:
-        scheduler.num_kv_blocks = launch.cache_blocks
+    scheduler.max_num_batched_tokens = config.max_batched_tokens
+    scheduler.max_num_seqs = config.max_running
+    if config.cache_blocks:
+        scheduler.num_kv_blocks = config.cache_blocks
     else:
         scheduler.cache_size = 1  # GiB, taken as it is touched
-    properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if launch.device == "CPU" else {}
-    if launch.threads:
-        properties["INFERENCE_NUM_THREADS"] = launch.threads
-    if launch.precision:
-        properties["INFERENCE_PRECISION_HINT"] = launch.precision
-    tokenizer = genai.Tokenizer(_find_vocabulary(launch))
-    return genai.ContinuousBatchingPipeline(launch.model_folder, tokenizer, scheduler, launch.device, **properties)
+    properties: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": _KERNEL_CACHE} if config.device == "CPU" else {}
+    if config.threads:
+        properties["INFERENCE_NUM_THREADS"] = config.threads
+    if config.precision:
+        properties["INFERENCE_PRECISION_HINT"] = config.precision
+    tokenizer = genai.Tokenizer(_find_vocabulary(config))
+    return genai.ContinuousBatchingPipeline(config.model_folder, tokenizer, scheduler, config.device, **properties)
 
 
-def _find_vocabulary(launch: EngineConfig) -> str:
+def _find_vocabulary(config: EngineConfig) -> str:
     """Give the detokenizer's folder, made at a model's first start; later starts are spared its imports."""
-    if not Path(launch.vocabulary_folder).exists():
-        from renga.models.engine.text.detokenizer import save_detokenizer
+    if not Path(config.vocabulary_folder).exists():
+        from renga.models.engine.loading.detokenizer import save_detokenizer
         from renga.models.engine.text.vocabulary import Vocabulary
 
-        vocabulary = Vocabulary.load(Path(launch.model_folder, "tokenizer.json"))
-        save_detokenizer(vocabulary, Path(launch.vocabulary_folder), size=launch.vocabulary_size)
-    return launch.vocabulary_folder
+        vocabulary = Vocabulary.load(Path(config.model_folder, "tokenizer.json"))
+        save_detokenizer(vocabulary, Path(config.vocabulary_folder), size=config.vocabulary_size)
+    return config.vocabulary_folder
 
 
 def _make_config(generation: GenerationRequest, stops: frozenset[int], context_tokens: int) -> GenerationConfig:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Protocol
 
 import msgspec
 
@@ -29,14 +30,44 @@ from renga.models.engine.ipc import (
     encode_frame,
 )
 from renga.models.engine.pipeline import load_pipeline
+from renga.models.engine.scheduling.embedding_loop import EmbeddingEngine
 from renga.models.engine.scheduling.step_loop import Engine
 
 _READ_BYTES = 1 << 18
 
 
-def load_engine(launch: EngineConfig) -> Engine:
-    """Load the model, and put an engine around it."""
-    return Engine(load_pipeline(launch), launch)
+class StepLoop(Protocol):
+    """What the process runs: a language model's `Engine`, or an `EmbeddingEngine`."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+        ...
+
+    @property
+    def yield_interval_s(self) -> float | None:
+        """How long nothing is to be done unless a command comes; None: until one comes."""
+        ...
+
+    def handle(self, command: Command) -> list[Report]:
+        """Take a command in; what it leads to comes out of later steps."""
+        ...
+
+    def step(self) -> list[Report]:
+        """Do a bounded piece of work, and say what came of it."""
+        ...
+
+
+def load_engine(config: EngineConfig) -> Engine:
+    """Load a language model, and put an engine around it."""
+    return Engine(load_pipeline(config), config)
+
+
+def load_embedding_engine(config: EngineConfig) -> EmbeddingEngine:
+    """Load an embedding model, and put an engine around it."""
+    from renga.models.engine.embedding_pipeline import load_embedding_pipeline
+
+    return EmbeddingEngine(load_embedding_pipeline(config))
 
 
 class EngineConnection:
@@ -72,7 +103,7 @@ class EngineConnection:
         return True
 
 
-def run(connection: EngineConnection, engine: Engine, *, flush_interval_ms: float) -> None:
+def run(connection: EngineConnection, engine: StepLoop, *, flush_interval_ms: float) -> None:
     """Serve until the other end is gone.
 
     A small model steps every 2 ms, and an event for each token would cost the server more than the model takes.
@@ -80,11 +111,11 @@ def run(connection: EngineConnection, engine: Engine, *, flush_interval_ms: floa
     pending: list[Report] = []
     flushed_ns = 0
     while True:
-        commands = connection.receive(engine.rest_s)
+        commands = connection.receive(engine.yield_interval_s)
         if commands is None:
             return
         pending += [report for command in commands for report in engine.handle(command)]
-        if engine.busy and not engine.rest_s:
+        if engine.busy and not engine.yield_interval_s:
             pending += engine.step()
         now_ns = time.monotonic_ns()
         is_due = now_ns - flushed_ns >= flush_interval_ms * 1e6
@@ -101,18 +132,18 @@ def _is_urgent(report: Report) -> bool:
 
 
 def main() -> None:
-    """Run as `python -m renga.models.engine.process FD LAUNCH`, with LAUNCH as JSON."""
+    """Run as `python -m renga.models.engine.process FD CONFIG`, with CONFIG as JSON."""
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the parent decides when this ends, by closing the socket
         signal.signal(ignored, signal.SIG_IGN)
     connection = EngineConnection(socket.socket(fileno=int(sys.argv[1])))
-    launch = msgspec.json.decode(sys.argv[2], type=EngineConfig)
+    config = msgspec.json.decode(sys.argv[2], type=EngineConfig)
     try:
-        engine = load_engine(launch)
+        engine = load_embedding_engine(config) if config.task == "embed" else load_engine(config)
     except (RuntimeError, ImportError, OSError) as error:
         connection.send([UnusableReport(str(error))])
         return
     if connection.send([ReadyReport()]):
-        run(connection, engine, flush_interval_ms=launch.flush_interval_ms)
+        run(connection, engine, flush_interval_ms=config.flush_interval_ms)
 
 
 if __name__ == "__main__":

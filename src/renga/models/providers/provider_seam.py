@@ -37,6 +37,7 @@ class Capabilities(Struct, frozen=True):
     """What a target can really do. `/v1/models` shows it; requests beyond it are refused or routed past."""
 
     max_input_tokens: int
+    """0 while it is not known; so for the output."""
     max_output_tokens: int
     tools: bool = False
     structured_outputs: bool = False
@@ -58,6 +59,8 @@ class ProviderHealth(Struct, frozen=True):
 
     ready: bool
     detail: str = ""
+    models: dict[str, ProviderHealth] = {}
+    """Of each of its models, where they are loaded and lost one by one; empty elsewhere."""
 
 
 class Provider(Protocol):
@@ -86,8 +89,8 @@ class Provider(Protocol):
         """What `model` can do here."""
         ...
 
-    def health(self) -> ProviderHealth:
-        """Cheap, and without I/O: `/ready` asks it."""
+    def health(self, model: str = "") -> ProviderHealth:
+        """Of the whole provider, or of one of its models. Cheap, and without I/O: `/ready` asks it."""
         ...
 
     async def models(self) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ _LINE = re.compile(r"(?:^|-)(haiku|sonnet|opus)(?:-|$)")
 
 
 class ResolvedName(Struct, frozen=True):
-    """What a model name means."""
+    """What a model name that a client wrote means here."""
 
     answered_as: str
     tier: Tier | None = None
@@ -132,10 +132,10 @@ class Catalog:
         self,
         tiers: Mapping[Tier, tuple[Target, ...]],
         providers: Mapping[str, Provider],
-        local: str,
+        local: tuple[str, ...],
         policies: tuple[str, ...] = (),
     ) -> None:
-        """`local` is the name of the local model, "" where none runs; `policies` are the names that have one.
+        """`local` are the names of the local models, () where none runs; `policies` are the names that have one.
 
         Raises: ConfigError if a tier names a provider that is not configured.
         """
@@ -192,10 +192,10 @@ class Catalog:
         return next((name for name in names if name in self._policies), None)
 
     def _target(self, name: str) -> Target | None:
-        if self._local and name == self._local:
-            return Target("local", self._local)
+        if name in self._local:
+            return Target("local", name)
         provider, slash, model = name.partition("/")
-        if slash and model and provider in self._providers and (provider != "local" or model == self._local):
+        if slash and model and provider in self._providers and (provider != "local" or model in self._local):
             return Target(provider, model)
         return None
 
@@ -213,6 +213,7 @@ class Catalog:
         named += [self._named_entry(tier, f"Renga {tier}", (tier,)) for tier in TIERS]
         named += [self._named_entry(name, f"Renga policy {name}", TIERS) for name in self._own_names]
         own = {t.name: t for targets in self._tiers.values() for t in targets if t.model != "*"}
+        own |= {target.name: target for target in (Target("local", name) for name in self._local)}
         return (*official, *named, *(self._target_entry(target) for target in own.values()))
 
     def find(self, name: str) -> CatalogEntry | None:
@@ -260,7 +261,7 @@ class Catalog:
         details: list[str] = []
         for target in entry.targets:
             provider = self._providers[target.provider]
-            health = provider.health()
+            health = provider.health(target.model)
             if health.ready:
                 return replace(entry, capabilities=provider.capabilities(target.model), working=True)
             details.append(f"{target.name}: {health.detail}")

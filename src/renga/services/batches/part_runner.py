@@ -21,9 +21,9 @@ from renga.accounting.limits.token_buckets import BudgetSpent
 from renga.domain.batches import BatchRow, Finished, OpenRequest
 from renga.domain.ledger import LedgerRow
 from renga.errors import ApiError, EngineDied, InvalidRequest, Overloaded, RateLimited, RengaError
-from renga.inference import InferenceRequest, Services, answer
+from renga.inference import Caller, InferenceRequest, Services, answer
 from renga.protocols.messages.decode import ApiVersion, decode_request
-from renga.protocols.messages.events.accumulator import MessageAccumulator
+from renga.protocols.messages.events.accumulator import fold
 from renga.protocols.resources.batches import errored_result, succeeded_result
 from renga.services.batches.outcome_writer import OutcomeWriter
 from renga.store.database_handle import DatabaseHandle
@@ -218,8 +218,7 @@ class BatchRunner:
         request_id = ledger_id(batch.batch_id, request.position)
         ledger = self._answering.ledger
         try:
-            ask = self._read_ask(batch, request, request_id)
-            body = await self._answer(ask)
+            body = await self._answer(self._read_request(batch, request, request_id))
         except BudgetSpent as error:
             ledger.take(request_id)
             raise _Resting from error
@@ -241,7 +240,7 @@ class BatchRunner:
             ledger.take(request_id),
         )
 
-    def _read_ask(self, batch: BatchRow, request: OpenRequest, request_id: str) -> InferenceRequest:
+    def _read_request(self, batch: BatchRow, request: OpenRequest, request_id: str) -> InferenceRequest:
         """The request as the path takes it.
 
         Raises: InvalidRequest.
@@ -252,36 +251,30 @@ class BatchRunner:
             raise InvalidRequest("Not in a batch.", path="stream", hint="leave it out")
         if decoded.max_tokens == 0:
             raise InvalidRequest("0 warms a cache, which is of no use in a batch.", path="max_tokens")
+        terms = batch.terms
         return InferenceRequest(
-            request=decoded,
-            raw=request.params,
-            version=version,
-            betas=batch.terms.betas,
-            key_id=batch.key_id,
-            request_id=request_id,
-            surface=SURFACE,
-            arrived_ns=self._answering.clock.monotonic_ns(),
-            forwarded_headers=batch.terms.forwarded_headers,
-            service_tier="batch",
-            workspace_id=batch.workspace_id,
-            tiers=batch.terms.tiers,
-            response_cache=batch.terms.response_cache,
+            decoded,
+            request.params,
+            Caller(batch.key_id, batch.workspace_id, terms.tiers, terms.response_cache),
+            request_id,
+            SURFACE,
+            self._answering.clock.monotonic_ns(),
+            version,
+            terms.betas,
+            terms.forwarded_headers,
+            "batch",
         )
 
-    async def _answer(self, ask: InferenceRequest) -> bytes:
+    async def _answer(self, request: InferenceRequest) -> bytes:
         """The answer's message as JSON.
 
         Raises: RengaError.
         """
-        answered = await answer(ask, self._answering)
+        answered = await answer(request, self._answering)
         try:
-            folder = MessageAccumulator()
-            async for events in answered.events:
-                for event in events:
-                    folder.add_event(event)
-            return mark_batch(folder.body())
+            return mark_batch((await fold(answered)).body())
         finally:
-            await answered.events.aclose()
+            await answered.close()
 
     def _fail(self, run: PartRun, request: OpenRequest, error: RengaError, row: LedgerRow | None) -> Finished:
         batch_id, position = run.batch.batch_id, request.position

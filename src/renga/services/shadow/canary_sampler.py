@@ -17,7 +17,6 @@ from renga.inference import InferenceRequest
 from renga.protocols.messages.events.event_types import Message
 from renga.routing.monitoring.sampler import Sampler
 from renga.routing.plan import Plan
-from renga.routing.targets.traffic_split import canary_note
 from renga.services.shadow.second_answers import AnswerPair, ComparisonResult, SecondAnswers, add_costs
 
 if TYPE_CHECKING:
@@ -30,19 +29,18 @@ class CanarySampler:
     def __init__(self, second: SecondAnswers, pairs: Sequence[AnswerPair]) -> None:
         self.second = second
         self._pairs = {pair.small.name: pair for pair in pairs}
-        self._notes = {canary_note(name): pair for name, pair in self._pairs.items()}
 
     @property
     def arms(self) -> tuple[Sampler, ...]:
         """One a candidate."""
         return tuple(pair.arm for pair in self._pairs.values())
 
-    def begin(self, ask: InferenceRequest, plan: Plan) -> _CanaryObservation | None:
-        """A watch for a request that a candidate is to answer."""
-        notes = plan.why.split(";")
-        for note, pair in self._notes.items():
-            if note in notes:
-                return _CanaryObservation(self, pair, ask) if pair.arm.sample() else None
+    def observe_request(self, request: InferenceRequest, plan: Plan) -> _CanaryObservation | None:
+        """An observation of a request that a candidate is to answer."""
+        for reason in plan.reasons:
+            pair = self._pairs.get(reason.detail) if reason.kind == "canary" else None
+            if pair is not None:
+                return _CanaryObservation(self, pair, request) if pair.arm.sample() else None
         return None
 
     def restore(self, database: Database) -> None:
@@ -54,33 +52,33 @@ class CanarySampler:
         if pair is not None and record.source == "canary":
             pair.arm.note_spent(record)
 
-    async def pair_up(self, pair: AnswerPair, ask: InferenceRequest, outcome: RequestOutcome, own: Message) -> None:
+    async def pair_up(self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, own: Message) -> None:
         """Let the other target answer what the candidate answered, and compare."""
-        answered = await self.second.ask(ask, pair.top)
+        answered = await self.second.ask(request, pair.top)
         if answered is None:
-            self.second.write(pair, ask, outcome, ComparisonResult("failed", is_billed=False))
+            self.second.write(pair, request, outcome, ComparisonResult("failed", is_billed=False))
             return
-        scores, judging = await self.second.score(pair, ask, answered.message, own)
+        scores, judging = await self.second.score(pair, request, answered.message, own)
         spent = add_costs(answered.cost_nano_usd, judging)
         label = "kept" if scores else "unjudged"
-        self.second.write(pair, ask, outcome, ComparisonResult(label, scores, {}, spent, is_billed=False))
+        self.second.write(pair, request, outcome, ComparisonResult(label, scores, {}, spent, is_billed=False))
 
 
 def _was_sent(record: AttemptRecord) -> bool:
-    return record.role == "answer" and not (record.error_type or "").startswith("skipped:")
+    return record.role == "answer" and record.was_sent
 
 
 class _CanaryObservation:
     """One request of a candidate."""
 
-    def __init__(self, sampler: CanarySampler, pair: AnswerPair, ask: InferenceRequest) -> None:
+    def __init__(self, sampler: CanarySampler, pair: AnswerPair, request: InferenceRequest) -> None:
         self._sampler = sampler
         self._pair = pair
-        self._ask = ask
+        self._request = request
 
     def ended(self, outcome: RequestOutcome, message: Message | None) -> None:
         """The request is settled."""
-        sampler, pair, ask = self._sampler, self._pair, self._ask
+        sampler, pair, request = self._sampler, self._pair, self._request
         name = pair.small.name
         tried = next((each for each in outcome.attempts if each.target == name and _was_sent(each)), None)
         own = message if outcome.target == name and outcome.status == "succeeded" else outcome.rejected
@@ -89,9 +87,9 @@ class _CanaryObservation:
         elif tried.error_type is not None:
             terms = pair.arm.terms
             lost = ComparisonResult("kept", {terms.small: 0.0, terms.top: 1.0}, is_billed=False)
-            sampler.second.write(pair, ask, outcome, lost)
+            sampler.second.write(pair, request, outcome, lost)
             pair.arm.release()
         elif own is not None:
-            sampler.second.start(pair, sampler.pair_up(pair, ask, outcome, own))
+            sampler.second.start(pair, sampler.pair_up(pair, request, outcome, own))
         else:
             pair.arm.release()

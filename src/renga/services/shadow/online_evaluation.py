@@ -34,7 +34,7 @@ from renga.services.shadow.shadow_sampler import ShadowSampler
 class OnlineEvaluation(Struct, frozen=True):
     """The parts."""
 
-    watchers: tuple[Observer, ...]
+    observers: tuple[Observer, ...]
     guard: GuaranteeMonitor
     desk: RoutingReportService
     second: SecondAnswers
@@ -57,7 +57,7 @@ class RoutingSurroundings(Struct, frozen=True):
 
 
 def build_live(path: Services, around: RoutingSurroundings) -> OnlineEvaluation:
-    """Put the parts together, and let the book tell them of labels. `path` has no watchers yet.
+    """Put the parts together, and let the book tell them of labels. `path` has no observers yet.
 
     Raises: ConfigError for a canary of a tier that has no other target.
     """

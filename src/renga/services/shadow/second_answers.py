@@ -22,10 +22,10 @@ from renga import ids
 from renga.accounting.ledger.lease import RequestOutcome
 from renga.domain.outcomes import Label, OutcomeRecord
 from renga.errors import ApiError, RengaError
-from renga.inference import InferenceRequest, Services, answer
+from renga.inference import Caller, InferenceRequest, Services, answer
 from renga.inference.judging import ask_judge, read_judgement
 from renga.models.providers.provider_seam import Target
-from renga.protocols.messages.events.accumulator import MessageAccumulator
+from renga.protocols.messages.events.accumulator import fold
 from renga.protocols.messages.events.event_types import Evidence, Message
 from renga.routing.checks.paired_scores import score_against
 from renga.routing.monitoring.sampler import Sampler
@@ -77,7 +77,7 @@ class SecondAnswers:
     """Asks, compares and writes down."""
 
     def __init__(self, parts: Services, book: OutcomeBook) -> None:
-        """`parts` is the path without watchers: what is asked here is not drawn again."""
+        """`parts` is the path without observers: what is asked here is not drawn again."""
         self._parts = parts
         self._book = book
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,14 +107,16 @@ class SecondAnswers:
             task.cancel()
         await self.settle()
 
-    def write(self, pair: AnswerPair, ask: InferenceRequest, outcome: RequestOutcome, found: ComparisonResult) -> None:
+    def write(
+        self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, found: ComparisonResult
+    ) -> None:
         """Write down what came of a drawn request."""
         terms = pair.arm.terms
         self._book.add(
             OutcomeRecord(
-                request_id=ask.request_id,
+                request_id=request.request_id,
                 time_us=int(self._parts.clock.now().timestamp() * 1_000_000),
-                key_id=ask.key_id,
+                key_id=request.caller.key_id,
                 policy=terms.subject,
                 source=terms.source,
                 label=found.label,
@@ -131,11 +133,11 @@ class SecondAnswers:
         )
 
     async def score(
-        self, pair: AnswerPair, ask: InferenceRequest, top: Message, small: Message
+        self, pair: AnswerPair, request: InferenceRequest, top: Message, small: Message
     ) -> tuple[dict[str, float], int | None]:
         """Both sides' scores, {} where nobody can tell, and what it cost to find out."""
         terms = pair.arm.terms
-        score = score_against(ask.request, top, small)
+        score = score_against(request.message, top, small)
         if score is not None:
             return {terms.small: score, terms.top: 1.0}, 0
         if pair.judge is None:
@@ -143,8 +145,7 @@ class SecondAnswers:
         grades: list[float] = []
         spent: int | None = 0
         for message in (small, top):
-            request, raw = ask_judge(ask.request, message)
-            graded = await self.ask(replace(ask, request=request, raw=raw), pair.judge)
+            graded = await self.ask(ask_judge(request, message), pair.judge)
             if graded is None:
                 return {}, spent
             spent = add_costs(spent, graded.cost_nano_usd)
@@ -154,38 +155,32 @@ class SecondAnswers:
                 return {}, spent
         return {terms.small: grades[0], terms.top: grades[1]}, spent
 
-    async def ask(self, ask: InferenceRequest, target: Target) -> AnsweredRequest | None:
+    async def ask(self, request: InferenceRequest, target: Target) -> AnsweredRequest | None:
         """One answer of a target; None where it has none."""
         try:
-            answered = await answer(readdress(ask, target, self._parts), self._parts)
+            answered = await answer(readdress(request, target, self._parts), self._parts)
         except RengaError:
             return None
-        folder = MessageAccumulator()
         try:
-            async for batch in answered.events:
-                for event in batch:
-                    folder.add_event(event)
+            folded = await fold(answered)
         finally:
-            await answered.events.aclose()
-        if answered.outcome is None or answered.outcome.status != "succeeded":
+            settled = await answered.close()
+        if settled.outcome.status != "succeeded":
             return None
-        return AnsweredRequest(folder.message(), answered.cost_nano_usd, folder.evidence)
+        return AnsweredRequest(folded.message(), settled.cost_nano_usd, folded.evidence)
 
 
-def readdress(ask: InferenceRequest, target: Target, parts: Services) -> InferenceRequest:
+def readdress(request: InferenceRequest, target: Target, parts: Services) -> InferenceRequest:
     """The same request to a target of our choice, under the key of what is asked in the background."""
     return replace(
-        ask,
-        request=replace(ask.request, model=target.name),
+        request,
+        message=replace(request.message, model=target.name),
+        caller=Caller(KEY_ID),
         request_id=ids.request_id(),
-        key_id=KEY_ID,
-        workspace_id=None,
-        tiers=(),
-        response_cache=False,
         surface=SURFACE,
-        # The local engine lets live requests go first; of an upstream it would ask another price.
-        service_tier="batch" if target.provider == "local" else ask.service_tier,
         arrived_ns=parts.clock.monotonic_ns(),
+        # The local engine lets live requests go first; of an upstream it would ask another price.
+        service_tier="batch" if target.provider == "local" else request.service_tier,
     )
 
 

@@ -47,14 +47,15 @@ class ShadowSampler:
         """One a policy."""
         return tuple(pair.arm for pair in self._pairs.values())
 
-    def begin(self, ask: InferenceRequest, plan: Plan) -> _ShadowObservation | None:
-        """A watch for a request that is drawn. Never one whose key may not use both tiers."""
+    def observe_request(self, request: InferenceRequest, plan: Plan) -> _ShadowObservation | None:
+        """An observation of a request that is drawn. Never one whose key may not use both tiers."""
         if plan.policy is None:
             return None
         pair = self._pairs.get(plan.policy)
-        if pair is None or (ask.tiers and not {pair.arm.terms.small, pair.arm.terms.top} <= set(ask.tiers)):
+        allowed = request.caller.tiers
+        if pair is None or (allowed and not {pair.arm.terms.small, pair.arm.terms.top} <= set(allowed)):
             return None
-        return _ShadowObservation(self, pair, ask) if pair.arm.sample() else None
+        return _ShadowObservation(self, pair, request) if pair.arm.sample() else None
 
     def restore(self, database: Database) -> None:
         """Nothing: what was spent today is in the rows that come."""
@@ -65,41 +66,47 @@ class ShadowSampler:
         if pair is not None and record.source == "shadow":
             pair.arm.note_spent(record)
 
-    async def ask_top(self, pair: AnswerPair, ask: InferenceRequest, outcome: RequestOutcome, kept: Message) -> None:
+    async def ask_top(
+        self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, kept: Message
+    ) -> None:
         """Let the top tier answer what the small one kept, or one between."""
         terms = pair.arm.terms
-        answered = await self.second.ask(ask, pair.top)
+        answered = await self.second.ask(request, pair.top)
         if answered is None:
-            self.second.write(pair, ask, outcome, ComparisonResult("failed"))
+            self.second.write(pair, request, outcome, ComparisonResult("failed"))
             return
         costs = {} if answered.cost_nano_usd is None else {terms.top: answered.cost_nano_usd}
-        scores, judging = await self.second.score(pair, ask, answered.message, kept)
+        scores, judging = await self.second.score(pair, request, answered.message, kept)
         if scores and outcome.tier != terms.small:
             scores = {str(outcome.tier): scores[terms.small], terms.top: scores[terms.top]}
         second = add_costs(answered.cost_nano_usd, judging)
-        self.second.write(pair, ask, outcome, ComparisonResult("kept" if scores else "unjudged", scores, costs, second))
+        self.second.write(
+            pair, request, outcome, ComparisonResult("kept" if scores else "unjudged", scores, costs, second)
+        )
 
-    async def ask_small(self, pair: AnswerPair, ask: InferenceRequest, outcome: RequestOutcome, top: Message) -> None:
+    async def ask_small(
+        self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, top: Message
+    ) -> None:
         """Let the small tier answer what went straight up, with the evidence that its policy would have had."""
-        answered = await self.second.ask(ask, pair.small)
+        answered = await self.second.ask(request, pair.small)
         if answered is None:
-            self.second.write(pair, ask, outcome, ComparisonResult("failed"))
+            self.second.write(pair, request, outcome, ComparisonResult("failed"))
             return
-        evidence, check = await self._gather(pair, ask, answered)
+        evidence, check = await self._gather(pair, request, answered)
         costs = {} if answered.cost_nano_usd is None else {pair.arm.terms.small: answered.cost_nano_usd}
-        scores, judging = await self.second.score(pair, ask, top, answered.message)
+        scores, judging = await self.second.score(pair, request, top, answered.message)
         second = add_costs(add_costs(answered.cost_nano_usd, check), judging)
-        self.second.write(pair, ask, outcome, ComparisonResult("escalated", scores, costs, second, evidence, check))
+        self.second.write(pair, request, outcome, ComparisonResult("escalated", scores, costs, second, evidence, check))
 
     async def compare_rejected(
-        self, pair: AnswerPair, ask: InferenceRequest, outcome: RequestOutcome, answers: tuple[Message, Message]
+        self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, answers: tuple[Message, Message]
     ) -> None:
         """Compare the small tier's answer that was not accepted with the top's, which took its place."""
-        scores, judging = await self.second.score(pair, ask, answers[1], answers[0])
-        self.second.write(pair, ask, outcome, ComparisonResult("escalated", scores, {}, judging))
+        scores, judging = await self.second.score(pair, request, answers[1], answers[0])
+        self.second.write(pair, request, outcome, ComparisonResult("escalated", scores, {}, judging))
 
     async def _gather(
-        self, pair: AnswerPair, ask: InferenceRequest, first: AnsweredRequest
+        self, pair: AnswerPair, request: InferenceRequest, first: AnsweredRequest
     ) -> tuple[dict[str, float], int | None]:
         """The evidence that the policy's checks would find, and what its second answers cost."""
         from renga.routing.checks.answer_checks import CheckCase, SecondOpinion, verify
@@ -110,11 +117,11 @@ class ShadowSampler:
         checks = policy.rules.checks_for(pair.small.name)
         # A judge's grade is an evidence that nobody ranks by, and dear.
         checks = replace(checks, checks=tuple(check for check in checks.checks if check != "judge"))
-        case = CheckCase(ask.request, first.message, first.evidence)
+        case = CheckCase(request.message, first.message, first.evidence)
         verdict = verify(case, checks)
         spent: int | None = 0
         while verdict.needs is not None:
-            other = await self.second.ask(ask, pair.small)
+            other = await self.second.ask(request, pair.small)
             if other is None:
                 return {}, spent
             spent = add_costs(spent, other.cost_nano_usd)
@@ -131,22 +138,22 @@ class ShadowSampler:
 class _ShadowObservation:
     """One drawn request."""
 
-    def __init__(self, sampler: ShadowSampler, pair: AnswerPair, ask: InferenceRequest) -> None:
+    def __init__(self, sampler: ShadowSampler, pair: AnswerPair, request: InferenceRequest) -> None:
         self._sampler = sampler
         self._pair = pair
-        self._ask = ask
+        self._request = request
 
     def ended(self, outcome: RequestOutcome, message: Message | None) -> None:
         """The request is settled: ask the other side.
 
         An answer that was sent before its check, or for want of a better one, is the small tier's all the same.
         """
-        sampler, pair, ask = self._sampler, self._pair, self._ask
+        sampler, pair, request = self._sampler, self._pair, self._request
         if outcome.status != "succeeded" or message is None or outcome.tier is None:
             pair.arm.release()
         elif outcome.tier != pair.arm.terms.top:
-            sampler.second.start(pair, sampler.ask_top(pair, ask, outcome, message))
+            sampler.second.start(pair, sampler.ask_top(pair, request, outcome, message))
         elif outcome.rejected is not None:
-            sampler.second.start(pair, sampler.compare_rejected(pair, ask, outcome, (outcome.rejected, message)))
+            sampler.second.start(pair, sampler.compare_rejected(pair, request, outcome, (outcome.rejected, message)))
         else:
-            sampler.second.start(pair, sampler.ask_small(pair, ask, outcome, message))
+            sampler.second.start(pair, sampler.ask_small(pair, request, outcome, message))

@@ -11,10 +11,12 @@ import huggingface_hub
 import pytest
 from tests.models.engine.conftest import TAGS, Running, collect, make_tokenizer_json
 
+from renga.config import EngineSettings
 from renga.errors import ConfigError
 from renga.models.engine.ipc import GenerationRequest
 from renga.models.engine.loading.gguf import build_tokenizer_json, read_metadata
-from renga.models.engine.loading.model_loader import HOKKU_PACKAGE, Model, load_model
+from renga.models.engine.loading.model_loader import Model, load_model
+from renga.models.engine.loading.model_source import HOKKU_PACKAGE
 from renga.models.engine.text.families import detect_family
 from renga.models.engine.text.vocabulary import Vocabulary
 
@@ -120,9 +122,9 @@ def test_a_hub_id_is_fetched_only_when_named(monkeypatch: pytest.MonkeyPatch, mo
 
 
 def test_steps_are_short_for_large_models_and_the_cache_bounds_the_context(model: Model) -> None:
-    small = model.launch(cache_bytes=model.kv_bytes_per_token * 100)
+    small = model.engine_config(EngineSettings(cache_bytes=model.kv_bytes_per_token * 100))
     assert small.context_tokens == small.cache_blocks * 32 == 96
-    assert model.launch().batched_tokens_max == 512
+    assert model.engine_config().max_batched_tokens == 512
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_config_without_a_shape_leaves_the_cache_to_the_engine(model: Model, tmp
     shutil.copytree(model.folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 128}))
     bare = load_model(str(tmp_path), cache_folder=tmp_path / "cache")
-    assert (bare.launch().cache_blocks, bare.launch().context_tokens) == (0, 128)
+    assert (bare.engine_config().cache_blocks, bare.engine_config().context_tokens) == (0, 128)
 
 
 def test_a_config_that_says_float32_is_computed_so(model: Model, tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_a_config_that_says_float32_is_computed_so(model: Model, tmp_path: Path)
     config = json.loads((tmp_path / "config.json").read_text())
     for said in ({}, {"dtype": "float32"}, {"torch_dtype": "float32"}, {"dtype": "bfloat16"}):
         (tmp_path / "config.json").write_text(json.dumps({**config, **said}))
-        exact = load_model(str(tmp_path), cache_folder=tmp_path / "cache").launch().precision
+        exact = load_model(str(tmp_path), cache_folder=tmp_path / "cache").engine_config().precision
         assert exact == ("f32" if "float32" in said.values() else "")
 
 

@@ -11,9 +11,9 @@ def generation(priority: int) -> GenerationRequest:
     return GenerationRequest([1, 2, 3], 5, priority=priority)
 
 
-def admission(running_max: int = 4, background_max: int = 1) -> tuple[Admission, ToldClock]:
+def admission(max_running: int = 4, max_background: int = 1) -> tuple[Admission, ToldClock]:
     clock = ToldClock(10 * QUIET_NS)
-    return Admission(running_max, background_max, clock.monotonic_ns), clock
+    return Admission(max_running, max_background, clock.monotonic_ns), clock
 
 
 def queue(line: Admission, ids: range, priority: int) -> None:
@@ -27,7 +27,7 @@ def take_all(line: Admission) -> list[int]:
     while some := line.take():
         started += [waiter.request_id for waiter in some]
         for waiter in some:
-            line.end_pieces(waiter.request_id)
+            line.end_chunks(waiter.request_id)
             line.begin(waiter.request_id)
     return started
 
@@ -67,7 +67,7 @@ def test_what_runs_in_the_background_makes_room_for_a_live_request() -> None:
 
 
 def test_a_prompt_that_nobody_waits_for_stands_back_while_a_live_one_is_read() -> None:
-    line, _ = admission(background_max=2)
+    line, _ = admission(max_background=2)
     queue(line, range(2), BACKGROUND)
     first, second = [line.take()[0].request_id for _ in range(2)]
     line.begin(first)
@@ -92,7 +92,7 @@ def test_the_background_waits_a_moment_after_the_last_live_request() -> None:
 
 
 def test_a_share_of_nothing_pauses_the_background() -> None:
-    line, clock = admission(background_max=0)
+    line, clock = admission(max_background=0)
     queue(line, range(2), BACKGROUND)
     line.queue(100, generation(LIVE))
     assert take_all(line) == [100]
@@ -112,7 +112,7 @@ def test_one_that_left_is_forgotten() -> None:
 
 
 def test_a_single_slot_is_given_up() -> None:
-    line, _ = admission(running_max=1, background_max=1)
+    line, _ = admission(max_running=1, max_background=1)
     line.queue(0, generation(BACKGROUND))
     assert take_all(line) == [0]
     line.queue(100, generation(LIVE))
@@ -128,12 +128,12 @@ def test_while_live_requests_are_about_prompts_are_read_in_pieces_one_at_a_time(
     line.end(100)
     clock.ns += QUIET_NS
     queue(line, range(3), BACKGROUND)
-    assert [waiter.in_pieces for waiter in line.take()] == [True]
+    assert [waiter.in_chunks for waiter in line.take()] == [True]
     assert line.take() == []
-    line.end_pieces(0)
+    line.end_chunks(0)
     line.begin(0)
     clock.ns += WATCH_NS
-    assert [waiter.in_pieces for waiter in line.take()] == [False]
+    assert [waiter.in_chunks for waiter in line.take()] == [False]
 
 
 def test_a_prompt_that_is_read_in_pieces_waits_in_its_place() -> None:
@@ -142,12 +142,12 @@ def test_a_prompt_that_is_read_in_pieces_waits_in_its_place() -> None:
     line.end(100)
     queue(line, range(2), BACKGROUND)
     assert [waiter.request_id for waiter in line.take()] == [0]
-    assert line.may_read_pieces()
+    assert line.may_prefill_chunk()
     line.queue(101, generation(LIVE))
-    assert not line.may_read_pieces()
+    assert not line.may_prefill_chunk()
     assert line.find_surplus() == []
     assert take_all(line) == [101]
-    assert line.may_read_pieces()
+    assert line.may_prefill_chunk()
 
 
 def test_how_far_a_prompt_was_read_is_kept_in_the_line() -> None:
@@ -157,14 +157,14 @@ def test_how_far_a_prompt_was_read_is_kept_in_the_line() -> None:
 
 
 def test_where_the_background_must_wait_it_is_known_for_how_long() -> None:
-    line, clock = admission(background_max=0)
-    assert line.rest_ns() == 0
+    line, clock = admission(max_background=0)
+    assert line.yield_interval_ns() == 0
     line.queue(100, generation(LIVE))
     queue(line, range(1), BACKGROUND)
     assert take_all(line) == [100]
     line.end(100)
     clock.ns += QUIET_NS // 4
-    assert line.rest_ns() == QUIET_NS * 3 // 4
+    assert line.yield_interval_ns() == QUIET_NS * 3 // 4
     clock.ns += QUIET_NS
-    assert line.rest_ns() == 0
+    assert line.yield_interval_ns() == 0
     assert take_all(line) == [0]

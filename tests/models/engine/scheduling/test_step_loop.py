@@ -23,9 +23,9 @@ from renga.models.engine.ipc import (
     SubmitCommand,
     TokensReport,
 )
-from renga.models.engine.pipeline import CacheUse, StepOutput
+from renga.models.engine.pipeline import CacheUse, Extra, StepOutput
 from renga.models.engine.scheduling.admission import QUIET_NS, WATCH_NS
-from renga.models.engine.scheduling.step_loop import REST_STEPS, Engine
+from renga.models.engine.scheduling.step_loop import YIELD_STEPS, Engine
 
 BLOCK = 32
 PIECE = 64
@@ -80,6 +80,8 @@ class FakePipeline:
 
     cache_tokens = 100_000
 
+    accepts: frozenset[Extra] = frozenset()
+
     def __init__(self) -> None:
         self._strands: dict[int, Strand] = {}
         self._blocks: set[tuple[int, ...]] = set()
@@ -131,20 +133,20 @@ class FakePipeline:
 class Told:
     """An engine over that pipeline, its clock, and what it reported."""
 
-    def __init__(self, running_max: int = 4, background_max: int = 1) -> None:
+    def __init__(self, max_running: int = 4, max_background: int = 1) -> None:
         self.pipeline = FakePipeline()
         self.now_ns = 10 * WATCH_NS
-        launch = EngineConfig(
-            "",
-            "",
-            VOCABULARY,
+        config = EngineConfig(
+            model_folder="",
+            vocabulary_size=VOCABULARY,
+            max_waiting=256,
             context_tokens=1 << 20,
-            running_max=running_max,
-            background_max=background_max,
-            batched_tokens_max=STEP,
-            piece_tokens=PIECE,
+            max_running=max_running,
+            max_background=max_background,
+            max_batched_tokens=STEP,
+            prefill_chunk_tokens=PIECE,
         )
-        self.engine = Engine(self.pipeline, launch, lambda: self.now_ns)
+        self.engine = Engine(self.pipeline, config, lambda: self.now_ns)
         self.tokens: dict[int, list[int]] = {}
         self.ends: dict[int, list[str]] = {}
 
@@ -161,7 +163,7 @@ class Told:
         """All steps until everything has ended; where it rests, time goes on."""
         begin = len(self.pipeline.steps)
         while self.engine.busy:
-            self.now_ns += round(1e9 * (self.engine.rest_s or 0))
+            self.now_ns += round(1e9 * (self.engine.yield_interval_s or 0))
             self.step()
         return self.pipeline.steps[begin:]
 
@@ -246,7 +248,7 @@ def test_a_neighbour_s_beginning_is_not_walked_through_again() -> None:
 
 
 def test_what_made_room_goes_on_where_it_was() -> None:
-    told = Told(background_max=0)
+    told = Told(max_background=0)
     told.submit(1, prompt_of(300), priority=BACKGROUND, max_tokens=50)
     for _ in range(10):
         told.step()
@@ -257,7 +259,7 @@ def test_what_made_room_goes_on_where_it_was() -> None:
 
 
 def test_a_prompt_in_the_middle_of_its_pieces_gives_up_the_only_slot() -> None:
-    told = Told(running_max=1)
+    told = Told(max_running=1)
     told.be_live()
     told.now_ns += QUIET_NS
     told.submit(1, prompt_of(300), priority=BACKGROUND)
@@ -269,13 +271,13 @@ def test_a_prompt_in_the_middle_of_its_pieces_gives_up_the_only_slot() -> None:
 
 
 def test_where_nothing_may_run_the_engine_rests() -> None:
-    told = Told(background_max=0)
-    assert told.engine.rest_s is None
+    told = Told(max_background=0)
+    assert told.engine.yield_interval_s is None
     told.be_live()
     told.submit(1, prompt_of(10), priority=BACKGROUND)
-    assert told.engine.rest_s == QUIET_NS / 1e9
+    assert told.engine.yield_interval_s == QUIET_NS / 1e9
     told.now_ns += QUIET_NS
-    assert told.engine.rest_s == 0.0
+    assert told.engine.yield_interval_s == 0.0
     assert told.step() == {1: 10}
 
 
@@ -289,13 +291,13 @@ def test_the_background_rests_between_its_steps_while_live_requests_are_about() 
     told.pipeline.pass_time = pass_time
     told.submit(1, prompt_of(300), priority=BACKGROUND)
     assert told.step() == {1: PIECE}
-    assert told.engine.rest_s == REST_STEPS / 1000
+    assert told.engine.yield_interval_s == YIELD_STEPS / 1000
     told.submit(2, prompt_of(100, start=5000), priority=LIVE)
-    assert told.engine.rest_s == 0, "nobody else rests"
+    assert told.engine.yield_interval_s == 0, "nobody else rests"
     assert [told.step(), told.step(), told.step()] == [{2: 100}, {}, {1: PIECE}], "beside it, when the rest is over"
     told.now_ns += QUIET_NS
     told.step()
-    assert told.engine.rest_s == 0
+    assert told.engine.yield_interval_s == 0
 
 
 def test_cancelled_in_the_middle_of_its_pieces() -> None:
@@ -344,11 +346,11 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=100, deadline=None)
-@given(events=EVENTS, running_max=st.integers(1, 4), background_max=st.integers(0, 2))
+@given(events=EVENTS, max_running=st.integers(1, 4), max_background=st.integers(0, 2))
 def test_whatever_comes_live_requests_go_first_and_all_end_once(
-    events: list[Event], running_max: int, background_max: int
+    events: list[Event], max_running: int, max_background: int
 ) -> None:
-    told = Told(running_max, background_max)
+    told = Told(max_running, max_background)
     told.be_live()
     prompts: dict[int, list[int]] = {}
     live: set[int] = set()

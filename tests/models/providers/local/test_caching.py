@@ -15,11 +15,10 @@ import pytest_asyncio
 from msgspec import structs
 
 from renga.clock import SystemClock
-from renga.config import EngineSettings
-from renga.config.cache import CacheSettings
+from renga.config import Config, EngineSettings
 from renga.errors import InvalidRequest
 from renga.models.cache.prefix_cache import CacheSplit
-from renga.models.providers.local import LocalProvider, build_prefixes
+from renga.models.providers.local import LocalProvider, build_local_provider
 from renga.protocols.messages.decode import decode_request
 from renga.protocols.messages.events.accumulator import fold
 from renga.protocols.messages.events.event_types import Message, Usage
@@ -42,8 +41,8 @@ def text(words: str, control: dict[str, str] | None = None) -> dict[str, Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def provider() -> AsyncIterator[LocalProvider]:
-    prefixes = build_prefixes(CacheSettings(), SystemClock())
-    provider = LocalProvider(EngineSettings(cache_bytes=16 << 20), lambda: b"secret", prefixes=prefixes)
+    config = Config(engine=EngineSettings(cache_bytes=16 << 20))
+    provider = build_local_provider(config, lambda: b"secret", SystemClock())
     await provider.start()
     await provider.wait_ready()
     yield provider
@@ -209,10 +208,11 @@ async def test_what_the_engine_threw_away_is_not_claimed(provider: LocalProvider
 async def test_a_new_engine_holds_nothing(provider: LocalProvider) -> None:
     system = [text(long_text("Mu"), FIVE)]
     written = split_of(await ask(provider, system=system)).written_5m_tokens
-    process_id = provider.engine_process_id
-    assert process_id is not None
+    client = provider.pool.default.client
+    assert client is not None and client.process_id is not None
+    process_id = client.process_id
     os.kill(process_id, signal.SIGKILL)
-    while provider.engine_process_id in (process_id, None):
+    while client.process_id in (process_id, None):
         await asyncio.sleep(0.001)
     await provider.wait_ready()
     assert split_of(await ask(provider, system=system)).written_5m_tokens == written

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from renga.config import EngineSettings
+from renga.clock import SystemClock
+from renga.config import Config, EngineSettings
 from renga.errors import ApiError
-from renga.models.providers.local import LocalProvider
+from renga.models.providers.local import build_local_provider
 from renga.testing.provider_calls import make_call
 
 
@@ -18,9 +19,10 @@ from renga.testing.provider_calls import make_call
     ],
 )
 async def test_requests_hear_why_there_is_no_model(model: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
-    provider = LocalProvider(EngineSettings(model=model), lambda: b"secret")
+    provider = build_local_provider(Config(engine=EngineSettings(model=model)), lambda: b"secret", SystemClock())
     await provider.start()
-    call = make_call({"model": "haiku", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}, model="x")
+    body: dict[str, object] = {"model": "haiku", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
+    call = make_call(body, model=provider.pool.default.name)
     try:
         with pytest.raises(ApiError, match="the local engine has no model"):
             await provider.count_tokens(*call.count_arguments())

@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from renga.config import EngineSettings
-from renga.models.providers.local import LocalProvider
+from renga.clock import SystemClock
+from renga.config import Config, EngineSettings
+from renga.models.engine.client import EngineClient
+from renga.models.providers.local import LocalProvider, build_local_provider
 from renga.testing.provider_calls import ProviderCall, make_call
 from renga.testing.suites.provider_suite import NotApplicable, ProviderSuite
 
@@ -68,22 +70,28 @@ class LocalHarness:
         return self._calls
 
     async def wait_asked(self) -> None:
-        while not self.provider.in_flight:
+        while not self._client.in_flight:
             await asyncio.sleep(0)
 
     async def wait_left(self) -> None:
         if self._stopped:
             self._signal(signal.SIGCONT)
-        while self.provider.load().running or self.provider.in_flight:
+        while self._client.stats().running or self._client.in_flight:
             await asyncio.sleep(0.001)
 
     async def _kill_once_running(self) -> None:
-        while not self.provider.load().running:
+        while not self._client.stats().running:
             await asyncio.sleep(0.001)
         self._signal(signal.SIGKILL)
 
+    @property
+    def _client(self) -> EngineClient:
+        client = self.provider.pool.default.client
+        assert client is not None
+        return client
+
     def _signal(self, number: int) -> None:
-        process_id = self.provider.engine_process_id
+        process_id = self._client.process_id
         assert process_id is not None
         os.kill(process_id, number)
 
@@ -96,7 +104,9 @@ class Engines:
 
     async def get(self) -> LocalProvider:
         if self._provider is None:
-            self._provider = LocalProvider(EngineSettings(cache_bytes=64 << 20), lambda: b"secret")
+            self._provider = build_local_provider(
+                Config(engine=EngineSettings(cache_bytes=64 << 20)), lambda: b"secret", SystemClock()
+            )
             await self._provider.start()
         await self._provider.wait_ready()
         return self._provider
@@ -125,5 +135,6 @@ class TestLocal(ProviderSuite):
         try:
             yield LocalHarness(provider)
         finally:
-            if not provider.health().ready or provider.in_flight:
+            client = provider.pool.default.client
+            if not provider.health().ready or client is None or client.in_flight:
                 await self.engines.stop()

@@ -50,17 +50,17 @@ class GrammarRules:
         return self._names[body]
 
     def body(self, name: str) -> str:
-        """What a rule says."""
+        """What a rule says, by the name of the rule."""
         return self._bodies[name]
 
     def text(self, root: str) -> str:
-        """The whole grammar."""
+        """The whole grammar as the engine reads it."""
         lines = [f"root ::= {root}", *(f"{name} ::= {body}" for name, body in self._bodies.items())]
         return "\n".join(lines) + "\n"
 
 
 def quote(text: str) -> str:
-    """Write a literal."""
+    """Write a text as a literal of the grammar."""
     escaped = "".join(
         f"\\{char}" if char in '"\\' else char if char.isprintable() and char.isascii() else _code(ord(char))
         for char in text

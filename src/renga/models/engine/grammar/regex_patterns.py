@@ -55,7 +55,7 @@ class Unwritable(Exception):
 
 
 class RegexPattern(msgspec.Struct, frozen=True):
-    """A pattern as a grammar."""
+    """A regular expression, read so that it can be written as a grammar."""
 
     body: str
     """The inside of a JSON string, without its quotes."""

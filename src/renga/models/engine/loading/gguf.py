@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from renga.errors import ConfigError
-from renga.models.engine.text.detokenizer import save_detokenizer
+from renga.models.engine.loading.detokenizer import save_detokenizer
 from renga.models.engine.text.vocabulary import Vocabulary
 
 _CONTROL, _USER_DEFINED = 3, 4

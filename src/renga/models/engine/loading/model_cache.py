@@ -1,4 +1,4 @@
-"""Cache entries: folders that are complete or absent.
+"""The cache of models on disk: folders that are complete or absent.
 
 Owns: making such a folder, also when two processes make it at once.
 Must never know: what is in it.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def keep_entry(folder: Path, make: Callable[[Path], None]) -> Path:
+def create_cached_folder(folder: Path, make: Callable[[Path], None]) -> Path:
     """Give `folder`, made first if it is absent: `make` fills an empty folder beside it, which then takes its name.
 
     Raises: what `make` raises; nothing is left behind.
@@ -23,7 +23,7 @@ def keep_entry(folder: Path, make: Callable[[Path], None]) -> Path:
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         make(made)
-        made.chmod(0o755)  # a temporary folder is private, a cache entry is not
+        made.chmod(0o755)  # a temporary folder is private, a cached one is not
         made.rename(folder)
     except OSError:
         if not folder.is_dir():  # else another process was first, and its work is as good

@@ -3,8 +3,8 @@
 Owns: the waiting requests, and how many background ones run beside live ones.
 Must never know: the pipeline, what a request says.
 Invariants: a live request finds a slot unless live ones have them all; while live requests are there, or were a moment
-ago, no more than `background_max` others run, and while one waits for its first token no other prompt is read beside
-its own; a while longer, background prompts are read in pieces, one prompt at a time; without live requests the others
+ago, no more than `max_background` others run, and while one waits for its first token no other prompt is read beside
+its own; a while longer, background prompts are read in chunks, one prompt at a time; without live requests the others
 have every slot but one, which is kept for the next live one.
 """
 
@@ -22,38 +22,38 @@ QUIET_NS = 3_000_000_000
 """How long after the last live request the background takes all slots again, and all the time. Clients come back within
 it, and starting a request only to stop it costs its prompt's last block twice."""
 WATCH_NS = 10_000_000_000
-"""How long after the last live request background prompts are read in pieces: a live one that comes meanwhile waits for
+"""How long after the last live request background prompts are read in chunks: a live one that comes meanwhile waits for
 a short step. Whole prompts are read in half the time, which is for nights without anybody."""
 
 
-class Waiter(Struct, frozen=True):
-    """A request that may start."""
+class WaitingRequest(Struct, frozen=True):
+    """A request that waits for its turn, or may start now."""
 
     request_id: int
     generation: GenerationRequest
     read_tokens: int = 0
     """How much of its prompt was read before, and comes out of the prefix cache."""
-    in_pieces: bool = False
-    """Whether its prompt is to be read in pieces."""
+    in_chunks: bool = False
+    """Whether its prompt is to be read in chunks."""
 
 
 class Admission:
     """The line before the pipeline. Costs a microsecond a request."""
 
-    def __init__(self, running_max: int, background_max: int, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._running_max = running_max
-        self._background_max = min(background_max, running_max - 1)
+    def __init__(self, max_running: int, max_background: int, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._max_running = max_running
+        self._max_background = min(max_background, max_running - 1)
         self._clock_ns = clock_ns
         self._line = FairQueue()
-        self._waiters: dict[int, Waiter] = {}
+        self._waiters: dict[int, WaitingRequest] = {}
         self._live: set[int] = set()
         """Live requests that wait or run."""
-        self._mute: set[int] = set()
+        self._awaiting_first_token: set[int] = set()
         """Requests of both kinds that have no token yet."""
         self._running: dict[int, bool] = {}
         """Whether each is a background one; the oldest first."""
-        self._in_pieces: int | None = None
-        """Whose prompt is read in pieces."""
+        self._in_chunks: int | None = None
+        """Whose prompt is read in chunks."""
         self._live_seen_ns = clock_ns() - WATCH_NS
 
     @property
@@ -72,22 +72,22 @@ class Admission:
         return bool(self._live) or self._clock_ns() - self._live_seen_ns < QUIET_NS
 
     def queue(self, request_id: int, generation: GenerationRequest, read_tokens: int = 0) -> None:
-        """Stand in line."""
+        """Let a request wait, or wait again, until `take` gives it."""
         self._leave(request_id)
-        self._waiters[request_id] = Waiter(request_id, generation, read_tokens)
-        self._mute.add(request_id)
+        self._waiters[request_id] = WaitingRequest(request_id, generation, read_tokens)
+        self._awaiting_first_token.add(request_id)
         self._line.add(request_id, owner=generation.owner, priority=generation.priority)
         if generation.priority <= 0:
             self._live.add(request_id)
 
-    def end_pieces(self, request_id: int) -> None:
-        """The prompt that was read in pieces is read."""
-        if self._in_pieces == request_id:
-            self._in_pieces = None
+    def end_chunks(self, request_id: int) -> None:
+        """The prompt that was read in chunks is read."""
+        if self._in_chunks == request_id:
+            self._in_chunks = None
 
     def begin(self, request_id: int) -> None:
         """A request has its first token."""
-        self._mute.discard(request_id)
+        self._awaiting_first_token.discard(request_id)
 
     def end(self, request_id: int) -> bool:
         """Forget a request. Returns whether it was in the line."""
@@ -95,15 +95,15 @@ class Admission:
             self._live.discard(request_id)
             self._live_seen_ns = self._clock_ns()
         self._leave(request_id)
-        self._mute.discard(request_id)
+        self._awaiting_first_token.discard(request_id)
         if self._waiters.pop(request_id, None) is None:
             return False
         return self._line.remove(request_id)
 
-    def take(self) -> list[Waiter]:
+    def take(self) -> list[WaitingRequest]:
         """Those that start now; at most one background one at a time, so that its prompt is alone in its step."""
-        starting: list[Waiter] = []
-        while len(self._line) and len(self._running) < self._running_max:
+        starting: list[WaitingRequest] = []
+        while len(self._line) and len(self._running) < self._max_running:
             is_background = self._line.next_priority() > 0
             if is_background and not self._has_room():
                 break
@@ -116,13 +116,13 @@ class Admission:
             starting.append(waiter)
         return starting
 
-    def may_read_pieces(self) -> bool:
-        """Whether a piece may be read now: no live request waits for its first token."""
-        return self._live.isdisjoint(self._mute)
+    def may_prefill_chunk(self) -> bool:
+        """Whether a chunk may be read now: no live request waits for its first token."""
+        return self._live.isdisjoint(self._awaiting_first_token)
 
-    def rest_ns(self) -> int:
+    def yield_interval_ns(self) -> int:
         """In how long, if nothing else happens, whoever is next in line may start where nobody runs; 0: now."""
-        if self._live or self._background_max or not len(self._line):
+        if self._live or self._max_background or not len(self._line):
             return 0
         return max(0, self._live_seen_ns + QUIET_NS - self._clock_ns())
 
@@ -131,29 +131,29 @@ class Admission:
         if not self._live:
             return []
         background = [request_id for request_id, is_background in self._running.items() if is_background]
-        surplus = background[self._background_max :][::-1]
-        if not self.may_read_pieces():
-            others = background[: self._background_max]
-            surplus += [each for each in others if each in self._mute and each != self._in_pieces]
+        surplus = background[self._max_background :][::-1]
+        if not self.may_prefill_chunk():
+            others = background[: self._max_background]
+            surplus += [each for each in others if each in self._awaiting_first_token and each != self._in_chunks]
         return surplus
 
-    def _begin_background(self, waiter: Waiter) -> Waiter:
+    def _begin_background(self, waiter: WaitingRequest) -> WaitingRequest:
         """Say how its prompt is to be read."""
         if not self._live and self._clock_ns() - self._live_seen_ns >= WATCH_NS:
             return waiter
-        self._in_pieces = waiter.request_id
-        return Waiter(waiter.request_id, waiter.generation, waiter.read_tokens, in_pieces=True)
+        self._in_chunks = waiter.request_id
+        return WaitingRequest(waiter.request_id, waiter.generation, waiter.read_tokens, in_chunks=True)
 
     def _leave(self, request_id: int) -> None:
-        """Not to run any more."""
+        """Note that a request does not run any more."""
         self._running.pop(request_id, None)
-        self.end_pieces(request_id)
+        self.end_chunks(request_id)
 
     def _has_room(self) -> bool:
         """Whether one more background request may run."""
         count = sum(self._running.values())
-        if self._in_pieces is not None or not self._live.isdisjoint(self._mute):
+        if self._in_chunks is not None or not self._live.isdisjoint(self._awaiting_first_token):
             return False
         if self.is_live_about:
-            return count < self._background_max
-        return count < max(self._running_max - 1, 1)
+            return count < self._max_background
+        return count < max(self._max_running - 1, 1)

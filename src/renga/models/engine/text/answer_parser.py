@@ -17,19 +17,19 @@ from renga.models.engine.text.families import Family
 
 
 class TextPiece(msgspec.Struct, frozen=True):
-    """More of the answer."""
+    """More of the text that the answer says."""
 
     text: str
 
 
 class ThinkingPiece(msgspec.Struct, frozen=True):
-    """More of the thinking."""
+    """More of what the model thought before it answers."""
 
     text: str
 
 
 class ToolStart(msgspec.Struct, frozen=True):
-    """A tool call begins."""
+    """A tool call begins; its arguments follow."""
 
     name: str
 
@@ -41,7 +41,7 @@ class ToolArguments(msgspec.Struct, frozen=True):
 
 
 class ToolEnd(msgspec.Struct, frozen=True):
-    """The tool call is complete."""
+    """The tool call that was begun is complete."""
 
 
 Piece = TextPiece | ThinkingPiece | ToolStart | ToolArguments | ToolEnd
@@ -69,7 +69,7 @@ Mode = Literal["text", "thinking", "call"]
 
 
 class AnswerParser:
-    """Reads one answer."""
+    """Reads one answer as its text arrives, and tells its parts apart."""
 
     def __init__(self, shape: AnswerShape) -> None:
         self._shape = shape

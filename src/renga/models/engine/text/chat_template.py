@@ -87,7 +87,7 @@ class Chat(msgspec.Struct, frozen=True):
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """A rendered chat."""
+    """A chat as the tokens that the model reads."""
 
     token_ids: list[int]
     thinking_open: bool
@@ -205,7 +205,7 @@ class Layout:
 
 
 class ChatTemplate:
-    """A model's template, compiled once."""
+    """A model's chat template, compiled once and rendered for each request."""
 
     def __init__(self, source: str, vocabulary: Vocabulary, *, variables: dict[str, str] | None = None) -> None:
         """Compile the template. `variables` are what it may name besides the chat, such as bos_token.

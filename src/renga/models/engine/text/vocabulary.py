@@ -57,7 +57,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Read a `tokenizer.json` from disk."""
+        """Read a vocabulary from a `tokenizer.json` on disk."""
         return cls(path.read_text(encoding="utf-8"))
 
     @property

@@ -147,7 +147,7 @@ class AnthropicProvider:
         self._running = False
         self._upstream.close()
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         if not self._running:
             return ProviderHealth(False, f"{self._source.name} was not started")
         if self._settings.api_key_env and not self._secret:

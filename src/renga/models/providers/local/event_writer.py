@@ -5,7 +5,7 @@ Must never know: token ids' meaning, prompts, the engine process.
 Invariants: blocks never overlap and their indexes are dense; no empty text block is opened; a thinking block's
 signature is one delta, just before its stop.
 
-Source: messages-api notes, section 1.9 (order and shapes of recorded streams).
+Source: docs/reference/messages-api.md, "Streaming events".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OpenBlock = Literal["text", "thinking", "tool_use"]
 
 
 class EventWriter:
-    """Writes one answer's blocks."""
+    """Writes the blocks of one answer, one after the other."""
 
     def __init__(self, signer: Signer, *, show_thinking: bool, keep_leading_space: bool) -> None:
         self._signer = signer

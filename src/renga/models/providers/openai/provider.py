@@ -95,7 +95,7 @@ class OpenAICompatibleProvider:
             await asyncio.gather(self._probing, return_exceptions=True)
         self._upstream.close()
 
-    def health(self) -> ProviderHealth:
+    def health(self, model: str = "") -> ProviderHealth:
         if not self._running:
             return ProviderHealth(False, f"{self._source.name} was not started")
         if self._settings.api_key_env and not self._secret:

@@ -6,6 +6,7 @@ Knows:  nothing of folders, downloads or what the sets are used for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -102,12 +103,12 @@ def owner_of(path: str) -> Dataset | None:
     return next((each for each in load_catalog() if any(file.path == path for file in each.files)), None)
 
 
-def missing_sentence(names: list[str]) -> str:
-    """One line that says what is not here and which command obtains it."""
+def missing_sentence(names: list[str], asked: Sequence[str] = ()) -> str:
+    """One line that says what is not here and which command obtains it; `asked` may name a group that they are of."""
     given = [each for each in select(names) if not each.has_origin]
     plural = len(names) > 1
     what = f"the data set{'s' if plural else ''} {', '.join(names)} {'are' if plural else 'is'} not here"
-    command = f"{COMMAND} {' '.join(names)}"
+    command = f"{COMMAND} {' '.join(asked or names)}"
     if given:
         return f"{what}: `{command} --from FOLDER` copies from a folder that has {'them' if plural else 'it'}"
     return f"{what}: `{command}` obtains {'them' if plural else 'it'}"

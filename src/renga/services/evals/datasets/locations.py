@@ -73,7 +73,7 @@ def is_here(dataset: Dataset) -> bool:
 def missing_reason(*names: str) -> str:
     """Why something that needs these sets or groups cannot run, as one line; empty when all of them are here."""
     missing = [each.name for each in select(list(names)) if not is_here(each)]
-    return missing_sentence(missing) if missing else ""
+    return missing_sentence(missing, names if len(names) < len(missing) else ()) if missing else ""
 
 
 def require_sets(*names: str) -> None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from renga.models.engine.loading.model_cache import keep_entry
+from renga.models.engine.loading.model_cache import create_cached_folder
 from renga.models.engine.text.vocabulary import Vocabulary
 
 FILE_NAME = "openvino_detokenizer.xml"
 FORMAT = 2
-"""Part of the key of a cache entry; to be raised with every change of what is written."""
+"""Part of the name of a cached folder; to be raised with every change of what is written."""
 
 
 def save_detokenizer(vocabulary: Vocabulary, folder: Path, *, size: int) -> None:
@@ -29,7 +29,7 @@ def save_detokenizer(vocabulary: Vocabulary, folder: Path, *, size: int) -> None
 
     Cost: 0.3 s for 49 k tokens, most of it OpenVINO's import.
     """
-    keep_entry(folder, lambda made: _save(_grammar_bytes(vocabulary, size), made / FILE_NAME))
+    create_cached_folder(folder, lambda made: _save(_grammar_bytes(vocabulary, size), made / FILE_NAME))
 
 
 def _grammar_bytes(vocabulary: Vocabulary, size: int) -> list[bytes]:
