@@ -70,3 +70,12 @@ async def test_a_worker_elsewhere_is_dead_when_it_is_silent(storage: BatchStorag
     patience_us = int(DEAD_AFTER_S * 1_000_000)
     assert await mine.find_dead(patience_us) == []
     assert await mine.find_dead(patience_us + 1) == ["worker-elsewhere"]
+
+
+async def test_a_start_that_failed_further_on_begins_again(storage: BatchStorage, tmp_path: Path) -> None:
+    life = Liveness(storage, tmp_path / "workers")
+    life.begin()
+    life.begin()
+    assert len(locks(tmp_path / "workers")) == 1
+    await life.end()
+    assert locks(tmp_path / "workers") == []
