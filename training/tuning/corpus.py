@@ -36,15 +36,13 @@ class Corpus:
         return self.tokens[start : self.ends[index]], self.weights[start : self.ends[index]]
 
 
-def build(encoder: Encoder, *, token_budget: int, seed: int) -> Corpus:
-    """Draw documents until the budget is full."""
-    random = Random(seed)
+def build(documents: Iterator[Document], encoder: Encoder, *, token_budget: int) -> Corpus:
+    """Take documents until the budget is full or there are no more."""
     tokens: list[numpy.ndarray] = []
     weights: list[numpy.ndarray] = []
     families: list[str] = []
     total = 0
-    while total < token_budget:
-        document = draw_document(random)
+    for document in documents:
         encoded = encoder.encode(document)
         if len(encoded.tokens) > LONGEST_TOKENS:
             continue
@@ -52,8 +50,25 @@ def build(encoder: Encoder, *, token_budget: int, seed: int) -> Corpus:
         weights.append(WEIGHTS.get(document.family, 1) * numpy.array(encoded.learned, numpy.uint8))
         families.append(document.family)
         total += len(encoded.tokens)
+        if total >= token_budget:
+            break
     ends = numpy.cumsum([len(one) for one in tokens])
     return Corpus(numpy.concatenate(tokens), numpy.concatenate(weights), ends, numpy.array(families))
+
+
+def draw_mixed(seed: int) -> Iterator[Document]:
+    """Documents as the mixture has them, without end."""
+    random = Random(seed)
+    while True:
+        yield draw_document(random)
+
+
+def draw_evenly(seed: int, count: int) -> Iterator[Document]:
+    """As many documents of every generator; for validation."""
+    random = Random(seed)
+    for generator, _ in MIXTURE:
+        for _ in range(count):
+            yield generator(random)
 
 
 def save(corpus: Corpus, path: pathlib.Path) -> None:
@@ -120,6 +135,7 @@ def main() -> None:
     parser.add_argument("--gguf", type=pathlib.Path)
     parser.add_argument("--tokens", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--even", type=int, default=0, help="so many documents of every generator, for validation")
     parser.add_argument("--show", nargs="?", const="", help="print one document of every generator (that is named so)")
     arguments = parser.parse_args()
     if arguments.show is not None:
@@ -127,7 +143,8 @@ def main() -> None:
         return
     started_s = time.perf_counter()
     encoder = Encoder(load_tokenizer(arguments.gguf))
-    corpus = build(encoder, token_budget=arguments.tokens, seed=arguments.seed)
+    drawn = draw_evenly(arguments.seed, arguments.even) if arguments.even else draw_mixed(arguments.seed)
+    corpus = build(drawn, encoder, token_budget=arguments.tokens)
     save(corpus, arguments.out)
     print(describe(corpus))
     print(f"{time.perf_counter() - started_s:.0f} s")

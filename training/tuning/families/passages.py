@@ -10,6 +10,7 @@ from renga.evals.values import draw_value, draw_word
 from training.documents import Document, Turn
 from training.generators import fresh, grounded
 from training.sources import prose
+from training.tuning.families.asking import ask
 from training.tuning.families.faq import UNKNOWN, place, shape_facts
 from training.tuning.families.topics import TOPICS, draw_company, draw_fact, draw_missing
 
@@ -79,12 +80,11 @@ def facts(random: Random) -> Document:
 
 @functools.cache
 def _asked_paragraphs() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Paragraphs of public prose with the questions that a rule makes of them."""
+    """Paragraphs of public prose with the questions that rules make of them."""
     found: list[tuple[str, list[tuple[str, str]]]] = []
     random = Random(0)
     for text in grounded._paragraphs():  # the same paragraphs as the recipe from nothing
-        pairs = [pair for one in re.split(r"(?<=[.?!])\s+", text) if (pair := grounded._ask(one, random))]
-        pairs = [pair for pair in pairs if not pair[0].startswith("Complete")]
+        pairs = [pair for one in re.split(r"(?<=[.?!])\s+", text) if (pair := ask(one, random))]
         if pairs:
             found.append((text, pairs))
     return found
