@@ -20,14 +20,15 @@ def moderate(random: Random) -> Document:
 
 
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (results.calls, 11.0),
+    (results.calls, 10.0),
     (results.everyday, 8.0),
     (results.missing_argument, 1.0),
     (faq.faq, 12.0),
     (passages.desk_passage, 4.0),
     (passages.business_passage, 4.0),
     (passages.prose_passage, 6.0),
-    (passages.section, 3.0),
+    (passages.needles, 2.0),
+    (passages.section, 2.0),
     (passages.facts, 3.0),
     (passages.paper, 8.0),
     (fields.many_fields, 5.0),
@@ -49,7 +50,7 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
 )
 """Generator and how often it is drawn, beside the others."""
 WEIGHTS = {"moderate": 4, "classify": 2, "keywords": 2, "mention": 2, "topic": 2} | dict.fromkeys(
-    ("faq", "paper", "desk_passage", "business_passage", "prose_passage", "facts", "plain_questions"), 2
+    ("faq", "paper", "desk_passage", "business_passage", "prose_passage", "facts", "needles", "plain_questions"), 2
 )
 """How much a learned token of a family counts: a label or a short answer is a decision in a few tokens."""
 

@@ -164,7 +164,7 @@ def reply(fact: Fact, random: Random, *, terse: bool) -> str:
 
 
 def faq(random: Random) -> Document:
-    """A list of facts in any shape, and one to six questions, some of which it does not answer."""
+    """A list of facts in any shape, and up to ten questions, some of which it does not answer."""
     facts = [draw_fact(random, topic) for topic in random.sample(TOPICS, random.choice((3, 5, 6, 8, 10, 12, 16, 20)))]
     listing = shape_facts(facts, random)
     terse = random.random() < 0.12
@@ -175,7 +175,7 @@ def faq(random: Random) -> Document:
     head = random.choice(HEADS).format(company=draw_company(random)) + rule
     head += " Reply with the shortest answer." if terse else ""
     turns: list[Turn] = []
-    asked = random.sample(facts, min(len(facts), random.choice((2, 3, 4, 5, 6))))
+    asked = random.sample(facts, min(len(facts), random.choice((3, 4, 6, 8, 10))))
     for fact in asked:
         pick = random.random()
         if pick < UNKNOWN_SHARE:

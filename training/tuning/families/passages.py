@@ -11,7 +11,7 @@ from training.documents import Document, Turn
 from training.generators import fresh, grounded
 from training.sources import prose
 from training.tuning.families.asking import ask
-from training.tuning.families.faq import UNKNOWN, place, shape_facts
+from training.tuning.families.faq import HEADS, UNKNOWN, place, shape_facts
 from training.tuning.families.topics import TOPICS, draw_company, draw_fact, draw_missing
 
 ABSENT = (UNKNOWN, UNKNOWN, UNKNOWN, "The passage does not say.")
@@ -28,10 +28,12 @@ SYSTEMS = (
 )
 
 
+def _turns(pairs: list[tuple[str, str]]) -> list[Turn]:
+    return [turn for question, answer in pairs for turn in (Turn("user", question), Turn("assistant", answer))]
+
+
 def _lay_out(text: str, pairs: list[tuple[str, str]], random: Random, family: str) -> Document:
-    turns: list[Turn] = []
-    for question, answer in pairs:
-        turns += [Turn("user", question), Turn("assistant", answer)]
+    turns = _turns(pairs)
     system = random.choice(SYSTEMS)
     style = random.random()
     if style < 0.3:
@@ -44,7 +46,7 @@ def _lay_out(text: str, pairs: list[tuple[str, str]], random: Random, family: st
 def desk_passage(random: Random) -> Document:
     """Invented facts about an organisation; a fifth of the questions are about what is not said."""
     passage = draw_passage(random, TRAINING_FACTS, sentences=random.choice((4, 6, 8, 10, 12, 14)))
-    pairs = list(passage.asked[: random.choice((2, 3, 4, 6))])
+    pairs = list(passage.asked[: random.choice((2, 4, 6, 9))])
     facts = [draw_fact(random, topic) for topic in random.sample(TOPICS, 2)]
     absent = random.choice(ABSENT)
     for index in range(len(pairs)):
@@ -59,7 +61,7 @@ def business_passage(random: Random) -> Document:
     text = f"{draw_company(random)}. " + " ".join(fact.statement for fact in facts)
     pairs: list[tuple[str, str]] = []
     absent = random.choice(ABSENT)
-    for fact in random.sample(facts, min(len(facts), random.choice((2, 3, 5)))):
+    for fact in random.sample(facts, min(len(facts), random.choice((2, 4, 6)))):
         answer = fact.value if len(fact.parts) == 1 else fact.statement
         pairs.append((random.choice(fact.topic.questions), answer))
         if random.random() < 0.25:
@@ -91,14 +93,28 @@ def _asked_paragraphs() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def prose_passage(random: Random) -> Document:
-    """Public prose and questions that a rule makes; some belong to another paragraph."""
-    text, pairs = random.choice(_asked_paragraphs())
-    picked = random.sample(pairs, min(len(pairs), random.choice((1, 2, 3))))
+    """Public prose and questions that rules make; some belong to a paragraph that is not there."""
+    picked = random.sample(_asked_paragraphs(), random.choice((1, 2, 2, 3)))
+    pairs = [pair for _, asked in picked for pair in asked]
     absent = random.choice(ABSENT)
-    if random.random() < 0.35:
+    random.shuffle(pairs)
+    if random.random() < 0.6:
         question = random.choice(random.choice(_asked_paragraphs())[1])[0]
-        picked.insert(random.randrange(len(picked) + 1), (question, absent))
-    return _lay_out(text, picked, random, "prose_passage")
+        pairs.insert(random.randrange(len(pairs) + 1), (question, absent))
+    return _lay_out("\n\n".join(text for text, _ in picked), pairs[:5], random, "prose_passage")
+
+
+def needles(random: Random) -> Document:
+    """Facts of a business lost in a few hundred words about other things."""
+    texts = [text for text, _ in random.sample(_asked_paragraphs(), random.choice((2, 3, 4)))]
+    facts = [draw_fact(random, topic) for topic in random.sample(TOPICS, random.choice((2, 4, 6)))]
+    pieces = [sentence for text in texts for sentence in re.split(r"(?<=[.?!])\s+", text)]
+    for fact in facts:
+        pieces.insert(random.randrange(len(pieces) + 1), fact.statement)
+    pairs = [(random.choice(fact.topic.questions), fact.statement) for fact in facts]
+    pairs.append((draw_missing(random, facts), UNKNOWN))
+    random.shuffle(pairs)
+    return place(random.choice(HEADS).format(company=draw_company(random)), " ".join(pieces), _turns(pairs), random, "needles")
 
 
 @functools.cache
@@ -112,13 +128,15 @@ def _sections() -> list[tuple[str, str]]:
 
 
 def section(random: Random) -> Document:
-    """Which of several sections tells about a heading: the heading, asked for its paragraph's first sentence."""
+    """Which of several sections tells about a heading: the heading is asked for, its first sentence is the answer."""
     picked = random.sample(_sections(), random.choice((2, 3, 4)))
-    heading, paragraph = random.choice(picked)
     text = "\n\n".join(f"## {title}\n{body}" for title, body in picked)
-    sentence = re.split(r"(?<=[.?!])\s+", paragraph)[0]
-    question = random.choice(("What does the text say about {}?", "{}", "Tell me about {}.", "Look up: {}"))
-    pairs = [(question.format(heading.lower() if random.random() < 0.5 else heading), sentence)]
+    random.shuffle(picked)
+    form = random.choice(("What does the text say about {}?", "{}", "Tell me about {}.", "Look up: {}"))
+    lower = random.random() < 0.5
+    pairs = [
+        (form.format(title.lower() if lower else title), re.split(r"(?<=[.?!])\s+", body)[0]) for title, body in picked
+    ]
     return _lay_out(text, pairs, random, "section")
 
 
@@ -132,7 +150,7 @@ def paper(random: Random) -> Document:
     """A receipt, an invoice, a form, a table or a screen, with questions on single values."""
     text, pairs = random.choice((_receipt, _receipt, _table, _form, _screen, _listing))(random)
     random.shuffle(pairs)
-    return _lay_out(text, pairs[: random.choice((2, 3, 4, 5))], random, "paper")
+    return _lay_out(text, pairs[: random.choice((2, 4, 6, 8))], random, "paper")
 
 
 def _amount(cents: int) -> str:

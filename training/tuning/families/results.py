@@ -147,7 +147,7 @@ def everyday(random: Random) -> Document:
     picked = random.sample(EVERYDAY, random.choice((1, 2, 3, 4, 5)))
     tools = tuple(_tool(one, random) for one in picked)
     turns: list[Turn] = []
-    for _ in range(random.choice((1, 2, 3))):
+    for _ in range(random.choice((1, 2, 3, 4))):
         chance = random.random()
         if chance < 0.1:
             question, answer = random.choice(PLAIN)

@@ -76,7 +76,7 @@ REMEMBERED = (
 def plain_questions(random: Random) -> Document:
     """Questions that a small model should know, and now and then one that nobody can."""
     turns: list[Turn] = []
-    for _ in range(random.choice((1, 2, 3, 4, 5))):
+    for _ in range(random.choice((1, 2, 4, 6))):
         chance = random.random()
         if chance < 0.18:
             question, answer = _unknowable(random)
