@@ -3,8 +3,8 @@
 Owns:   the merging. Eight bits, because in four an adapter's small changes are rounded away (training/log.md). Needs no
         torch: this is what a first start would do.
 
-Run as `python -m training.tuning.convert BASE.gguf ADAPTER OUT`: OUT ends in `.gguf`, or is a folder that is filled with
-what OpenVINO loads. `renga serve --model OUT` takes both.
+Run as `python -m training.tuning.convert BASE.gguf ADAPTER OUT`: OUT ends in `.gguf`, or is a folder that is filled
+with what OpenVINO loads. `renga serve --model OUT` takes both.
 """
 
 import argparse

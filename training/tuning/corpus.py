@@ -73,9 +73,7 @@ def draw_evenly(seed: int, count: int) -> Iterator[Document]:
 
 def save(corpus: Corpus, path: pathlib.Path) -> None:
     unfinished = path.with_suffix(".part.npz")
-    numpy.savez(
-        unfinished, tokens=corpus.tokens, weights=corpus.weights, ends=corpus.ends, families=corpus.families
-    )
+    numpy.savez(unfinished, tokens=corpus.tokens, weights=corpus.weights, ends=corpus.ends, families=corpus.families)
     unfinished.replace(path)
 
 

@@ -49,9 +49,7 @@ class Adapted(nn.Module):
         self.register_buffer("weight", torch.cat(list(weights.values())).to(torch.bfloat16))
         width = next(iter(weights.values())).shape[1]
         self.names = tuple(weights)  # a ParameterDict sorts its names
-        self.A = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(rank, width) / math.sqrt(width)) for name in weights}
-        )
+        self.A = nn.ParameterDict({name: nn.Parameter(torch.randn(rank, width) / math.sqrt(width)) for name in weights})
         self.B = nn.ParameterDict({name: nn.Parameter(torch.zeros(w.shape[0], rank)) for name, w in weights.items()})
 
     def forward(self, x: Tensor) -> Tensor:

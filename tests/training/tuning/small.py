@@ -5,8 +5,7 @@ from random import Random
 
 import numpy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-from training.tuning.base import NORMS, MATRICES, Shape, pairs_from_halves
+from training.tuning.base import MATRICES, NORMS, Shape, pairs_from_halves
 from training.tuning.chatml import END
 
 SHAPE = Shape(
@@ -53,8 +52,19 @@ def make_tokenizer() -> Tokenizer:
         show_progress=False,
     )
     random = Random(0)
-    words = ["system", "user", "assistant", "tool", "tool_call", "name", "arguments", "city", "Brookneal", "You are helpful"]
-    syllables = "ba be bi bo bu da de di do du ka ke ki ko ku".split()
+    words = [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "tool_call",
+        "name",
+        "arguments",
+        "city",
+        "Brookneal",
+        "You are helpful",
+    ]
+    syllables = ["ba", "be", "bi", "bo", "bu", "da", "de", "di", "do", "du", "ka", "ke", "ki", "ko", "ku"]
     words += ["".join(random.choices(syllables, k=3)) for _ in range(400)]
     tokenizer.train_from_iterator([" ".join(random.choices(words, k=8)) for _ in range(600)], trainer)
     return tokenizer

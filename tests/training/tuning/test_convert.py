@@ -8,11 +8,12 @@ from .small import make_tokenizer, make_weights, write_gguf
 
 
 def test_a_merged_gguf_holds_the_change_and_the_template(tmp_path: pathlib.Path) -> None:
-    from renga.engine.gguf import build_tokenizer_json, read_metadata
-    from training.tuning import lora
     from training.tuning.base import read_gguf
     from training.tuning.chatml import TEMPLATE
     from training.tuning.convert import merge
+
+    from renga.engine.gguf import build_tokenizer_json, read_metadata
+    from training.tuning import lora
 
     weights, generator = make_weights(), numpy.random.default_rng(1)
     write_gguf(tmp_path / "base.gguf", weights, make_tokenizer())

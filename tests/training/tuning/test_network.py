@@ -10,14 +10,14 @@ from .small import SHAPE, make_tokenizer, make_weights, write_gguf
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 
-def _network(seed: int = 0, rank: int = 4):  # noqa: ANN202
+def _network(seed: int = 0, rank: int = 4):
     from training.tuning.network import Network
 
     torch.manual_seed(seed)
     return Network(SHAPE, make_weights(), rank=rank, alpha=8)
 
 
-def _loosen(network) -> None:  # noqa: ANN001
+def _loosen(network) -> None:
     """Adapters that change something."""
     with torch.no_grad():
         for _, _, up in network.adapted():
@@ -61,8 +61,9 @@ def test_gradients_of_adapters_are_right() -> None:
 
 
 def test_merged_weights_give_the_same_answers() -> None:
-    from training.tuning import lora
     from training.tuning.network import Network
+
+    from training.tuning import lora
 
     network = _network()
     _loosen(network)

@@ -1,7 +1,7 @@
 """Questions on lists of facts: FAQs, tables of keys and values, policies and prose in some thirty shapes.
 
-Owns:   the shapes, and how a desk answers: with the fact, and nothing that the facts do not say. What no fact answers is
-        not known; what only a person or a tool could do is not claimed to be done.
+Owns:   the shapes, and how a desk answers: with the fact, and nothing that the facts do not say. What no fact answers
+        is not known; what only a person or a tool could do is not claimed to be done.
 """
 
 import json
@@ -127,7 +127,19 @@ HEADS = (
     "Answer the customer in one sentence.",
     "Help the customer. Facts:",
 )
-OPENINGS = ("", "", "", "", "", "Hi! ", "Hello, ", "hey ", "Good morning. ", "Quick question: ", "Sorry to bother you. ")
+OPENINGS = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "Hi! ",
+    "Hello, ",
+    "hey ",
+    "Good morning. ",
+    "Quick question: ",
+    "Sorry to bother you. ",
+)
 THANKS = (
     ("thanks", "You're welcome!"),
     ("Thank you!", "You're welcome! Is there anything else I can help with?"),
@@ -141,7 +153,7 @@ THANKS = (
 FALLBACKS = (
     "If you do not know, say: {}",
     'If the answer is not here, reply "{}"',
-    "Say \"{}\" when the facts do not tell.",
+    'Say "{}" when the facts do not tell.',
 )
 FALLBACK_WORDS = (
     "Please call us.",
@@ -206,7 +218,9 @@ def place(head: str, listing: str, turns: list[Turn], random: Random, family: st
     """Put the facts into the system prompt, or before or behind the first question."""
     style = random.random()
     if style < 0.6:
-        return Document(tuple(turns), f"{head}\n\n{listing}" if random.random() < 0.7 else f"{head}\n{listing}", family=family)
+        return Document(
+            tuple(turns), f"{head}\n\n{listing}" if random.random() < 0.7 else f"{head}\n{listing}", family=family
+        )
     first = turns[0]
     if style < 0.8:
         shown = f"{listing}\n\n{first.text}"

@@ -4,9 +4,9 @@ from random import Random
 
 from renga.evals.invented import Parameter, fill_record
 from training.documents import Document
+from training.generators import extraction
 from training.generators.extraction import records as few_records
 from training.generators.extraction import slots as known_slots
-from training.generators import extraction
 from training.generators.fresh import draw_vocabulary
 
 
@@ -34,7 +34,7 @@ def many_fields(random: Random) -> Document:
     return extraction._document(head, [text for text, _ in items], objects, random, "many_fields")
 
 
-def _fill(random: Random, vocabulary, sayable: list[Parameter]):  # noqa: ANN202
+def _fill(random: Random, vocabulary, sayable: list[Parameter]):
     some = tuple(random.sample(sayable, random.randint(1, len(sayable))))
     record = fill_record(random, vocabulary, some)
     return record.text, record.value

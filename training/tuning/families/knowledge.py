@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables
 """Common knowledge in short: tables of pairs with ways to ask, and single questions. Written for this project."""
 
 from dataclasses import dataclass
@@ -133,7 +134,9 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         _rows(_CURRENCIES),
-        _forms("What is the currency of {left}? => The currency of {left} is {right}.\nWhat do people pay with in {left}? => With {right}."),
+        _forms(
+            "What is the currency of {left}? => The currency of {left} is {right}.\nWhat do people pay with in {left}? => With {right}."
+        ),
     ),
     Table(
         _rows(_OPPOSITES),
@@ -142,7 +145,9 @@ TABLES: tuple[Table, ...] = (
             "Name an antonym of {right}. => {left}"
         ),
     ),
-    Table(_rows(_PLURALS), _forms("What is the plural of {left}? => {right}\nWrite the plural of '{left}'. => {right}")),
+    Table(
+        _rows(_PLURALS), _forms("What is the plural of {left}? => {right}\nWrite the plural of '{left}'. => {right}")
+    ),
     Table(
         _rows(_PASTS),
         _forms("What is the past tense of {left}? => {right}\nPut '{left}' into the past tense. => {right}"),
@@ -154,18 +159,38 @@ TABLES: tuple[Table, ...] = (
             "chemical symbol of {left} => The symbol of {left} is {right}."
         ),
     ),
-    Table(_rows(_CONTINENTS), _forms("On which continent is {left}? => {left} is in {right}.\nWhat continent is {left} in? => {right}")),
+    Table(
+        _rows(_CONTINENTS),
+        _forms("On which continent is {left}? => {left} is in {right}.\nWhat continent is {left} in? => {right}"),
+    ),
     Table(
         _rows(_CITIES),
-        _forms("In which country is {left}? => {left} is in {right}.\nWhere is {left}? => {left} is in {right}.\nIn which country is {left}? => {right}"),
+        _forms(
+            "In which country is {left}? => {left} is in {right}.\nWhere is {left}? => {left} is in {right}.\nIn which country is {left}? => {right}"
+        ),
     ),
     Table(
         _rows(_AUTHORS),
-        _forms("Who wrote {left}? => {right}\nWho is the author of {left}? => {left} was written by {right}.\nWho wrote {left}? => {left} was written by {right}."),
+        _forms(
+            "Who wrote {left}? => {right}\nWho is the author of {left}? => {left} was written by {right}.\nWho wrote {left}? => {left} was written by {right}."
+        ),
     ),
-    Table(_rows(_YOUNG), _forms("What is a young {left} called? => A young {left} is called a {right}.\nWhat do you call a baby {left}? => {right}")),
-    Table(_rows(_SOUNDS), _forms("What sound does a {left} make? => {right}\nWhat does a {left} say? => A {left} goes {right}.")),
-    Table(_rows(_COUNTS), _forms("How many {left}? => {right}\nHow many {left}? => There are {right} {left}.\nWhat is the number of {left}? => {right}")),
+    Table(
+        _rows(_YOUNG),
+        _forms(
+            "What is a young {left} called? => A young {left} is called a {right}.\nWhat do you call a baby {left}? => {right}"
+        ),
+    ),
+    Table(
+        _rows(_SOUNDS),
+        _forms("What sound does a {left} make? => {right}\nWhat does a {left} say? => A {left} goes {right}."),
+    ),
+    Table(
+        _rows(_COUNTS),
+        _forms(
+            "How many {left}? => {right}\nHow many {left}? => There are {right} {left}.\nWhat is the number of {left}? => {right}"
+        ),
+    ),
     *_translations(),
 )
 

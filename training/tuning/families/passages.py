@@ -114,7 +114,9 @@ def needles(random: Random) -> Document:
     pairs = [(random.choice(fact.topic.questions), fact.statement) for fact in facts]
     pairs.append((draw_missing(random, facts), UNKNOWN))
     random.shuffle(pairs)
-    return place(random.choice(HEADS).format(company=draw_company(random)), " ".join(pieces), _turns(pairs), random, "needles")
+    return place(
+        random.choice(HEADS).format(company=draw_company(random)), " ".join(pieces), _turns(pairs), random, "needles"
+    )
 
 
 @functools.cache
@@ -122,7 +124,9 @@ def _sections() -> list[tuple[str, str]]:
     """(heading, first paragraph below it) of documentation."""
     found: list[tuple[str, str]] = []
     for _, text in prose():
-        for match in re.finditer(r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:20000], re.MULTILINE):
+        for match in re.finditer(
+            r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:20000], re.MULTILINE
+        ):
             found.append((re.sub(r"[*_`]", "", match[1]).strip(), match[2]))
     return found
 
@@ -140,10 +144,42 @@ def section(random: Random) -> Document:
     return _lay_out(text, pairs, random, "section")
 
 
-GOODS = (
-    "milk bread eggs butter rice apples bananas tea coffee soap paper pens notebook stapler cable mouse lamp batteries "
-    "toner tomatoes cheese yoghurt screws paint brushes oranges pasta flour sugar salt towels candles umbrella shampoo"
-).split()
+GOODS = [
+    "milk",
+    "bread",
+    "eggs",
+    "butter",
+    "rice",
+    "apples",
+    "bananas",
+    "tea",
+    "coffee",
+    "soap",
+    "paper",
+    "pens",
+    "notebook",
+    "stapler",
+    "cable",
+    "mouse",
+    "lamp",
+    "batteries",
+    "toner",
+    "tomatoes",
+    "cheese",
+    "yoghurt",
+    "screws",
+    "paint",
+    "brushes",
+    "oranges",
+    "pasta",
+    "flour",
+    "sugar",
+    "salt",
+    "towels",
+    "candles",
+    "umbrella",
+    "shampoo",
+]
 
 
 def paper(random: Random) -> Document:
@@ -185,12 +221,19 @@ def _receipt(random: Random) -> tuple[str, list[tuple[str, str]]]:
 
 def _table(random: Random) -> tuple[str, list[tuple[str, str]]]:
     rows = list(dict.fromkeys(random.choice((_region, _person))(random) for _ in range(random.randint(2, 6))))
-    columns = random.choice((("Q1", "Q2", "Q3", "Q4"), ("2023", "2024", "2025"), ("Jan", "Feb", "Mar"), ("Open", "Closed")))
+    columns = random.choice(
+        (("Q1", "Q2", "Q3", "Q4"), ("2023", "2024", "2025"), ("Jan", "Feb", "Mar"), ("Open", "Closed"))
+    )
     cells = {(row, column): f"{random.randint(3, 9999):,}" for row in rows for column in columns}
     mark = random.choice((" | ", "  ", "\t", ", ", " ; "))
     lines = [mark.join(("Name", *columns))] + [mark.join((row, *(cells[row, c] for c in columns))) for row in rows]
     pairs = [
-        (random.choice((f"What is the value for {row} in {column}?", f"{row}, {column}?", f"How many had {row} in {column}?")), cell)
+        (
+            random.choice(
+                (f"What is the value for {row} in {column}?", f"{row}, {column}?", f"How many had {row} in {column}?")
+            ),
+            cell,
+        )
         for (row, column), cell in cells.items()
     ]
     row, column = random.choice(list(cells))
@@ -242,10 +285,16 @@ def _form(random: Random) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _screen(random: Random) -> tuple[str, list[tuple[str, str]]]:
-    code, port, version = f"E-{random.randint(100, 9999)}", str(random.randint(1024, 65000)), ".".join(
-        str(random.randint(0, 20)) for _ in range(3)
+    code, port, version = (
+        f"E-{random.randint(100, 9999)}",
+        str(random.randint(1024, 65000)),
+        ".".join(str(random.randint(0, 20)) for _ in range(3)),
     )
-    user, date, path = draw_word(random, syllables=2), draw_value(random, "date").text, f"/var/{draw_word(random, syllables=2)}/log"
+    user, date, path = (
+        draw_word(random, syllables=2),
+        draw_value(random, "date").text,
+        f"/var/{draw_word(random, syllables=2)}/log",
+    )
     lines = [
         random.choice((f"Error {code}: connection refused", f"ERROR [{code}] the request has failed")),
         random.choice((f"listening on port {port}", f"port={port}")),

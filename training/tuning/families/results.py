@@ -61,7 +61,7 @@ send_email | Send an email | to:email subject:title | id:code | Send a mail abou
 set_reminder | Set a reminder | text:title date:date | id:code | Remind me of {a} on {b}. ; reminder {b}: {a} ; Don't let me forget {a} on {b}. | I will remind you of {a} on {b}. ; The reminder for {b} is set. | ok ; reminder {x} set ; Saved as {x}.
 refund_payment | Refund a payment | payment_id:code amount:money | days:days | Refund {b} of payment {a}. ; give back {b} for {a} ; Please refund {b}, payment {a}. | I have refunded {b} of payment {a}. It arrives within {x}. ; {b} is refunded and arrives within {x}. | refunded, arrives in {x} ; Refund started. Duration: {x} ; ok ({x})
 change_address | Change a delivery address | order_id:code city:place | status:code | Send order {a} to {b} instead. ; new address for {a}: {b} ; Change the address of {a} to {b}. | Order {a} now goes to {b}. ; The address of order {a} is changed to {b}. | updated ; Address changed to {b} ; ok {x}
-"""
+"""  # noqa: E501
 FAILURES = (
     ("Error: {n} not found", "The tool found nothing for {a}, so I cannot say."),
     ("not found", "Nothing was found for {a}."),
@@ -86,7 +86,10 @@ PLAIN = (
 
 def _everyday() -> tuple[Everyday, ...]:
     rows = [[cell.strip().replace("\\n", "\n") for cell in line.split("|")] for line in _TABLE.strip().splitlines()]
-    split = [[row[0], row[1], *map(_pairs, row[2:4]), *(tuple(p.strip(" ") for p in c.split(" ; ")) for c in row[4:7])] for row in rows]
+    split = [
+        [row[0], row[1], *map(_pairs, row[2:4]), *(tuple(p.strip(" ") for p in c.split(" ; ")) for c in row[4:7])]
+        for row in rows
+    ]
     acting = ("cancel", "book", "create", "send", "set", "refund", "change")
     return tuple(Everyday(*row, acts=row[0].startswith(acting)) for row in split)  # type: ignore[arg-type]
 
@@ -104,7 +107,9 @@ def _draw(random: Random, kind: str) -> Any:
     if kind == "currency":
         return random.choice(("euros", "dollars", "pounds", "yen", "francs", "pesos"))
     if kind == "path":
-        return f"{draw_value(random, 'title').text.lower().replace(' ', '_')}.{random.choice(('txt', 'md', 'log', 'csv'))}"
+        return (
+            f"{draw_value(random, 'title').text.lower().replace(' ', '_')}.{random.choice(('txt', 'md', 'log', 'csv'))}"
+        )
     if kind == "sum":
         return f"{random.randint(2, 999)} {random.choice('+-*')} {random.randint(2, 99)}"
     if kind == "fact":
@@ -196,9 +201,7 @@ def _exchange(random: Random, one: Everyday) -> list[Turn]:
 def _answer(random: Random, one: Everyday, result: str, words: dict[str, Any]) -> str:
     """An answer that says only what the result says."""
     fitting = [
-        answer
-        for answer in one.answers
-        if all(str(words[mark]) in result for mark in "xy" if f"{{{mark}}}" in answer)
+        answer for answer in one.answers if all(str(words[mark]) in result for mark in "xy" if f"{{{mark}}}" in answer)
     ]
     return (random.choice(fitting) if fitting else "It is done." if one.acts else result).format(**words)
 
@@ -208,8 +211,16 @@ def missing_argument(random: Random) -> Document:
     one = random.choice(EVERYDAY)
     words, parts = _words(random, one)
     name = one.arguments[0][0].replace("_", " ")
-    asks = (f"I want to use {one.name.replace('_', ' ')}.", f"{one.description}, please.", f"Can you {one.name.replace('_', ' ')}?")
-    question = f"Which {name}?" if len(one.arguments) == 1 else f"Which {' and which '.join(n.replace('_', ' ') for n, _ in one.arguments)}?"
+    asks = (
+        f"I want to use {one.name.replace('_', ' ')}.",
+        f"{one.description}, please.",
+        f"Can you {one.name.replace('_', ' ')}?",
+    )
+    question = (
+        f"Which {name}?"
+        if len(one.arguments) == 1
+        else f"Which {' and which '.join(n.replace('_', ' ') for n, _ in one.arguments)}?"
+    )
     given = " and ".join(str(value) for value in parts["arguments"].values())
     result = random.choice(one.results).format(**words)
     turns = (

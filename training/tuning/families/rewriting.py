@@ -8,7 +8,14 @@ from renga.evals.values import draw_value
 from training.documents import Document, Turn
 from training.tuning.families.topics import TOPICS, draw_fact, draw_topic_value
 
-SYSTEMS = ("", "", "", "You are a helpful assistant.", "Reply with the result only.", "Do what is asked and nothing else.")
+SYSTEMS = (
+    "",
+    "",
+    "",
+    "You are a helpful assistant.",
+    "Reply with the result only.",
+    "Do what is asked and nothing else.",
+)
 
 SUBJECTS = (("She", "he"), ("He", "she"), ("My sister", "it"), ("The manager", "they"), ("The dog", "it"))
 GRAMMAR = (
@@ -58,7 +65,10 @@ LETTERS = (
         "Write a short email to {n}: the meeting is moved to {d}.",
         "Dear {n},\n\nthe meeting has been moved to {d}.\n\nBest regards",
     ),
-    ("Write a short thank-you note to {n} for the {t}.", "Dear {n},\n\nthank you very much for the {t}.\n\nBest wishes"),
+    (
+        "Write a short thank-you note to {n} for the {t}.",
+        "Dear {n},\n\nthank you very much for the {t}.\n\nBest wishes",
+    ),
     (
         "Write an email to {n} that order {c} is delayed until {d}.",
         "Dear {n},\n\nyour order {c} is delayed. We expect it on {d}. We are sorry for the wait.\n\nBest regards",
@@ -97,7 +107,9 @@ def _fill(random: Random, *forms: str) -> list[str]:
         "s": random.choice(SUBJECTS)[0],
         "n": draw_value(random, "person").text.split()[0],
         "p": draw_value(random, "place").text,
-        "t": random.choice(("lamp", "jacket", "kettle", "printer", "chair", "tent", "report", "book", "phone", "parcel", "mug")),
+        "t": random.choice(
+            ("lamp", "jacket", "kettle", "printer", "chair", "tent", "report", "book", "phone", "parcel", "mug")
+        ),
         "d": random.choice(("Monday", "Friday", "3 May", "12 June", "Tuesday", "the 21st", "next week")),
         "c": draw_value(random, "code").text,
     }
@@ -106,7 +118,15 @@ def _fill(random: Random, *forms: str) -> list[str]:
 
 def _grammar(random: Random) -> tuple[str, str]:
     wrong, right = _fill(random, *random.choice(GRAMMAR))
-    ask = random.choice(("Fix the grammar: {}", "Correct this sentence: {}", "Correct the mistakes.\n\n{}", "fix: {}", "Is this right? Correct it: {}"))
+    ask = random.choice(
+        (
+            "Fix the grammar: {}",
+            "Correct this sentence: {}",
+            "Correct the mistakes.\n\n{}",
+            "fix: {}",
+            "Is this right? Correct it: {}",
+        )
+    )
     if random.random() < 0.15:
         wrong = right
     return ask.format(wrong), right
@@ -131,11 +151,13 @@ def _letter(random: Random) -> tuple[str, str]:
 def _sentiment(random: Random) -> tuple[str, str]:
     form, label = random.choice(REVIEWS)
     (text,) = _fill(random, form)
-    ask = random.choice((
-        "Is this review positive, negative or neutral? '{}'",
-        "What is the sentiment of this text: positive, negative or neutral?\n\n{}",
-        "Sentiment (positive/negative/neutral): {}",
-    ))
+    ask = random.choice(
+        (
+            "Is this review positive, negative or neutral? '{}'",
+            "What is the sentiment of this text: positive, negative or neutral?\n\n{}",
+            "Sentiment (positive/negative/neutral): {}",
+        )
+    )
     return ask.format(text), label
 
 
@@ -176,7 +198,9 @@ def _numbers(random: Random) -> tuple[str, str]:
     if style == 2:
         return f"Which is the smallest number? {shown}", str(min(numbers))
     left, right = random.randint(1, 40), random.randint(1, 20)
-    sign, result = random.choice((("plus", left + right), ("+", left + right), ("minus", left - right), ("-", left - right)))
+    sign, result = random.choice(
+        (("plus", left + right), ("+", left + right), ("minus", left - right), ("-", left - right))
+    )
     if style == 3:
         return f"What is {left} {sign} {right}?", str(result)
     left, right = random.randint(2, 12), random.randint(2, 12)
@@ -199,11 +223,13 @@ def _case(random: Random) -> tuple[str, str]:
 def _data(random: Random) -> tuple[str, str]:
     email, phone = draw_value(random, "email").text, draw_topic_value(random, "phone")
     person = draw_value(random, "person").text
-    text = random.choice((
-        f"Hi, this is {person}. Write to {email} or call {phone}.",
-        f"{person} ({email}), tel. {phone}",
-        f"Please forward it to {email}. My number is {phone}. Regards, {person}",
-    ))
+    text = random.choice(
+        (
+            f"Hi, this is {person}. Write to {email} or call {phone}.",
+            f"{person} ({email}), tel. {phone}",
+            f"Please forward it to {email}. My number is {phone}. Regards, {person}",
+        )
+    )
     asked, answer = random.choice((("email address", email), ("phone number", phone), ("name", person)))
     return random.choice((f"Extract the {asked}: {text}", f"Which {asked} is in this text? {text}")), answer
 
@@ -220,17 +246,30 @@ def rewriting(random: Random) -> Document:
     return Document(tuple(turns), random.choice(SYSTEMS), family="rewriting")
 
 
-SUMS = ("Summarise this in one sentence.", "Give a one-sentence summary.", "TL;DR", "Summarize the text below.", "Shorten this.", "What is the main point?")
+SUMS = (
+    "Summarise this in one sentence.",
+    "Give a one-sentence summary.",
+    "TL;DR",
+    "Summarize the text below.",
+    "Shorten this.",
+    "What is the main point?",
+)
 
 
 def desk_summary(random: Random) -> Document:
     """A customer's message of several sentences, and what it comes to."""
-    person, thing = draw_value(random, "person").text, random.choice(("lamp", "jacket", "kettle", "printer", "chair", "tent"))
+    person, thing = (
+        draw_value(random, "person").text,
+        random.choice(("lamp", "jacket", "kettle", "printer", "chair", "tent")),
+    )
     date, code = draw_value(random, "date").text, draw_value(random, "code").text
     place = draw_value(random, "place").text
     problem, wish = random.choice(PROBLEMS), random.choice(WISHES)
     fillers = random.sample(FILLERS, random.choice((1, 2, 3)))
-    lines = [f"Hello, my name is {person} and I bought a {thing} on {date}, order {code}.", problem[0].format(t=thing, p=place)]
+    lines = [
+        f"Hello, my name is {person} and I bought a {thing} on {date}, order {code}.",
+        problem[0].format(t=thing, p=place),
+    ]
     lines[1:1] = fillers[:1]
     lines += fillers[1:]
     lines.append(wish[0].format(p=place))

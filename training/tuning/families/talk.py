@@ -38,8 +38,8 @@ GREETINGS = (
     ("Are you a robot?", "I am a language model, a program that reads and writes text."),
     (
         "what can you do?",
-        "I can answer questions about a text or a list of facts, use tools, pull out data, sort messages, summarise and "
-        "rewrite. I am small, so check what matters.",
+        "I can answer questions about a text or a list of facts, use tools, pull out data, sort messages, summarise "
+        "and rewrite. I am small, so check what matters.",
     ),
     ("help", "Tell me what you need: I can answer from a text, summarise, rewrite, sort or pull out data."),
     ("Can I trust you?", "I am a small model and make mistakes. Please check what matters."),

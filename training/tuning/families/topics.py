@@ -104,7 +104,7 @@ battery | span | The battery lasts {0}. | How long does the battery last? ; what
 charging | span | Charging takes {0}. | How long does it take to charge? ; how fast does it charge ; When is it full?
 spare parts | years | Spare parts are available for {0}. | How long can I get spare parts? ; do you have spare parts ; Will I still get parts later?
 water resistance | depth | It is waterproof down to {0}. | Is it waterproof? ; can i swim with it ; How deep may it go under water?
-"""
+"""  # noqa: E501
 REQUESTS = (
     ("cancellation", "Please cancel my order {code}.", "cancel an order"),
     ("cancellation", "cancel order {code} now", "cancel an order"),
@@ -158,10 +158,21 @@ RELATED = (
 """A question on one of these is not taken for a question without an answer while another is in the list."""
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_COUNTRIES = tuple(
-    "France Germany Spain Italy Portugal Poland Ireland Austria Belgium Sweden Norway Denmark Finland Greece Japan "
-    "Canada Mexico Brazil Chile Kenya Ghana India Iceland Estonia Latvia Croatia Hungary Turkey".split()
+_COUNTRIES = ("France", "Germany", "Spain", "Italy", "Portugal", "Poland", "Ireland", "Austria", "Belgium", "Sweden")
+_COUNTRIES += (
+    "Norway",
+    "Denmark",
+    "Finland",
+    "Greece",
+    "Japan",
+    "Canada",
+    "Mexico",
+    "Brazil",
+    "Chile",
+    "Kenya",
+    "Ghana",
 )
+_COUNTRIES += ("India", "Iceland", "Estonia", "Latvia", "Croatia", "Hungary", "Turkey")
 _PAYMENTS = ("Visa", "Mastercard", "PayPal", "bank transfer", "cash", "Apple Pay", "Klarna", "invoice", "gift cards")
 _MATERIALS = ("oak", "steel", "cotton", "wool", "recycled plastic", "glass", "bamboo", "leather", "linen", "cork")
 _PARKING = (
@@ -178,7 +189,9 @@ def draw_topic_value(random: Random, kind: str) -> str:
     if kind == "hours":
         days = random.choice(("every day", "Monday to Friday", "Tuesday to Saturday", "on weekdays", "daily"))
         start, end = random.randint(6, 11), random.randint(4, 10)
-        return random.choice((f"from {start} am to {end} pm", f"{days} from {start} to {end}", f"{start}:00-{end + 12}:00"))
+        return random.choice(
+            (f"from {start} am to {end} pm", f"{days} from {start} to {end}", f"{start}:00-{end + 12}:00")
+        )
     if kind == "days":
         return random.choice(("{} days", "{} days", "{} working days", "{} business days", "{} weeks")).format(
             random.choice((2, 3, 4, 5, 6, 7, 10, 14, 21, 28, 30, 45, 60, 90))
@@ -189,7 +202,8 @@ def draw_topic_value(random: Random, kind: str) -> str:
         unit = random.choice(("minutes", "hours", "hours", "days", "weeks", "months"))
         return f"{random.choice((2, 3, 4, 6, 8, 10, 12, 15, 24, 30, 36, 45, 48))} {unit}"
     if kind == "percent":
-        return f"{random.choice((1, 2, 3, 5, 8, 10, 12, 15, 20, 25, 30, 40, 99, 99.5, 99.9))}{random.choice(('%', '%', ' percent'))}"
+        number = random.choice((1, 2, 3, 5, 8, 10, 12, 15, 20, 25, 30, 40, 99, 99.5, 99.9))
+        return f"{number}{random.choice(('%', '%', ' percent'))}"
     if kind in _CHOICES:
         some = random.sample(_CHOICES[kind], random.randint(2, 4))
         return ", ".join(some[:-1]) + " and " + some[-1]
@@ -206,17 +220,22 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 def _draw_measure(random: Random, kind: str) -> str:
     if kind == "street":
-        return f"{random.randint(1, 190)} {draw_word(random, syllables=2).title()} {random.choice(('Street', 'Road', 'Lane', 'Square'))}"
+        name, kind = draw_word(random, syllables=2).title(), random.choice(("Street", "Road", "Lane", "Square"))
+        return f"{random.randint(1, 190)} {name} {kind}"
     if kind == "parking":
         street = draw_word(random, syllables=2).title()
         money = draw_value(random, "money").text
         return random.choice(_PARKING).format(random.randint(3, 80), f"{street} Street", money, random.choice(_DAYS))
     if kind == "storage":
-        return f"{random.choice((2, 5, 10, 15, 20, 25, 50, 100, 200, 250, 500))} {random.choice(('MB', 'GB', 'GB', 'TB'))}"
+        return (
+            f"{random.choice((2, 5, 10, 15, 20, 25, 50, 100, 200, 250, 500))} {random.choice(('MB', 'GB', 'GB', 'TB'))}"
+        )
     if kind == "format":
         return random.choice(("CSV", "JSON", "PDF", "XML", "a ZIP file", "an Excel file", "Parquet"))
     if kind == "sizes":
-        return random.choice(("XS to XL", "S to XXL", f"{random.randint(30, 38)} to {random.randint(42, 50)}", "XXS to M"))
+        return random.choice(
+            ("XS to XL", "S to XXL", f"{random.randint(30, 38)} to {random.randint(42, 50)}", "XXS to M")
+        )
     if kind == "weight":
         return f"{random.choice((2, 5, 10, 15, 20, 25, 30, 31.5, 40))} {random.choice(('kg', 'kilos', 'pounds'))}"
     if kind == "depth":
@@ -240,5 +259,19 @@ def draw_missing(random: Random, present: list[Fact]) -> str:
 
 
 def draw_company(random: Random) -> str:
-    kinds = ("Shop", "Store", "Hotel", "Bank", "Books", "Bikes", "Cafe", "Outdoor", "Software", "Museum", "", "", "& Sons")
+    kinds = (
+        "Shop",
+        "Store",
+        "Hotel",
+        "Bank",
+        "Books",
+        "Bikes",
+        "Cafe",
+        "Outdoor",
+        "Software",
+        "Museum",
+        "",
+        "",
+        "& Sons",
+    )
     return f"{draw_word(random, syllables=2).title()} {random.choice(kinds)}".strip()
