@@ -93,6 +93,15 @@ class Encoder:
             encoded.learned += [learned] * len(ids)
         return encoded
 
+    def prompt(self, document: Document) -> list[int]:
+        """A document that an answer is to follow."""
+        parts = [*segments(document), ("<|im_start|>assistant\n", True, False)]
+        return [
+            token
+            for text, is_template, _ in _joined(parts)
+            for token in (self._template(text) if is_template else self._content(text))
+        ]
+
     def _content(self, text: str) -> list[int]:
         self._tokenizer.encode_special_tokens = True  # a client's `<|im_end|>` is text
         return self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -11,11 +11,12 @@ import argparse
 import json
 import pathlib
 import re
-import tempfile
 from collections import Counter
 from random import Random
 
-import numpy
+from tokenizers import Tokenizer
+
+from training.documents import Document, Turn
 
 BASE_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 LONGEST_TOKENS = 180
@@ -216,41 +217,15 @@ def is_good(answer: str, *, ended: bool) -> bool:
     return max(triples.values(), default=0) <= 2 and len(set(words)) > 0.4 * len(words)
 
 
-def answer_all(folder: pathlib.Path, questions: list[str], *, threads: int) -> list[tuple[str, bool]]:
-    """Greedy answers of a converted model, and whether each ended by itself."""
-    import openvino_genai as genai
-    from openvino import Tensor
+def ask_base(folder: pathlib.Path, questions: list[str]) -> list[tuple[str, bool]]:
+    """The base's greedy answers, and whether each ended by itself."""
+    from training.tuning.chatml import END, Encoder
+    from training.tuning.generate import generate
 
-    from renga.engine.detokenizer import save_detokenizer
-    from renga.engine.vocabulary import Vocabulary
-    from training.tuning.chatml import END
-
-    vocabulary = Vocabulary.load(folder / "tokenizer.json")
-    (end,) = vocabulary.encode(END, parse_special=True)
-    scheduler = genai.SchedulerConfig()
-    scheduler.cache_size, scheduler.max_num_seqs = 1, 16
-    config = genai.GenerationConfig()
-    config.max_new_tokens, config.eos_token_id = LONGEST_TOKENS, end
-    config.stop_token_ids = {end}
-    with tempfile.TemporaryDirectory() as scratch:
-        words = pathlib.Path(scratch, "words")
-        save_detokenizer(vocabulary, words, size=vocabulary.size)
-        pipeline = genai.ContinuousBatchingPipeline(
-            str(folder), genai.Tokenizer(str(words)), scheduler, "CPU", INFERENCE_NUM_THREADS=threads
-        )
-        answers: list[tuple[str, bool]] = []
-        for start in range(0, len(questions), 32):
-            prompts = [
-                f"<|im_start|>system\n{BASE_SYSTEM}{END}\n<|im_start|>user\n{question}{END}\n<|im_start|>assistant\n"
-                for question in questions[start : start + 32]
-            ]
-            tokens = [Tensor(numpy.array([vocabulary.encode(prompt, parse_special=True)])) for prompt in prompts]
-            for result in pipeline.generate(tokens, [config] * len(tokens)):
-                ids = list(result.m_generation_ids[0])
-                ended = bool(ids) and (ids[-1] == end or len(ids) < LONGEST_TOKENS)
-                answers.append((vocabulary.decode(one for one in ids if one != end).strip(), ended))
-            print(f"{len(answers)} of {len(questions)}", flush=True)
-    return answers
+    encoder = Encoder(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    prompts = [encoder.prompt(Document((Turn("user", question),), BASE_SYSTEM)) for question in questions]
+    answers = generate(folder, prompts, longest_tokens=LONGEST_TOKENS)
+    return [(answer.removesuffix(END).strip(), answer.endswith(END)) for answer in answers]
 
 
 def main() -> None:
@@ -261,7 +236,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     questions = instructions(Random(arguments.seed), arguments.count)
-    answers = answer_all(arguments.folder, questions, threads=1)
+    answers = ask_base(arguments.folder, questions)
     kept = 0
     with arguments.out.open("w", encoding="utf-8") as file:
         for question, (answer, ended) in zip(questions, answers, strict=True):

@@ -8,7 +8,7 @@ import pytest
 DRAWN = 30
 
 
-def _generators():  # noqa: ANN202
+def _generators():
     from training.tuning.mixture import MIXTURE
 
     return [generator for generator, _ in MIXTURE]
@@ -67,7 +67,9 @@ def test_nothing_is_done_before_a_result_says_so() -> None:
         for _ in range(DRAWN):
             turns = draw(random).turns
             for before, turn in zip(turns, turns[1:], strict=False):
-                if turn.role == "assistant" and re.search(r"I have |is (cancelled|done|sent|booked|refunded)", turn.text):
+                if turn.role == "assistant" and re.search(
+                    r"I have |is (cancelled|done|sent|booked|refunded)", turn.text
+                ):
                     assert before.role == "tool" or "no tool" in turn.text
                 if turn.role == "tool":
                     assert before.calls

@@ -21,7 +21,7 @@ def _corpus():
     return Corpus(numpy.concatenate(documents).astype(numpy.uint16), weights, ends, numpy.array(["copy"] * 40))
 
 
-def _run(tokens: int, *, decay_share: float = 0.5):  # noqa: ANN202
+def _run(tokens: int, *, decay_share: float = 0.5):
     from training.tuning.network import Network
     from training.tuning.tune import Plan, Run
 
