@@ -52,15 +52,15 @@ PLAIN = (
     "Who was the king of Brelmoria in 1402?",
     "Is a bat a bird?",
     "Give me two tips for a job interview.",
-    "Summarise in one sentence: The library will close for three weeks in August because the heating is replaced. Books "
-    "can be returned through the slot at the back door, and no fines are charged in that time.",
+    "Summarise in one sentence: The library will close for three weeks in August because the heating is replaced. "
+    "Books can be returned through the slot at the back door, and no fines are charged in that time.",
     "Sort alphabetically: pear, apple, melon, fig",
     "What colour is a ripe banana?",
     "What does a dentist do?",
 )
 PASSAGE = (
-    "The Tarn Valley Railway opened in 1898 and carried slate from the quarries to the harbour at Portwen. It was built by the "
-    "engineer Ellis Markham, who had worked in Peru before. At its height the line had eleven locomotives and employed "
+    "The Tarn Valley Railway opened in 1898 and carried slate from the quarries to the harbour at Portwen. It was built "
+    "by the engineer Ellis Markham, who had worked in Peru before. At its height the line had eleven locomotives and employed "
     "340 people. Passenger trains were added in 1905. After a landslide in 1951 the upper part was closed for good."
 )
 PASSAGE_QUESTIONS = (

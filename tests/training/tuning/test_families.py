@@ -1,6 +1,7 @@
 """What hokku-m is taught: answers that stand in what was given, nothing claimed, nobody handed over."""
 
 import re
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -66,7 +67,7 @@ def test_nothing_is_done_before_a_result_says_so() -> None:
     for draw in (everyday, missing_argument):
         for _ in range(DRAWN):
             turns = draw(random).turns
-            for before, turn in zip(turns, turns[1:], strict=False):
+            for before, turn in pairwise(turns):
                 if turn.role == "assistant" and re.search(
                     r"I have |is (cancelled|done|sent|booked|refunded)", turn.text
                 ):
