@@ -1,7 +1,7 @@
 """The mixture: which generator makes how many of the documents that hokku-m is tuned on.
 
-hokku keeps what it does best (known labels, slots, desk replies). What hokku-m is for has the most: passages,
-questions, lists of facts, tools and their results, conversation. A little of the rest stays, so that any of it can be asked.
+hokku keeps what it does best: known labels, slots, desk replies. What hokku-m is for has the most: passages, questions,
+lists of facts, tools and their results, conversation. A little of the rest stays, so that any of it can be asked.
 """
 
 from collections.abc import Callable
