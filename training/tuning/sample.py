@@ -58,9 +58,10 @@ PLAIN = (
     "What colour is a ripe banana?",
     "What does a dentist do?",
 )
-PASSAGE = """The Tarn Valley Railway opened in 1898 and carried slate from the quarries to the harbour at Portwen. It was
-built by the engineer Ellis Markham, who had worked in Peru before. At its height the line had eleven locomotives and
-employed 340 people. Passenger trains were added in 1905. After a landslide in 1951 the upper part was closed for good."""
+PASSAGE = """The Tarn Valley Railway opened in 1898 and carried slate from the quarries to the harbour at Portwen.
+It was built by the engineer Ellis Markham, who had worked in Peru before. At its height the line had eleven
+locomotives and employed 340 people. Passenger trains were added in 1905. After a landslide in 1951 the upper part was
+closed for good."""
 PASSAGE_QUESTIONS = (
     "Who built the railway?",
     "When did passenger trains start?",
