@@ -213,6 +213,8 @@ def is_good(answer: str, *, ended: bool) -> bool:
     words = re.findall(r"\w+", answer.lower())
     if not ended or not 3 <= len(words) <= 140 or ABOUT_ITSELF.search(answer):
         return False
+    if re.search(r":\s*\n+\w+ ?\w*:\s*(\n|$)", answer):  # a form that is not filled in
+        return False
     triples = Counter(zip(words, words[1:], words[2:], strict=False))
     return max(triples.values(), default=0) <= 2 and len(set(words)) > 0.4 * len(words)
 

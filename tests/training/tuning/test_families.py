@@ -106,5 +106,6 @@ def test_good_answers_end_and_do_not_go_round() -> None:
     assert is_good("Bees make honey and help flowers to grow.", ended=True)
     assert not is_good("Bees make honey and help flowers to grow.", ended=False)
     assert not is_good("I am SmolLM, trained by Hugging Face.", ended=True)
+    assert not is_good("Here is one:\n\nSentence 1:\n\nSentence 2:\n", ended=True)
     assert not is_good("one two three " * 5, ended=True)
     assert len(set(instructions(Random(0), 300))) == 300
