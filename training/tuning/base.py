@@ -137,7 +137,8 @@ def read_tensor(tensor: Any, shape: Shape) -> numpy.ndarray:
 
 def halves_from_pairs(weights: numpy.ndarray, heads: int) -> numpy.ndarray:
     """Reorder the rows of queries or keys from llama.cpp's order, in which rotary position embeddings turn neighbouring
-    rows, to the usual one, in which they turn a row of a head's first half with one of its second."""
+    rows, to the usual one, in which they turn a row of a head's first half with one of its second.
+    """
     rows = weights.shape[0] // heads
     return weights.reshape(heads, rows // 2, 2, -1).swapaxes(1, 2).reshape(weights.shape)
 
@@ -149,6 +150,7 @@ def pairs_from_halves(weights: numpy.ndarray, heads: int) -> numpy.ndarray:
 
 
 def main() -> None:
+    """Fetch the base weights by hash and unpack them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     print(fetch(parser.parse_args().folder))

@@ -59,6 +59,8 @@ class Adapted(nn.Module):
 
 
 class Layer(nn.Module):
+    """One transformer layer: attention and a gated feed-forward part, each behind a norm."""
+
     def __init__(self, shape: Shape, weights: dict[str, Tensor], rank: int, scale: float) -> None:
         super().__init__()
         self.shape = shape
@@ -116,7 +118,8 @@ class Network(nn.Module):
 
     def forward(self, tokens: Tensor, wanted: Tensor) -> Tensor:
         """Logits of the tokens that follow the wanted places. `tokens`: (batch, length), padded at the end; `wanted`:
-        a mask of the same shape."""
+        a mask of the same shape.
+        """
         batch, length = tokens.shape
         rotation = self._rotation(length)
         mask = torch.full((length, length), -torch.inf, dtype=torch.bfloat16).triu(1).expand(batch, -1, -1)

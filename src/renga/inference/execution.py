@@ -63,7 +63,7 @@ class Reserved(Struct, frozen=True):
         return Planned(self, plan, miss, observations, AttemptLog(services, plan.answered_as), Findings())
 
     def elapsed_us(self) -> int:
-        """Microseconds since the request arrived."""
+        """How many microseconds have passed since the request arrived."""
         return (self.services.clock.monotonic_ns() - self.request.arrived_ns) // 1000
 
     def fail(self, error: BaseException) -> None:

@@ -24,7 +24,7 @@ def test_a_merged_gguf_holds_the_change_and_the_template(tmp_path: pathlib.Path)
     from training.tuning.chatml import TEMPLATE
     from training.tuning.convert import merge
 
-    from renga.engine.gguf import build_tokenizer_json, read_metadata
+    from renga.models.engine.loading.gguf import build_tokenizer_json, read_metadata
     from training.tuning import lora
 
     weights = make_weights()
@@ -47,7 +47,7 @@ def test_openvino_answers_as_the_network_that_was_tuned(tmp_path: pathlib.Path) 
     from training.tuning.lora import put
     from training.tuning.network import Network
 
-    from renga.engine.gguf import convert
+    from renga.models.engine.loading.gguf import convert
 
     torch = pytest.importorskip("torch", reason="the training extra is not installed")
     weights = make_weights()

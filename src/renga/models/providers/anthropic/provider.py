@@ -6,7 +6,7 @@ Invariants: of the client's body only `model` is changed, and breakpoints may be
 bytes are relayed as they came; the answer ends in exactly one terminal event, in an ErrorEvent if the upstream dies;
 one read of the upstream is one batch.
 
-Source: messages-api notes, sections 1.1, 1.9 and 1.12.
+Source: docs/reference/messages-api.md, "Transport", "Streaming events" and "Model ids and prices".
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ MODEL_LINES: tuple[ModelLine, ...] = (
 )
 """First match wins. Prefill ended with 4.6.
 
-Source: messages-api notes, sections 1.4 and 1.12; limits of the 4.5 models: public documentation "Models overview".
+Source: docs/reference/messages-api.md, "Request fields" and "Model ids and prices"; limits of the 4.5 models: public
+documentation "Models overview".
 """
 
 OTHER_MODELS = ModelLine("", effort=False)
@@ -168,7 +169,10 @@ class AnthropicProvider:
         return tuple(entry.id for entry in self._decode(body, _ModelList).data)
 
     async def count_tokens(self, request: InferenceRequest, model: str) -> int:
-        """Raises: RengaError."""
+        """Ask the upstream how many input tokens the call has.
+
+        Raises: RengaError.
+        """
         body = replace_model(request.body, model)
         headers = self._request_headers(request)
 

@@ -41,7 +41,10 @@ DRAIN_TIMEOUT_S = 1.0
 """How long the end of the framing may come after the end of the meaning for its connection to be kept."""
 
 WHOLE_ANSWER_TIMEOUT_S = 600.0
-"""How long an answer that is not streamed may take: the SDKs' own read timeout (messages-api notes, section 2.1)."""
+"""How long an answer that is not streamed may take: the SDKs' own read timeout.
+
+Source: docs/reference/messages-api.md, "Retries, timeouts and pages".
+"""
 
 
 class UpstreamUnreachable(Overloaded):
@@ -64,7 +67,7 @@ class Endpoint(Struct, frozen=True):
     max_connections: int
 
     def at(self, base_url: str) -> Endpoint:
-        """The same elsewhere."""
+        """A copy of this endpoint with another base URL."""
         return replace(self, base_url=base_url)
 
 
@@ -88,7 +91,7 @@ class TransferProgress(Protocol):
         ...
 
     def end(self) -> None:
-        """It is closed."""
+        """Called once when the response has been closed."""
         ...
 
 
@@ -265,7 +268,7 @@ class Upstream:
             return UpstreamResponse(self, connection, timeout_s, self._endpoint.idle_timeout_s)
 
     async def get(self, path: str, headers: Headers) -> UpstreamResponse:
-        """As `post`, without a body."""
+        """Send a GET request; otherwise the same as `post`."""
         return await self.post(path, headers, b"", method="GET")
 
     async def _take(self) -> UpstreamConnection:
