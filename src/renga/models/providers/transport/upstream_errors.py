@@ -74,7 +74,7 @@ class UpstreamErrorText(Struct, frozen=True):
 
 
 class ErrorSource(Struct, frozen=True):
-    """Whose errors these are."""
+    """Which upstream the errors are of, and its key."""
 
     name: str
     secret: str | None
