@@ -77,7 +77,7 @@ class LedgerRow(Struct, frozen=True):
 
 
 class RowQuery(Struct, frozen=True):
-    """Which page of ledger rows to read, by number and time."""
+    """Which page of ledger rows to read, oldest first."""
 
     limit: int
     after_row: int = 0
@@ -89,7 +89,7 @@ class RowQuery(Struct, frozen=True):
 
 
 class RecentQuery(Struct, frozen=True):
-    """How many of the newest ledger rows to read, and of which key."""
+    """Which of the newest ledger rows to read."""
 
     limit: int
     key_id: str | None = None

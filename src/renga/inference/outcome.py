@@ -51,7 +51,7 @@ class Findings:
 
 
 class Ending(Struct, frozen=True):
-    """How a planned request ended."""
+    """How a request that had a plan has ended."""
 
     status: Status
     error_type: str | None

@@ -61,7 +61,7 @@ class HealthGate(Protocol):
 
 
 class FileResolver(Protocol):
-    """Uploaded files (`files/file_inlining.py`)."""
+    """Puts uploaded files where a request names them (`files/file_inlining.py`)."""
 
     async def resolve(self, request: InferenceRequest) -> InferenceRequest:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.

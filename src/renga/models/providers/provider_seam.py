@@ -86,7 +86,7 @@ class Provider(Protocol):
         ...
 
     def capabilities(self, model: str) -> Capabilities:
-        """What the model named `model` can do at this provider."""
+        """What a model can do at this provider."""
         ...
 
     def health(self, model: str = "") -> ProviderHealth:

@@ -55,7 +55,7 @@ class _TokenCount(Struct, frozen=True):
 
 
 class _Template(Struct, frozen=True, omit_defaults=True):
-    """The request body of llama.cpp's `/apply-template` route."""
+    """The body of a request to llama.cpp's `/apply-template`."""
 
     messages: tuple[ChatMessage, ...]
     tools: tuple[ChatTool, ...] = ()

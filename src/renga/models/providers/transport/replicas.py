@@ -15,6 +15,7 @@ import logging
 from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import UpstreamTimedOut
+from renga.models.providers.transport.endpoint import build_endpoint
 from renga.models.providers.transport.prefix_affinity import Affinity, Fingerprint, fingerprint_prompt
 from renga.models.providers.transport.upstream_client import (
     Headers,
@@ -22,7 +23,6 @@ from renga.models.providers.transport.upstream_client import (
     UpstreamLost,
     UpstreamResponse,
     UpstreamUnreachable,
-    build_endpoint,
 )
 from renga.protocols.messages.request import MessageRequest
 
@@ -147,7 +147,7 @@ class RankedVisit(ReplicaVisit):
 
 
 class Replicas:
-    """The servers of one provider."""
+    """The servers behind the name of one provider."""
 
     def __init__(self, name: str, settings: ProviderSettings, clock: Clock) -> None:
         endpoint = build_endpoint(name, settings)
@@ -206,7 +206,7 @@ class Replicas:
         return await self._replicas[last].upstream.get(path, headers)
 
     def upstream(self, index: int) -> Upstream:
-        """The connections of one server."""
+        """The pool of connections to one server."""
         return self._replicas[index].upstream
 
     def enter(self, index: int, fingerprint: Fingerprint) -> ReplicaWork:

@@ -132,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
         return data
 
     def abort(self) -> None:
-        """Close the socket at once, without waiting for anything to be sent."""
+        """Close the socket now, whatever is in flight."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

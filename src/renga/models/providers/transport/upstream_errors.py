@@ -74,7 +74,7 @@ class UpstreamErrorText(Struct, frozen=True):
 
 
 class ErrorSource(Struct, frozen=True):
-    """The upstream whose errors are translated, and the secret to hide in them."""
+    """Which upstream the errors are of, and its key."""
 
     name: str
     secret: str | None
