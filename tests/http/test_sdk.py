@@ -106,7 +106,7 @@ async def test_threads_fall_back_to_whole_conversations(served, client):
     """The tool runner asks for a thread first; the refusal's code tells it to send the whole conversation instead."""
 
     async def script(call):
-        done = len(call.request.messages) > 1
+        done = len(call.message.messages) > 1
         answer = msgspec.structs.replace(RICH, content=RICH.content[1:2] if done else RICH.content[2:3])
         yield split(msgspec.structs.replace(answer, stop_reason="end_turn" if done else "tool_use"))
 
@@ -123,4 +123,4 @@ async def test_threads_fall_back_to_whole_conversations(served, client):
     runner = client.beta.messages.tool_runner(**ASK, tools=[f])
     final = await runner.until_done()
     assert final.content[0].text == "I will call both"
-    assert [len(call.request.messages) for call in served.provider.calls] == [1, 3]
+    assert [len(call.message.messages) for call in served.provider.calls] == [1, 3]

@@ -52,8 +52,8 @@ async def test_a_target_that_can_gets_the_url_as_it_came(served, kind):
             assert (await served.ask("POST", path, naming(url, kind))).status == 200
         assert visitors == []
     for call in served.provider.calls:
-        assert call.request.messages[0].content[0].source.url == url
-        assert url.encode() in call.raw
+        assert call.message.messages[0].content[0].source.url == url
+        assert url.encode() in call.body
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "http://169.254.169.254/latest/meta-data", "gopher://x"])

@@ -270,10 +270,10 @@ async def test_what_reaches_the_provider(served, hello):
     response = await served.ask("POST", "/v1/messages?beta=true", body, headers)
     assert response.status == 200
     (call,) = served.provider.calls
-    assert call.raw == body
+    assert call.body == body
     assert call.version == "2026-10-21"
     assert call.betas == ("one-2025-01-01", "two-2025-01-01")
-    assert call.owner == "key_test"
+    assert call.caller.key_id == "key_test"
     assert call.request_id == response.headers["request-id"]
     assert call.forwarded_headers == (("anthropic-user-profile-id", "profile"),)
 

@@ -354,9 +354,9 @@ async def test_a_request_names_a_file_and_its_target_gets_the_content(served, cl
     named, inlined = (len(request.body) for request in served.ledger.requests)
     assert named != inlined == len(served.provider.calls[0].body)
     for call in served.provider.calls:
-        source = call.request.messages[0].content[0].source
+        source = call.message.messages[0].content[0].source
         assert source.data == "# Notizen: Grüße"
-        assert sent.id.encode() not in call.raw
+        assert sent.id.encode() not in call.body
     await files.delete(Owner("key_test"), sent.id)
     with pytest.raises(anthropic.NotFoundError, match=r"messages\.0\.content\.0\.source\.file_id: The file .* deleted"):
         await client.messages.create(max_tokens=50, **ask)
