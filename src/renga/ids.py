@@ -27,7 +27,7 @@ class _Pool:
         os.register_at_fork(after_in_child=self._empty)
 
     def take(self, length: int) -> str:
-        """Digits that nobody else gets."""
+        """Take the next digits, which nobody else is given."""
         with self._lock:
             start = self._next
             end = start + length

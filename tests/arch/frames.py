@@ -32,7 +32,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-HANDLER = "http/messages.py:create"
+HANDLER = "http/messages/routes.py:create"
 """Where counting begins: the end of a file's path, and a function in it."""
 REQUEST = "MessageRequest"
 """The type of the decoded request that the handler holds."""
@@ -189,7 +189,7 @@ def started(config: str, folder: Path, *values: str) -> Generator[tuple[str, str
 @contextmanager
 def echoing() -> Generator[str]:
     """An upstream that answers anything at once, from `renga.testing`. Gives its address."""
-    command = [sys.executable, "-m", "renga.testing.upstream", "--events", "3"]
+    command = [sys.executable, "-m", "renga.testing.servers.scripted_upstream", "--events", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
         assert upstream.stdout is not None
         try:

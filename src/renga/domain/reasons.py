@@ -77,8 +77,9 @@ def parse_reasons(text: str) -> Reasons:
 def _parse_reason(text: str) -> Reason:
     words, _, detail = text.partition(":")
     if words == "sent":
-        ending, _, detail = detail.partition(":")
-        words = _KINDS.get(f"sent:{ending}", words)
+        ending, _, rest = detail.partition(":")
+        if f"sent:{ending}" in _KINDS:
+            words, detail = _KINDS[f"sent:{ending}"], rest
     if "%" in detail:
         detail = detail.replace("%3B", ";").replace("%25", "%")
     return Reason(cast("ReasonKind", words), detail)

@@ -26,7 +26,7 @@ class HttpMetrics:
         registry.register(self)
 
     def count(self, route: str, status: int) -> None:
-        """A request has ended."""
+        """Count a request that has ended, under its route and status."""
         self.in_flight -= 1
         key = (route, status)
         self._requests[key] = self._requests.get(key, 0) + 1

@@ -80,7 +80,7 @@ class RequestMetrics:
         self._gauges: list[tuple[str, str, Literal["gauge", "counter"], Callable[[], float]]] = []
 
     def observe(self, row: LedgerRow) -> None:
-        """Count one settled request."""
+        """Count a request that the ledger has settled."""
         labels = (row.surface, row.tier, row.target, row.status)
         series = self._series.get(labels)
         if series is None:

@@ -70,7 +70,7 @@ def test_owners_versions_and_betas_are_apart():
         name("key_b"),
         name_question(question(version="2026-10-21")),
         name_question(structs.replace(question(), betas=("new-2026-01-01",))),
-        name_question(structs.replace(question(), headers=(("anthropic-workspace-id", "w"),))),
+        name_question(structs.replace(question(), forwarded_headers=(("anthropic-workspace-id", "w"),))),
     }
     assert len(names) == 5
 

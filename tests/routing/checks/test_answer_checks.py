@@ -5,7 +5,15 @@ from tests.routing.conftest import WEATHER, ask, call, say
 
 from renga.protocols.messages.events.event_types import Evidence
 from renga.routing.checks.agreement import AnswerKind
-from renga.routing.checks.answer_checks import CheckCase, CheckPolicy, CheckVerdict, Judgement, SecondOpinion, verify
+from renga.routing.checks.answer_checks import (
+    CheckCase,
+    CheckFinding,
+    CheckPolicy,
+    CheckVerdict,
+    Judgement,
+    SecondOpinion,
+    verify,
+)
 from renga.routing.checks.calibration import Isotonic, Platt
 
 QUESTION = ask("How many eggs?")
@@ -13,9 +21,13 @@ CASE = CheckCase(QUESTION, say("#### 18"))
 CURVES = {"logprob": Platt(10.0, 3.0)}
 
 
+def find(*texts: str) -> tuple[CheckFinding, ...]:
+    return tuple(CheckFinding(*text.split(":", 1)) for text in texts)  # type: ignore[arg-type]
+
+
 def test_a_fault_settles_it() -> None:
     verdict = verify(replace(CASE, answer=say("", "max_tokens")), CheckPolicy())
-    assert verdict == CheckVerdict(False, 0.0, ("structural:max_tokens",), 0)
+    assert verdict == CheckVerdict(False, 0.0, find("structural:max_tokens"), 0)
 
 
 def test_sure_log_probabilities_need_nothing_more() -> None:
@@ -37,7 +49,7 @@ def test_log_probabilities_without_a_curve_do_not_accept() -> None:
 def test_a_second_answer_that_agrees_accepts() -> None:
     verdict = verify(replace(CASE, seconds=(SecondOpinion(say("The answer is 18."), 70),)), CheckPolicy())
     assert verdict == CheckVerdict(
-        True, 1.0, ("structural:ok", "logprob:none", "agreement:number=1.00"), 70, agreement=1.0
+        True, 1.0, find("structural:ok", "logprob:none", "agreement:number=1.00"), 70, agreement=1.0
     )
 
 
@@ -52,7 +64,7 @@ def test_the_next_second_counts_half_and_its_curve_decides() -> None:
     trusting = CheckPolicy(seconds_max=2, curves={"agreement": Isotonic((0.0, 0.5, 1.0), (0.3, 0.92, 0.98))})
     assert verify(case, CheckPolicy(seconds_max=2)).confidence == 0.5
     assert verify(case, trusting) == CheckVerdict(
-        True, 0.92, ("structural:ok", "logprob:none", "agreement:number=0.50"), 100, agreement=0.5
+        True, 0.92, find("structural:ok", "logprob:none", "agreement:number=0.50"), 100, agreement=0.5
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from renga.domain.outcomes import RoutedRow
+from renga.domain.reasons import Reason, render_reasons
 from renga.routing.monitoring.routing_report import PAIRS_MIN, PolicySummary, ReportMaterial, compose_report
 from renga.testing.suites.outcome_suite import make_outcome
 
@@ -78,6 +79,20 @@ def test_what_nobody_answered_or_priced_is_counted_apart() -> None:
     (found,) = report(rows).policies
     assert (found.requests, found.failed, found.kept, found.unpriced) == (5, 2, 2, 1)
     assert found.latency["last_resort"].requests == 1
+
+
+@pytest.mark.parametrize("name", ["last_resort", "kept", "structural", "cache", "check", "a;last_resort"])
+def test_a_policy_that_is_called_like_a_reason_is_not_reported_as_one(name: str) -> None:
+    named = Reason("policy", name)
+    kept = replace(KEPT, policy=name, why=render_reasons((named, Reason("triage", "haiku"), Reason("kept"))))
+    up = replace(UP, policy=name, why=render_reasons((named, Reason("up", "no_certificate"))))
+    (found,) = report([kept, up], policies=(replace(POLICY, name=name),)).policies
+    assert {path: latency.requests for path, latency in found.latency.items()} == {
+        "kept": 1,
+        "verified": 0,
+        "escalated": 1,
+        "last_resort": 0,
+    }
 
 
 def test_a_policy_that_is_gone_is_still_counted_and_no_requests_are_no_error() -> None:

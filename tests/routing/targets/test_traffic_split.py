@@ -62,10 +62,10 @@ def test_a_canary_gets_its_share_of_its_tier_and_is_named() -> None:
     drawn = [each for each in arranged if each.canary]
     assert abs(len(drawn) / len(TALKS) - 0.2) < 0.03
     assert {(each.targets, each.canary) for each in drawn} == {((C, A, B), C)}
-    assert {each.targets for each in arranged if not each.note} == {(A, B)}
-    assert all(not shares.arrange("opus", (A, B), talk).note for talk in TALKS)
+    assert {each.targets for each in arranged if not each.canary} == {(A, B)}
+    assert all(not shares.arrange("opus", (A, B), talk).canary for talk in TALKS)
     shares.canaries[0].rolled_back = "floor_broken"
-    assert all(not shares.arrange("haiku", (A, B), talk).note for talk in TALKS)
+    assert all(not shares.arrange("haiku", (A, B), talk).canary for talk in TALKS)
 
 
 def test_a_canary_in_bad_health_or_already_in_its_tier_is_there_once() -> None:

@@ -21,6 +21,11 @@ model = "hokku"
 cache_bytes = 16777216
 unload_idle_s = 0.2
 
+[models.third]
+model = "hokku"
+cache_bytes = 16777216
+unload_idle_s = 0
+
 [models.broken]
 model = "nowhere.gguf"
 
@@ -64,7 +69,7 @@ def test_each_model_is_listed_and_its_readiness_said(two: Served) -> None:
     local = msgspec.json.decode(two.get("/ready")[1])["providers"]["local"]
     assert local["ready"]
     assert local["models"]["hokku"] == {"ready": True, "detail": ""}
-    assert set(local["models"]) == {"hokku", "second", "broken"}
+    assert set(local["models"]) == {"hokku", "second", "third", "broken"}
 
 
 def test_a_model_is_loaded_on_use_and_unloaded_when_idle(two: Served, sdk: Anthropic) -> None:
@@ -88,9 +93,10 @@ def test_a_model_that_cannot_be_loaded_says_why_and_its_tier_goes_on(two: Served
 def test_a_killed_engine_takes_nobody_elses_requests_along(two: Served, sdk: Anthropic) -> None:
     wait_until(lambda: not is_loaded(two, "second"))
     (hokku,) = two.children()
-    assert ask(sdk, "second") == "second"
-    (second,) = (child for child in two.children() if child != hokku)
-    os.kill(second, signal.SIGKILL)
+    assert ask(sdk, "third") == "third"
+    (third,) = (child for child in two.children() if child != hokku)
+    os.kill(third, signal.SIGKILL)
     assert ask(sdk, "hokku") == "hokku"
-    assert ask(sdk, "second") == "second"
+    assert ask(sdk, "third") == "third"
     assert hokku in two.children()
+    assert metric(two, 'renga_engine_loads_total{model="third"}') == 1.0

@@ -103,7 +103,7 @@ class EngineConnection:
         return True
 
 
-def run(connection: EngineConnection, engine: StepLoop, *, flush_interval_ms: float) -> None:
+def run_loop(connection: EngineConnection, engine: StepLoop, *, flush_interval_ms: float) -> None:
     """Serve until the other end is gone.
 
     A small model steps every 2 ms, and an event for each token would cost the server more than the model takes.
@@ -143,7 +143,7 @@ def main() -> None:
         connection.send([UnusableReport(str(error))])
         return
     if connection.send([ReadyReport()]):
-        run(connection, engine, flush_interval_ms=config.flush_interval_ms)
+        run_loop(connection, engine, flush_interval_ms=config.flush_interval_ms)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def folded(pieces: list[Piece], *, show_thinking: bool = True) -> event_types.Me
     writer = EventWriter(SIGNER, show_thinking=show_thinking, keep_leading_space=False)
     folder = MessageAccumulator()
     folder.add_event(event_types.MessageStart(event_types.Message(model="hokku", id="msg_1")))
-    events = writer.write(pieces)
+    events = writer.write_pieces(pieces)
     writer.close(events)
     for event in events:
         folder.add_event(event)
@@ -75,5 +75,5 @@ def test_omitted_thinking_shows_only_its_signature() -> None:
 
 def test_a_tool_call_is_noticed() -> None:
     writer = EventWriter(SIGNER, show_thinking=True, keep_leading_space=False)
-    writer.write([ToolStart("look"), ToolArguments("{}"), ToolEnd()])
+    writer.write_pieces([ToolStart("look"), ToolArguments("{}"), ToolEnd()])
     assert writer.called_tools

@@ -31,8 +31,8 @@ async def send(prefixes: HeldPrefixes, clock: ToldClock, owner: str, seconds: fl
     claim = await prefixes.claim(owner, PROMPT, marked())
     waited = sum(clock.slept_s) - before
     clock.advance(seconds)
-    claim.begin(alone=True)
-    claim.end([*PROMPT, 1, 2, 3])
+    claim.begin_answer(alone=True)
+    claim.end_answer([*PROMPT, 1, 2, 3])
     return claim.split, waited
 
 

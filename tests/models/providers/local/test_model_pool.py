@@ -180,8 +180,8 @@ async def test_metrics_have_a_row_for_each_model() -> None:
 
 async def test_settings_say_how_a_model_is_sampled() -> None:
     async with serving(cold=model(temperature=0, top_k=1)) as provider:
-        cold = await provider.pool.models["cold"].read()
-        hokku = await provider.pool.default.read()
+        cold = await provider.pool.models["cold"].read_files()
+        hokku = await provider.pool.default.read_files()
     assert (cold.sampling.temperature, cold.sampling.top_k) == (0, 1)
     assert cold.sampling.top_p == hokku.sampling.top_p
 

@@ -38,14 +38,14 @@ class WaitingRequest(Struct, frozen=True):
 
 
 class Admission:
-    """The line before the pipeline. Costs a microsecond a request."""
+    """The queue before the pipeline, and who may leave it. Costs a microsecond a request."""
 
     def __init__(self, max_running: int, max_background: int, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._max_running = max_running
         self._max_background = min(max_background, max_running - 1)
         self._clock_ns = clock_ns
-        self._line = FairQueue()
-        self._waiters: dict[int, WaitingRequest] = {}
+        self._queue = FairQueue()
+        self._waiting: dict[int, WaitingRequest] = {}
         self._live: set[int] = set()
         """Live requests that wait or run."""
         self._awaiting_first_token: set[int] = set()
@@ -58,8 +58,8 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many are in the line."""
-        return len(self._line)
+        """How many requests wait in the queue."""
+        return len(self._queue)
 
     @property
     def has_live(self) -> bool:
@@ -71,12 +71,12 @@ class Admission:
         """Whether there are live requests, or were a moment ago."""
         return bool(self._live) or self._clock_ns() - self._live_seen_ns < QUIET_NS
 
-    def queue(self, request_id: int, generation: GenerationRequest, read_tokens: int = 0) -> None:
+    def enqueue(self, request_id: int, generation: GenerationRequest, read_tokens: int = 0) -> None:
         """Let a request wait, or wait again, until `take` gives it."""
         self._leave(request_id)
-        self._waiters[request_id] = WaitingRequest(request_id, generation, read_tokens)
+        self._waiting[request_id] = WaitingRequest(request_id, generation, read_tokens)
         self._awaiting_first_token.add(request_id)
-        self._line.add(request_id, owner=generation.owner, priority=generation.priority)
+        self._queue.add(request_id, owner=generation.owner, priority=generation.priority)
         if generation.priority <= 0:
             self._live.add(request_id)
 
@@ -85,31 +85,31 @@ class Admission:
         if self._in_chunks == request_id:
             self._in_chunks = None
 
-    def begin(self, request_id: int) -> None:
-        """A request has its first token."""
+    def note_first_token(self, request_id: int) -> None:
+        """Note that a request has its first token, so that others may be read."""
         self._awaiting_first_token.discard(request_id)
 
-    def end(self, request_id: int) -> bool:
+    def end_request(self, request_id: int) -> bool:
         """Forget a request. Returns whether it was in the line."""
         if request_id in self._live:
             self._live.discard(request_id)
             self._live_seen_ns = self._clock_ns()
         self._leave(request_id)
         self._awaiting_first_token.discard(request_id)
-        if self._waiters.pop(request_id, None) is None:
+        if self._waiting.pop(request_id, None) is None:
             return False
-        return self._line.remove(request_id)
+        return self._queue.remove(request_id)
 
     def take(self) -> list[WaitingRequest]:
         """Those that start now; at most one background one at a time, so that its prompt is alone in its step."""
         starting: list[WaitingRequest] = []
-        while len(self._line) and len(self._running) < self._max_running:
-            is_background = self._line.next_priority() > 0
+        while len(self._queue) and len(self._running) < self._max_running:
+            is_background = self._queue.next_priority() > 0
             if is_background and not self._has_room():
                 break
-            request_id = self._line.take()
+            request_id = self._queue.take()
             self._running[request_id] = is_background
-            waiter = self._waiters.pop(request_id)
+            waiter = self._waiting.pop(request_id)
             if is_background:
                 starting.append(self._begin_background(waiter))
                 break
@@ -122,7 +122,7 @@ class Admission:
 
     def yield_interval_ns(self) -> int:
         """In how long, if nothing else happens, whoever is next in line may start where nobody runs; 0: now."""
-        if self._live or self._max_background or not len(self._line):
+        if self._live or self._max_background or not len(self._queue):
             return 0
         return max(0, self._live_seen_ns + QUIET_NS - self._clock_ns())
 

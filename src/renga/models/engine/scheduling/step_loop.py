@@ -141,7 +141,7 @@ class Engine:
                 fault = _find_fault(generation, self._config, self._pipeline.accepts)
                 if fault:
                     return [FailedReport(request_id, "invalid", fault)]
-                self._admission.queue(request_id, generation)
+                self._admission.enqueue(request_id, generation)
             case EmbedCommand(request_id):
                 return [FailedReport(request_id, "invalid", "the model writes answers and gives no embeddings")]
             case CancelCommand(request_id):
@@ -150,7 +150,7 @@ class Engine:
 
     def _cancel(self, request_id: int) -> None:
         """Forget a request; the pipeline frees its blocks at the next step, which `busy` makes sure of."""
-        self._admission.end(request_id)
+        self._admission.end_request(request_id)
         if self._chunked is not None and self._chunked.waiter.request_id == request_id:
             self._stop_chunked()
         running = self._running.pop(request_id, None)
@@ -170,13 +170,13 @@ class Engine:
         for request_id in self._admission.find_surplus():
             if chunked is not None and chunked.waiter.request_id == request_id:
                 waiter = self._stop_chunked()
-                self._admission.queue(request_id, waiter.generation, waiter.read_tokens)
+                self._admission.enqueue(request_id, waiter.generation, waiter.read_tokens)
                 continue
             running = self._running[request_id]
             if running.generation.grammar is None or not running.token_ids:
                 del self._running[request_id]
                 running.continuation.cancel()
-                self._admission.queue(request_id, running.remaining(), running.read_tokens)
+                self._admission.enqueue(request_id, running.remaining(), running.read_tokens)
 
     def _admit(self) -> list[Report]:
         """Start waiting requests while there is room."""
@@ -235,11 +235,11 @@ class Engine:
 
     def _refuse(self, request_id: int, error: RuntimeError) -> list[Report]:
         """End a request that the pipeline does not take."""
-        self._admission.end(request_id)
+        self._admission.end_request(request_id)
         return [FailedReport(request_id, "invalid", _first_line(error))]
 
     def _refuse_long(self, request_id: int) -> FailedReport:
-        self._admission.end(request_id)
+        self._admission.end_request(request_id)
         return FailedReport(request_id, "invalid", "the prompt does not fit into the engine's key-value cache")
 
     def _collect(self, request_id: int) -> list[Report]:
@@ -260,7 +260,7 @@ class Engine:
             return []
         is_first = len(running.token_ids) == count
         if is_first and not finish:
-            self._admission.begin(request_id)
+            self._admission.note_first_token(request_id)
         return [TokensReport(request_id, TokenBatch(token_ids, logprobs, finish), is_first)]
 
     def _survive(self, error: RuntimeError) -> list[Report]:
@@ -282,13 +282,13 @@ class Engine:
         failed: list[Report] = []
         if not stopped:
             request_id = self._stop_chunked().request_id
-            self._admission.end(request_id)
+            self._admission.end_request(request_id)
             failed.append(FailedReport(request_id, "internal", _first_line(error)))
         for request_id, running in stopped.items():
             if suspects and running.generation.grammar is None:
-                self._admission.queue(request_id, running.remaining(), running.read_tokens)
+                self._admission.enqueue(request_id, running.remaining(), running.read_tokens)
             else:
-                self._admission.end(request_id)
+                self._admission.end_request(request_id)
                 reason: Literal["invalid", "internal"] = "invalid" if request_id in suspects else "internal"
                 failed.append(FailedReport(request_id, reason, _first_line(error)))
         return failed
@@ -296,7 +296,7 @@ class Engine:
     def _forget(self, request_id: int) -> None:
         """Note that a running request has ended, and free its place."""
         del self._running[request_id]
-        self._admission.end(request_id)
+        self._admission.end_request(request_id)
 
     def _measure(self) -> list[Report]:
         """Report the load if the numbers of requests changed."""

@@ -40,7 +40,7 @@ class EventWriter:
         self.called_tools = False
         """Whether the answer holds a tool call, which decides its stop reason."""
 
-    def write(self, pieces: list[Piece]) -> Batch:
+    def write_pieces(self, pieces: list[Piece]) -> Batch:
         """The events that say these pieces."""
         events: Batch = []
         for piece in pieces:

@@ -81,7 +81,7 @@ class HeldPrefixes:
             self._owners.clear()
             self._cache.forget()
 
-    def read(self, owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixReading:
+    def read_prefix(self, owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixReading:
         """What a prompt finds, and how long it has to wait for that."""
         blocks = _hash_blocks(token_ids)
         held = self._count_held(blocks, None)
@@ -93,7 +93,7 @@ class HeldPrefixes:
         wait_s = min(_HIDDEN_MAX_S, hidden_tokens * median(self._token_s)) if hidden_tokens and self._token_s else 0.0
         return PrefixReading(owner, blocks, held, prompt, split, wait_s, len(token_ids))
 
-    def begin(self, reading: PrefixReading, first_token_s: float, *, alone: bool) -> None:
+    def begin_answer(self, reading: PrefixReading, first_token_s: float, *, alone: bool) -> None:
         """The answer has begun, this long after the prompt went to the engine: its prompt is held now.
 
         `alone`: no other request ran beside it, so that its time tells how fast the engine reads.
@@ -105,13 +105,13 @@ class HeldPrefixes:
         if reading.prompt is not None:
             self._cache.write(reading.owner, reading.prompt)
 
-    def end(self, owner: str, token_ids: list[int]) -> None:
+    def end_answer(self, owner: str, token_ids: list[int]) -> None:
         """An answer has ended: prompt and answer together are what a next turn begins with."""
         self._keep(_hash_blocks(token_ids), owner)
 
     async def claim(self, owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixClaim:
         """Read the cache for a prompt that is to go to the engine, and wait as long as it has to."""
-        reading = self.read(owner, token_ids, prompt)
+        reading = self.read_prefix(owner, token_ids, prompt)
         if reading.wait_s:
             await self._clock.sleep(reading.wait_s)
         return PrefixClaim(self, reading, self._clock)
@@ -134,7 +134,7 @@ class HeldPrefixes:
 
 
 class PrefixClaim:
-    """One request's use of the cache. Made when it goes to the engine; `begin` once its first token is there."""
+    """One request's use of the cache. Made when it goes to the engine; `begin_answer` once its first token is there."""
 
     def __init__(self, prefixes: HeldPrefixes, reading: PrefixReading, clock: Clock) -> None:
         self.split = reading.split
@@ -143,13 +143,13 @@ class PrefixClaim:
         self._clock = clock
         self._sent_ns = clock.monotonic_ns()
 
-    def begin(self, *, alone: bool) -> None:
+    def begin_answer(self, *, alone: bool) -> None:
         """The first token is there. `alone`: no other request was with the engine."""
-        self._prefixes.begin(self._reading, (self._clock.monotonic_ns() - self._sent_ns) / 1e9, alone=alone)
+        self._prefixes.begin_answer(self._reading, (self._clock.monotonic_ns() - self._sent_ns) / 1e9, alone=alone)
 
-    def end(self, token_ids: list[int]) -> None:
+    def end_answer(self, token_ids: list[int]) -> None:
         """The engine works on it no more; these are its prompt's tokens and its answer's."""
-        self._prefixes.end(self._reading.owner, token_ids)
+        self._prefixes.end_answer(self._reading.owner, token_ids)
 
 
 def _hash_blocks(token_ids: list[int]) -> tuple[bytes, ...]:

@@ -137,7 +137,7 @@ class LocalModel:
         assert self._model is not None
         return self._model.weight_bytes + self.settings.cache_bytes + _PROCESS_BYTES
 
-    async def read(self) -> Model:
+    async def read_files(self) -> Model:
         """Read its files, which may mean to fetch or convert them; done once.
 
         Raises: ApiError if it cannot be used; `failure` says why.
@@ -157,7 +157,7 @@ class LocalModel:
 
         Raises: ApiError if it cannot be used; `failure` says why.
         """
-        model = await self.read()
+        model = await self.read_files()
         started, self._started = self._started, None
         config = started.config if started else model.engine_config(self.settings)
         client = EngineClient(config, started.spawned if started else None)

@@ -65,7 +65,7 @@ class ModelPool:
         for model in self.models.values():
             await model.stop_process()
 
-    def find(self, name: str) -> LocalModel:
+    def find_model(self, name: str) -> LocalModel:
         """The model of a name.
 
         Raises: NotFound if there is none.
@@ -89,10 +89,10 @@ class ModelPool:
             self._last_used_ns[model.name] = self._clock.monotonic_ns()
             self._note_idle(model)
 
-    async def read(self, model: LocalModel) -> Model:
+    async def read_model(self, model: LocalModel) -> Model:
         """What a model's files say, which needs no engine process.
 
-        Raises: as `load` does.
+        Raises: as `load_model` does.
         """
         if model.known is not None:
             return model.known
@@ -101,9 +101,9 @@ class ModelPool:
         if model.failure is not None:
             raise model.failed()
         async with _bounded(model):
-            return await model.read()
+            return await model.read_files()
 
-    async def load(self, model: LocalModel) -> EngineClient:
+    async def load_model(self, model: LocalModel) -> EngineClient:
         """The client of a model's engine process, which is started if it is not there. Call it within `use`.
 
         Raises: Overloaded if that takes too long; ApiError if the model cannot be used.
@@ -138,7 +138,7 @@ class ModelPool:
 
     async def _run_load(self, model: LocalModel) -> None:
         try:
-            await model.read()
+            await model.read_files()
             reserved_bytes = await self._reserve(model)
             try:
                 await model.start_process()

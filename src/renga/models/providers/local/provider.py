@@ -52,7 +52,7 @@ class LocalProvider:
 
     def health(self, model: str = "") -> ProviderHealth:
         if model:
-            return self.pool.health(self.pool.find(model))
+            return self.pool.health(self.pool.find_model(model))
         each = {name: self.pool.health(local) for name, local in self.pool.models.items()}
         whole = each[self.pool.default.name]
         if self.pool.default.failure is not None:
@@ -67,12 +67,12 @@ class LocalProvider:
 
         Raises: ApiError if it cannot be; Overloaded if that takes too long.
         """
-        local = self.pool.find(model) if model else self.pool.default
+        local = self.pool.find_model(model) if model else self.pool.default
         with self.pool.use(local):
-            await self.pool.load(local)
+            await self.pool.load_model(local)
 
     def capabilities(self, model: str) -> Capabilities:
-        known = self.pool.find(model).known
+        known = self.pool.find_model(model).known
         if known is None:
             return _UNREAD
         return Capabilities(
@@ -85,17 +85,17 @@ class LocalProvider:
         )
 
     async def count_tokens(self, request: InferenceRequest, model: str) -> int:
-        known = await self.pool.read(self.pool.find(model))
+        known = await self.pool.read_model(self.pool.find_model(model))
         return len((await self._prepare(request, known)).prompt.token_ids)
 
     async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
-        local = self.pool.find(model)
+        local = self.pool.find_model(model)
         with self.pool.use(local):
             if local.known is None:
-                await self.pool.load(local)
-            known = await self.pool.read(local)
+                await self.pool.load_model(local)
+            known = await self.pool.read_model(local)
             prepared = await self._prepare(request, known)
-            client = await self.pool.load(local)
+            client = await self.pool.load_model(local)
             answer = AnswerBuilder(await self._begin_answer(prepared, local, client, request, answered_as))
             deadline = asyncio.get_running_loop().time() + local.settings.request_timeout_s
             try:
@@ -132,7 +132,7 @@ class LocalProvider:
         answered_as: str,
     ) -> AnswerContext:
         """Claim what the prompt cache has of a prompt, waiting where others' prefixes must not be felt."""
-        known = await self.pool.read(local)
+        known = await self.pool.read_model(local)
         local.prefixes.fit(client.config.cache_blocks, client.deaths)
         owner, prompt = request.caller.cache_owner, prepared.prompt
         return AnswerContext(
