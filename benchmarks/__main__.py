@@ -41,12 +41,17 @@ COMMANDS = (
     Command("benchmarks.gateway.inside", "CPU time of a request, beside another checkout's"),
     Command("benchmarks.gateway.start", "from the command to /health and to the first answer"),
     Command("benchmarks.gateway.leaving", "how long work goes on for clients that left"),
+    Command("benchmarks.gateway.response_cycle", "what writes responses, beside uvicorn's"),
     Command("benchmarks.routing", "quality and cost of routers on recorded answers", lambda: need_data("routing")),
     Command(
         "benchmarks.routing.live", "shadow, calibrate, serve: a floor kept", lambda: need_data("banking77", "clinc150")
     ),
     Command("benchmarks.engine", "tokens a second through the API beside the bare pipeline"),
     Command("benchmarks.engine.replay", "real arrivals until saturation", lambda: need_data("azure2023")),
+    Command(
+        "benchmarks.engine.grammar_compilers",
+        "JSON schemas as grammars: ours, xgrammar's, GenAI's (pip install xgrammar)",
+    ),
     Command("benchmarks.economy.cache", "hit share of prompt caches", lambda: need_data("mooncake")),
     Command("benchmarks.economy.batches", "what a batch costs live requests, and how fast batches run"),
     Command("benchmarks.economy.files", "uploads: speed and memory"),

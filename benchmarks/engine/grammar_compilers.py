@@ -1,6 +1,6 @@
 """Renga's compiler of JSON schemas to grammars beside xgrammar's and OpenVINO GenAI's own, on the same schemas.
 
-    python benchmarks/grammar_compilers.py [--suite FOLDER] [--drawn 200] [--genai 60]
+    python -m benchmarks.engine.grammar_compilers [--suite FOLDER] [--drawn 200] [--genai 60]
 
 Every compiler ends in a grammar of xgrammar, so one matcher judges them all. Two sets of schemas: drawn by the strategy
 of this repository's own grammar test, whose grammars are sampled at random and each text validated; and, with --suite,
@@ -30,7 +30,7 @@ from renga.errors import InvalidRequest
 from renga.models.engine.grammar.ebnf import GrammarRules
 from renga.models.engine.grammar.json_schema import SchemaWriter
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WALKS = 4
 """Texts that are sampled from each grammar of a drawn schema."""
 WALK_BYTES = 20_000
