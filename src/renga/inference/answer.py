@@ -150,8 +150,8 @@ class TargetAnswer:
         """It was read to its end: what is checked afterwards is checked now, for the client has everything."""
         self._is_read = True
         try:
-            message = self._message()
-            if message is not None:
+            message = None if self._accumulator is None else self._message()
+            if message is not None and self._answering.checks_afterwards:
                 await self._answering.check_afterwards(message)
         finally:
             await self.close()
