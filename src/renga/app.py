@@ -28,7 +28,8 @@ from renga.config import Config, data_dir, database_url
 from renga.errors import ConfigError
 from renga.files import open_file_service
 from renga.files.file_inlining import FileInliner
-from renga.http.app import Guard, HttpServices
+from renga.http.guard import Guard
+from renga.http.http_services import HttpServices
 from renga.inference import Services
 from renga.metrics.request_metrics import RequestMetrics
 from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints

@@ -27,7 +27,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the machine that Renga runs on."""
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()

@@ -1,6 +1,7 @@
 """Identifiers in the API's spelling: `msg_`, `req_`, `toolu_`, followed by 24 characters of base 62.
 
-SDKs and Claude Code anchor on these prefixes (messages-api notes, section 2.5), so they are part of the wire.
+SDKs and Claude Code anchor on these prefixes (docs/reference/messages-api.md, "Claude Code as a client"), so they are
+part of the wire.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Pool:
         os.register_at_fork(after_in_child=self._empty)
 
     def take(self, length: int) -> str:
-        """Digits that nobody else gets."""
+        """Take the next digits, which nobody else is given."""
         with self._lock:
             start = self._next
             end = start + length

@@ -16,7 +16,7 @@ import yaml
 
 from renga import __version__
 from renga.config import VARIABLES, load_config, settings_table
-from renga.http.app import OPEN_ROUTES, ROUTES
+from renga.http.public_routes import OPEN_PATHS, PUBLIC_ROUTES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -24,7 +24,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
 YAMLS = sorted(DEPLOY.rglob("*.y*ml"))
 KUBERNETES_VERSION = "1.34"
 """Older than what clusters run in a year from now; everything in it is stable since 1.34 at the latest."""
-PATHS = {route.path for route in ROUTES}
+PATHS = {route.path for route in PUBLIC_ROUTES}
 KNOWN = {setting.variable for setting in settings_table() if setting.variable} | set(VARIABLES)
 
 Manifest = dict[str, Any]
@@ -141,7 +141,7 @@ def test_probes_and_ports_are_those_of_the_server():
     ports = {port["name"]: port["containerPort"] for port in gateway["ports"]}
     assert ports == {"http": 8080}
     probes = {kind: gateway[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
-    assert {probe["path"] for probe in probes.values()} <= set(OPEN_ROUTES), "a probe has no key"
+    assert {probe["path"] for probe in probes.values()} <= set(OPEN_PATHS), "a probe has no key"
     assert probes["readiness"]["path"] == "/ready" and probes["liveness"]["path"] == "/health"
     annotations = PODS["Deployment", "renga"]["metadata"]["annotations"]
     assert annotations["prometheus.io/path"] in PATHS

@@ -21,7 +21,8 @@ from renga.clock import SystemClock
 from renga.config import PolicySettings, PriceSettings, ProviderSettings, ServerSettings
 from renga.config.health import HealthSettings
 from renga.domain.ledger import LedgerRow
-from renga.http.app import Guard, HttpServices
+from renga.http.guard import Guard
+from renga.http.http_services import HttpServices
 from renga.http.server.uvicorn_server import build_server_config
 from renga.inference import Services
 from renga.metrics.request_metrics import RequestMetrics

@@ -44,7 +44,7 @@ class Permit(Protocol):
     """The right to send one attempt."""
 
     def end(self, failed: bool, first_event_us: int | None, retry_after_s: float | None = None) -> None:
-        """Exactly once. Not failed and without a first event: it was cancelled, which says nothing of the target."""
+        """Called exactly once. Without failure and first event it was cancelled: that says nothing of the target."""
         ...
 
 

@@ -26,13 +26,13 @@ class HttpMetrics:
         registry.register(self)
 
     def count(self, route: str, status: int) -> None:
-        """A request has ended."""
+        """Count a request that has ended, under its route and status."""
         self.in_flight -= 1
         key = (route, status)
         self._requests[key] = self._requests.get(key, 0) + 1
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: asked once by the registry, which would call `collect` otherwise."""
+        """Describe nothing: the registry would otherwise call `collect` when it registers this."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

@@ -80,7 +80,7 @@ class RequestMetrics:
         self._gauges: list[tuple[str, str, Literal["gauge", "counter"], Callable[[], float]]] = []
 
     def observe(self, row: LedgerRow) -> None:
-        """Count one settled request."""
+        """Count a request that the ledger has settled."""
         labels = (row.surface, row.tier, row.target, row.status)
         series = self._series.get(labels)
         if series is None:
@@ -116,7 +116,7 @@ class RequestMetrics:
         self._gauges.append((name, help_text, kind, read))
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: asked once by the registry, which would call `collect` otherwise."""
+        """Describe nothing: the registry would otherwise call `collect` when it registers this."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

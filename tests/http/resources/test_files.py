@@ -15,7 +15,7 @@ from tests.http.conftest import KEY, SECRET, serving
 from renga.config import FileSettings, ServerSettings
 from renga.domain.owners import Owner
 from renga.files import open_file_service
-from renga.http.server.request_watchdog import PATIENCE_S
+from renga.http.exchange.request_watchdog import GRACE_PERIOD_S
 from renga.store.database import open_database
 from renga.store.database_handle import DatabaseHandle
 from renga.testing.fake_clock import SleepingClock
@@ -336,7 +336,7 @@ async def test_an_upload_waits_for_a_database_that_opens_late(tmp_path, clock, s
     files = open_file_service(settings, tmp_path / "files", clock, handle)
     async with serving(ServerSettings(), files) as running:
         coming = asyncio.create_task(post(running, form(b"x" * 100_000)))
-        await asyncio.sleep(3 * PATIENCE_S)
+        await asyncio.sleep(3 * GRACE_PERIOD_S)
         assert not coming.done()
         with open_database(f"sqlite:///{tmp_path / 'renga.db'}") as database:
             handle.open(database)

@@ -37,22 +37,22 @@ async def test_one_address_has_its_part(serve):
 
 @pytest.mark.parametrize("bound", [0, 3])
 def test_who_was_let_in_leaves_once(bound: int) -> None:
-    room = ConnectionLimiter(5, bound)
+    limiter = ConnectionLimiter(5, bound)
     places = [(1, "10.0.0.1"), (1, "10.0.0.2"), (2, "10.0.0.1"), (1, "2001:db8::1"), (1, "2001:db8::ffff:2")]
     for place in places:
-        assert room.enter(*place) is None
-    assert room.enter(1, "10.0.0.9") is None
-    assert room.enter(1, "10.0.0.9") is not None, "five are in at this port"
-    assert room.enter(2, "10.0.0.9") is None, "another port has its own"
+        assert limiter.admit(*place) is None
+    assert limiter.admit(1, "10.0.0.9") is None
+    assert limiter.admit(1, "10.0.0.9") is not None, "five are in at this port"
+    assert limiter.admit(2, "10.0.0.9") is None, "another port has its own"
     for place in (*places, (1, "10.0.0.9"), (2, "10.0.0.9")):
-        room.leave(*place)
-    assert all(room.enter(1, f"10.0.0.{number}") is None for number in range(5))
+        limiter.release(*place)
+    assert all(limiter.admit(1, f"10.0.0.{number}") is None for number in range(5))
 
 
 def test_addresses_of_one_network_are_one() -> None:
-    room = ConnectionLimiter(0, 1)
-    assert room.enter(1, "2001:db8::1") is None
-    assert room.enter(1, "2001:db8::ffff:2") is not None
-    assert room.enter(1, "2001:db9::1") is None
-    assert room.enter(1, "::ffff:10.0.0.1") is None
-    assert room.enter(1, "10.0.0.1") is not None
+    limiter = ConnectionLimiter(0, 1)
+    assert limiter.admit(1, "2001:db8::1") is None
+    assert limiter.admit(1, "2001:db8::ffff:2") is not None
+    assert limiter.admit(1, "2001:db9::1") is None
+    assert limiter.admit(1, "::ffff:10.0.0.1") is None
+    assert limiter.admit(1, "10.0.0.1") is not None

@@ -70,3 +70,12 @@ async def test_a_worker_elsewhere_is_dead_when_it_is_silent(handle: DatabaseHand
     patience_us = int(DEAD_AFTER_S * 1_000_000)
     assert await mine.find_dead(patience_us) == []
     assert await mine.find_dead(patience_us + 1) == ["worker-elsewhere"]
+
+
+async def test_a_start_that_failed_further_on_begins_again(handle: DatabaseHandle, tmp_path: Path) -> None:
+    mine = Heartbeat(handle, tmp_path / "workers")
+    mine.take_lock()
+    mine.take_lock()
+    assert len(locks(tmp_path / "workers")) == 1
+    await mine.sign_off()
+    assert locks(tmp_path / "workers") == []

@@ -68,7 +68,8 @@ def _audited(handle: AdminHandler) -> Handler:
     async def handler(exchange: HttpExchange, parts: HttpServices) -> None:
         admin = AdminRequest(exchange, parts)
         # Keys and workspaces write entries of their changes besides; this one says who asked, even for a look.
-        action, subject, by = f"{exchange.method} {exchange.route}", exchange.parameter[:200], admin.by
+        action, subject = f"{exchange.method} {exchange.route}", next(iter(exchange.parameters.values()), "")[:200]
+        by = admin.by
         await admin.run(lambda database: database.audit.write(by, action, subject))
         await handle(admin)
 

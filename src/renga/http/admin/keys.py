@@ -45,14 +45,14 @@ async def list_keys(admin: AdminRequest) -> None:
 
 async def get_key(admin: AdminRequest) -> None:
     """Answer with the one key that the path names."""
-    row = await admin.run(lambda database: _find(database, admin.exchange.parameter))
+    row = await admin.run(lambda database: _find(database, admin.exchange.parameters["key_id"]))
     await admin.respond(describe_key(row, admin.by.at_us))
 
 
 async def update_key(admin: AdminRequest) -> None:
     """Rename a key, disable it, let it work again, or archive it for good."""
     update = decode_key_update(await read_body(admin.exchange, admin.parts.settings.max_body_bytes))
-    key_id, by = admin.exchange.parameter, admin.by
+    key_id, by = admin.exchange.parameters["key_id"], admin.by
     disabled = {"active": None, "inactive": by.at_us}.get(update.status or "", UNSET)
     change = KeyChange(name=update.name or UNSET, disabled_us=disabled)
 
@@ -105,6 +105,6 @@ def _find(database: Database, key_id: str) -> KeyRow:
 
 ROUTES = (
     admin_route("GET", "/v1/organizations/api_keys", list_keys),
-    admin_route("GET", "/v1/organizations/api_keys/{}", get_key),
-    admin_route("POST", "/v1/organizations/api_keys/{}", update_key),
+    admin_route("GET", "/v1/organizations/api_keys/{key_id}", get_key),
+    admin_route("POST", "/v1/organizations/api_keys/{key_id}", update_key),
 )

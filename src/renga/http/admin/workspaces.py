@@ -60,14 +60,14 @@ async def list_workspaces(admin: AdminRequest) -> None:
 
 async def get_workspace(admin: AdminRequest) -> None:
     """Answer with the one workspace that the path names."""
-    row = await admin.run(lambda database: _find(database, admin.exchange.parameter))
+    row = await admin.run(lambda database: _find(database, admin.exchange.parameters["workspace_id"]))
     await admin.respond(describe_workspace(row))
 
 
 async def update_workspace(admin: AdminRequest) -> None:
     """Rename a workspace that is not archived."""
     name = _name(await _read(admin))
-    workspace_id, by = admin.exchange.parameter, admin.by
+    workspace_id, by = admin.exchange.parameters["workspace_id"], admin.by
 
     def apply(database: Database) -> WorkspaceRow:
         row = _find(database, workspace_id)
@@ -83,7 +83,7 @@ async def update_workspace(admin: AdminRequest) -> None:
 
 async def archive_workspace(admin: AdminRequest) -> None:
     """Archive a workspace and its keys, for good. Again: nothing more happens."""
-    workspace_id, by = admin.exchange.parameter, admin.by
+    workspace_id, by = admin.exchange.parameters["workspace_id"], admin.by
 
     def apply(database: Database) -> WorkspaceRow:
         _find(database, workspace_id)
@@ -129,7 +129,7 @@ def _find(database: Database, workspace_id: str) -> WorkspaceRow:
 ROUTES = (
     admin_route("POST", "/v1/organizations/workspaces", create_workspace),
     admin_route("GET", "/v1/organizations/workspaces", list_workspaces),
-    admin_route("GET", "/v1/organizations/workspaces/{}", get_workspace),
-    admin_route("POST", "/v1/organizations/workspaces/{}", update_workspace),
-    admin_route("POST", "/v1/organizations/workspaces/{}/archive", archive_workspace),
+    admin_route("GET", "/v1/organizations/workspaces/{workspace_id}", get_workspace),
+    admin_route("POST", "/v1/organizations/workspaces/{workspace_id}", update_workspace),
+    admin_route("POST", "/v1/organizations/workspaces/{workspace_id}/archive", archive_workspace),
 )

@@ -4,7 +4,7 @@ Owns: the limits. Must never know: what the body says.
 Invariants: no more than `max_body_bytes` of a body is ever taken, before and after decoding; `read_pieces` holds one
 piece of it at a time.
 
-Source: messages-api notes, sections 1.1 and 1.10 (error codes `request_body_*`, `unsupported_charset`).
+Source: docs/reference/messages-api.md, "Transport" and "Errors".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from renga.errors import InvalidRequest, RequestTooLarge
 from renga.http.exchange.http_exchange import HttpExchange
-from renga.http.server.request_watchdog import ClientLeft
+from renga.http.exchange.request_watchdog import ClientLeft
 
 _INLINE_BYTES = 256 * 1024
 """Compressed bodies up to this are decoded where they are; larger ones would hold up the loop for milliseconds."""
@@ -55,7 +55,7 @@ def read_pieces(exchange: HttpExchange, max_body_bytes: int) -> AsyncIterator[by
         raise _too_large(max_body_bytes)
     encoding = _encoding(exchange)
     # From here on and not from the first piece on: who watches for the client to leave would take the pieces.
-    exchange.vigil.body_expected()
+    exchange.watchdog.expect_body()
     return _read_pieces(exchange, max_body_bytes, _PieceDecoder(encoding, max_body_bytes) if encoding else None)
 
 
@@ -75,7 +75,7 @@ async def _read_pieces(
             raise _too_large(max_body_bytes)
         if size - progress >= _PROGRESS_BYTES:
             progress = size
-            exchange.vigil.body_progress()
+            exchange.watchdog.note_body_progress()
         if decoder is None:
             yield piece
             continue
@@ -83,7 +83,7 @@ async def _read_pieces(
             yield decoded
     if decoder is not None:
         decoder.close()
-    exchange.vigil.body_read()
+    exchange.watchdog.note_body_read()
 
 
 class _PieceDecoder:
@@ -143,7 +143,7 @@ def _encoding(exchange: HttpExchange) -> bytes:
 
 
 async def _receive_whole(exchange: HttpExchange, max_body_bytes: int) -> bytes:
-    exchange.vigil.body_expected()
+    exchange.watchdog.expect_body()
     message = await exchange.receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -160,7 +160,7 @@ async def _receive_whole(exchange: HttpExchange, max_body_bytes: int) -> bytes:
         raise ClientLeft
     if len(body) > max_body_bytes:
         raise _too_large(max_body_bytes)
-    exchange.vigil.body_read()
+    exchange.watchdog.note_body_read()
     return body
 
 
@@ -192,7 +192,10 @@ def _too_large_decoded(max_body_bytes: int) -> RequestTooLarge:
 
 
 def _has_zlib_header(body: bytes) -> bool:
-    """Source: RFC 1950 section 2.2."""
+    """Whether a deflate body begins with a zlib header.
+
+    Source: RFC 1950 section 2.2.
+    """
     return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
 
 

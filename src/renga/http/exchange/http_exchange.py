@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import parse_qs
 
 from renga import ids
 from renga.accounting.keys.key_ring import NOBODY
 from renga.errors import InvalidRequest, Overloaded
-from renga.http.server.request_watchdog import RequestWatchdog
+from renga.http.exchange.asgi import JSON, Header, Receive, Scope, Send
+from renga.http.exchange.request_watchdog import RequestWatchdog
+from renga.http.exchange.surface import Surface, SurfaceReply
+from renga.protocols.messages.inference_request import Caller
 
 _log = logging.getLogger(__name__)
 
-Scope: TypeAlias = Mapping[str, Any]
-Message: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Header: TypeAlias = tuple[bytes, bytes]
-"""The ASGI interface. Source: ASGI specification 3.0, HTTP 2.3."""
-
-JSON: Header = (b"content-type", b"application/json")
+NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
+"""What stands in a path whose route has no parameters."""
 
 
 class HttpExchange:
@@ -39,7 +37,7 @@ class HttpExchange:
         "headers",
         "identity",
         "method",
-        "parameter",
+        "parameters",
         "path",
         "receive",
         "request_id",
@@ -47,14 +45,18 @@ class HttpExchange:
         "scope",
         "send",
         "status",
-        "vigil",
+        "surface",
+        "watchdog",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, vigil: RequestWatchdog) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, watchdog: RequestWatchdog, surface: Surface) -> None:
         self.scope = scope
         self.receive = receive
         self.send = send
-        self.vigil = vigil
+        self.watchdog = watchdog
+        """Ends the request's task where the client leaves, or does not send its body."""
+        self.surface = surface
+        """The format of whatever is said to this client; the route's, once one is found."""
         self.arrived_ns = 0
         """Monotonic, from the server's clock; set as the request comes in."""
         self.method: str = scope["method"]
@@ -64,14 +66,21 @@ class HttpExchange:
         self.request_id = ids.request_id()
         self.identity = NOBODY
         """Set by authentication; nobody on the open routes."""
-        self.parameter = ""
-        """What stands in the route's `{}`."""
+        self.parameters = NO_PARAMETERS
+        """What stands in the path for the names in the route's path, as `exchange.parameters["file_id"]`."""
         self.route = "other"
         """The path of the route that was found."""
         self.allowed = ""
         """The methods of the path, where the request's is none of them."""
         self.status = 0
         """Of the response; 0 until it has begun."""
+
+    @property
+    def caller(self) -> Caller:
+        """Whose key the request carries, and what that key allows."""
+        identity = self.identity
+        terms = identity.terms
+        return Caller(identity.key_id, identity.workspace_id, terms.tiers, terms.response_cache)
 
     @property
     def key_id(self) -> str:
@@ -100,6 +109,10 @@ class HttpExchange:
         self._finish()
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
+    async def reply(self, reply: SurfaceReply, headers: Iterable[Header] = ()) -> None:
+        """Send a response that a surface has made, with headers besides its own."""
+        await self.respond(reply.status, reply.body, (*reply.headers, *headers))
+
     async def start_stream(self, headers: Iterable[Header], *, status: int = 200) -> None:
         """Begin a response whose body follows piece by piece."""
         await self._start(status, list(headers))
@@ -115,16 +128,16 @@ class HttpExchange:
 
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.status = status
-        headers.append((b"request-id", self.request_id.encode()))
+        headers.append((self.surface.header_names.request_id, self.request_id.encode()))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _finish(self) -> None:
         # From here on the server reports a disconnect because the response is complete, not because the client left.
-        self.vigil.stop()
+        self.watchdog.stop()
 
 
 def stopping() -> Overloaded:
-    """What a client is told whose request outlives the server."""
+    """The error for clients whose requests are still running when the server stops."""
     return Overloaded("The server is stopping.", hint="send the request again", retry_after_s=1.0)
 
 

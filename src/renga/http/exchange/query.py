@@ -11,11 +11,11 @@ from typing import Final, TypeAlias
 from renga.errors import InvalidRequest
 
 Query: TypeAlias = Mapping[str, Sequence[str]]
-"""Values by name, as `Exchange.query` reads them."""
+"""Values by name, as `HttpExchange.query` reads them."""
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1000
-"""Source: messages-api notes, section 1.10; anthropic 2.11.0, `api_key_list_params`."""
+"""Source: docs/reference/messages-api.md, "Limits of size and number"; anthropic 2.11.0, `api_key_list_params`."""
 
 
 def read_limit(query: Query, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:

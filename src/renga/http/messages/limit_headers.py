@@ -2,8 +2,7 @@
 
 Owns: their names and spelling. Must never know: how limits are kept.
 
-Source: messages-api notes, section 1.10 (`anthropic-ratelimit-*`, resets as RFC 3339; all twelve seen in a recording).
-The `renga-budget-*` headers are our own.
+Source: docs/reference/messages-api.md, "Response headers". The `renga-budget-*` headers are our own.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from renga.accounting.limits.token_buckets import LimitState
-from renga.http.exchange.http_exchange import Header
-
-_NANO = 1_000_000_000
+from renga.http.exchange.asgi import Header
+from renga.http.exchange.header_values import render_usd
 
 
 def _names(kind: bytes) -> tuple[bytes, bytes, bytes]:
@@ -46,12 +44,6 @@ def render_limits(state: LimitState) -> list[Header]:
     if state.warnings:
         headers.append((b"renga-budget-warning", ", ".join(state.warnings).encode()))
     return headers
-
-
-def render_usd(nano_usd: int) -> bytes:
-    """Nano-dollars as decimal dollars, exactly."""
-    dollars, nano = divmod(nano_usd, _NANO)
-    return b"%d.%09d" % (dollars, nano)
 
 
 @lru_cache(maxsize=256)

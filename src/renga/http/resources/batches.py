@@ -3,7 +3,7 @@
 Owns: which owner a request speaks for, pages, absolute addresses, results as a stream of lines.
 Must never know: how batches are kept or run (`services/batches` does).
 
-Source: messages-api notes, sections 1.3 and 1.11.
+Source: docs/reference/messages-api.md, "Endpoints" and "Message batches".
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from renga.domain.batches import BatchTerms, PageQuery
 from renga.errors import NotFound
+from renga.http.exchange.asgi import Header
 from renga.http.exchange.body import read_pieces
-from renga.http.exchange.http_exchange import Header, HttpExchange
+from renga.http.exchange.http_exchange import HttpExchange
 from renga.http.exchange.query import read_last, read_limit
 from renga.http.http_services import HttpServices
-from renga.http.messages.routes import api_version, read_betas, read_forwarded
+from renga.http.messages.surface import read_betas, read_forwarded, read_version
 from renga.http.route_table import Route
 from renga.protocols.resources.batches import MessageBatch
 from renga.services.batches import BatchService
@@ -30,7 +31,7 @@ async def create_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     batches = _batches(parts)
     own = exchange.identity.terms
     terms = BatchTerms(
-        api_version(exchange),
+        read_version(exchange),
         read_betas(exchange),
         read_forwarded(exchange),
         tiers=own.tiers,
@@ -54,23 +55,23 @@ async def list_batches(exchange: HttpExchange, parts: HttpServices) -> None:
 
 async def get_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     """Answer with the one batch that the path names."""
-    await _respond(exchange, await _batches(parts).find(exchange.identity.owner, exchange.parameter))
+    await _respond(exchange, await _batches(parts).find(exchange.identity.owner, exchange.parameters["batch_id"]))
 
 
 async def cancel_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     """Ask for the end of a batch."""
-    await _respond(exchange, await _batches(parts).cancel(exchange.identity.owner, exchange.parameter))
+    await _respond(exchange, await _batches(parts).cancel(exchange.identity.owner, exchange.parameters["batch_id"]))
 
 
 async def delete_batch(exchange: HttpExchange, parts: HttpServices) -> None:
     """Delete a batch that has ended, with its results."""
-    deleted = await _batches(parts).delete(exchange.identity.owner, exchange.parameter)
+    deleted = await _batches(parts).delete(exchange.identity.owner, exchange.parameters["batch_id"])
     await exchange.respond(200, msgspec.json.encode(deleted))
 
 
 async def read_results(exchange: HttpExchange, parts: HttpServices) -> None:
     """The results of a batch that has ended, one JSON object a line."""
-    lines = await _batches(parts).open_results(exchange.identity.owner, exchange.parameter)
+    lines = await _batches(parts).open_results(exchange.identity.owner, exchange.parameters["batch_id"])
     await exchange.start_stream([_LINES])
     async for some in lines:
         await exchange.write(some)
@@ -80,10 +81,10 @@ async def read_results(exchange: HttpExchange, parts: HttpServices) -> None:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/messages/batches", create_batch, scope="batches"),
     Route("GET", "/v1/messages/batches", list_batches, scope="batches"),
-    Route("GET", "/v1/messages/batches/{}", get_batch, scope="batches"),
-    Route("DELETE", "/v1/messages/batches/{}", delete_batch, scope="batches"),
-    Route("POST", "/v1/messages/batches/{}/cancel", cancel_batch, scope="batches"),
-    Route("GET", "/v1/messages/batches/{}/results", read_results, scope="batches"),
+    Route("GET", "/v1/messages/batches/{batch_id}", get_batch, scope="batches"),
+    Route("DELETE", "/v1/messages/batches/{batch_id}", delete_batch, scope="batches"),
+    Route("POST", "/v1/messages/batches/{batch_id}/cancel", cancel_batch, scope="batches"),
+    Route("GET", "/v1/messages/batches/{batch_id}/results", read_results, scope="batches"),
 )
 
 

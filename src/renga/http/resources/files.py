@@ -3,7 +3,7 @@
 Owns: forms, queries, pages, and the headers of a download. Must never know: where files are kept.
 Invariant: a download is never taken for a page of this server: it is an attachment, and of no other type than it says.
 
-Source: messages-api notes, section 1.11; RFC 6266 for the name of a download.
+Source: docs/reference/messages-api.md, "Files"; RFC 6266 for the name of a download.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from renga.protocols.resources.files import DeletedFile, FileMetadata, FilePage,
 
 MAX_IDS: Final = 100
 EXPIRY_S: Final = (3_600, 7_776_000)
-"""Source of both: messages-api notes, section 1.11."""
+"""Source of both: docs/reference/messages-api.md, "Files"."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -153,9 +153,9 @@ def describe_file(row: FileRow) -> FileMetadata:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/files", upload_file, scope="files"),
     Route("GET", "/v1/files", list_files, scope="files"),
-    Route("GET", "/v1/files/{}", get_file, scope="files"),
-    Route("DELETE", "/v1/files/{}", delete_file, scope="files"),
-    Route("GET", "/v1/files/{}/content", download_file, scope="files"),
+    Route("GET", "/v1/files/{file_id}", get_file, scope="files"),
+    Route("DELETE", "/v1/files/{file_id}", delete_file, scope="files"),
+    Route("GET", "/v1/files/{file_id}/content", download_file, scope="files"),
 )
 
 
@@ -178,9 +178,10 @@ def _owner(exchange: HttpExchange) -> Owner:
 
 
 def _file_id(exchange: HttpExchange) -> str:
-    if not _ID.fullmatch(exchange.parameter):
+    file_id = exchange.parameters["file_id"]
+    if not _ID.fullmatch(file_id):
         raise NotFound("There is no such file.", hint="GET /v1/files lists those of your key")
-    return exchange.parameter
+    return file_id
 
 
 async def _find(exchange: HttpExchange, parts: HttpServices) -> FileRow:

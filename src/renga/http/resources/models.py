@@ -2,7 +2,7 @@
 
 Owns: pages of the catalog, and capabilities as the API's tree. Must never know: how names are resolved.
 
-Source: messages-api notes, sections 1.11 and 2.1 (paginators).
+Source: docs/reference/messages-api.md, "The Models endpoint" and "Retries, timeouts and pages".
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ async def list_models(exchange: HttpExchange, parts: HttpServices) -> None:
 
 async def get_model(exchange: HttpExchange, parts: HttpServices) -> None:
     """One model, by its id or by any name that means it."""
-    entry = parts.catalog.find(exchange.parameter)
+    model = exchange.parameters["model"]
+    entry = parts.catalog.find(model)
     if entry is None:
-        raise NotFound(f"model: {exchange.parameter[:200]}", hint="GET /v1/models lists what this server answers to")
+        raise NotFound(f"model: {model[:200]}", hint="GET /v1/models lists what this server answers to")
     await exchange.respond(200, msgspec.json.encode(model_info(entry)))
 
 

@@ -24,8 +24,9 @@ import uvloop
 from msgspec import Struct
 
 from renga.config import ServerSettings
+from renga.http.exchange.surface import SurfacedApplication
 from renga.http.server.connection_limiter import ConnectionLimiter
-from renga.http.server.h1_protocol import HttpProtocol, Timeouts
+from renga.http.server.h1_protocol import ConnectionTerms, HttpProtocol, Timeouts
 
 _log = logging.getLogger("renga.start")
 
@@ -37,7 +38,7 @@ _YOUNG_OBJECTS = 50_000
 
 
 class ServerHooks(Struct, frozen=True):
-    """What happens around serving."""
+    """Callbacks for the moments when the server begins to listen and has ended."""
 
     listening: Callable[[], Awaitable[None]]
     """Awaited once connections are accepted; what it raises ends the server."""
@@ -45,14 +46,17 @@ class ServerHooks(Struct, frozen=True):
     """Awaited last, however serving ended."""
 
 
-def build_server_config(application: Callable[..., Awaitable[None]], settings: ServerSettings) -> uvicorn.Config:
+def build_server_config(application: SurfacedApplication, settings: ServerSettings) -> uvicorn.Config:
     """Uvicorn's settings, the same for every server that Renga starts."""
-    patience = Timeouts(head_s=settings.head_timeout_s, write_s=settings.write_timeout_s)
-    room = ConnectionLimiter(settings.max_connections, settings.max_connections_per_address)
+    terms = ConnectionTerms(
+        Timeouts(head_s=settings.head_timeout_s, write_s=settings.write_timeout_s),
+        ConnectionLimiter(settings.max_connections, settings.max_connections_per_address),
+        application.surface_of,
+    )
     return uvicorn.Config(
         application,
         # uvicorn calls it as it would call the class
-        http=cast("type[asyncio.Protocol]", partial(HttpProtocol, patience=patience, room=room)),
+        http=cast("type[asyncio.Protocol]", partial(HttpProtocol, terms=terms)),
         ws="none",
         proxy_headers=False,
         lifespan="on",
@@ -65,7 +69,7 @@ def build_server_config(application: Callable[..., Awaitable[None]], settings: S
 
 
 def run_server(
-    application: Callable[..., Awaitable[None]],
+    application: SurfacedApplication,
     listeners: Sequence[socket.socket],
     settings: ServerSettings,
     hooks: ServerHooks,
@@ -109,7 +113,7 @@ def _raise_file_limit(connections: int) -> None:
         )
 
 
-def _rest_collector() -> None:
+def _relax_collector() -> None:
     """Let the garbage collector pass over everything that was loaded, and look at young objects less often.
 
     Requests leave few cycles behind; collecting every 700 allocations took 8 % of the server's time (docs/log.md).
@@ -134,7 +138,7 @@ class _Server(uvicorn.Server):
             # The application's life would be cut off in the middle, and uvicorn would log that as its failure.
             await self.shutdown(sockets)
             raise
-        _rest_collector()
+        _relax_collector()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         running = len(self.server_state.tasks)

@@ -32,8 +32,12 @@ class Heartbeat:
     def take_lock(self) -> None:
         """Take the lock that is this worker's as long as its process lives.
 
+        Idempotent: what follows it in a start may fail, and then all of it is tried again.
+
         Raises: OSError.
         """
+        if self._lock is not None:
+            return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(self._path(self.worker_id), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -114,6 +115,8 @@ class WorkflowRuntime:
             "notification_listener_polling_interval_sec": 0.25,
             "sys_db_pool_size": 4,
         }
+        if self._settings.url.startswith("sqlite:///"):
+            config["db_engine_kwargs"] = {"pool_events": [(_add_unixepoch, "connect")]}
         logging.getLogger("dbos").setLevel(logging.WARNING)
         DBOS(config=config)
         for queue in self._queues.values():
@@ -216,10 +219,21 @@ class WorkflowRuntime:
             self._dbos.enqueue_workflow(queue.name, self._workflows[queue.name], task.group, *task.rest, turn)
 
 
+def _add_unixepoch(connection: sqlite3.Connection, _: object) -> None:
+    """Give a connection the `unixepoch('subsec')` that dbos asks for on Python 3.12 and later.
+
+    SQLite has it from 3.42 on, and answers NULL before; Debian 12 has 3.40.
+    Source: dbos 3.4, `get_sqlite_timestamp_expr`; release notes of SQLite 3.42.
+    """
+
+    def now_s(_: object) -> float:
+        return round(time.time(), 3)
+
+    connection.create_function("unixepoch", 1, now_s)
+
+
 def _prepare_file(path: Path) -> None:
     """Make dbos's file, for its owner's eyes only, and let readers and the writer not wait for each other."""
-    import sqlite3
-
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path)

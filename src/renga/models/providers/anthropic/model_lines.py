@@ -39,7 +39,8 @@ MODEL_LINES: tuple[ModelLine, ...] = (
 )
 """First match wins. Prefill ended with 4.6.
 
-Source: messages-api notes, sections 1.4 and 1.12; limits of the 4.5 models: public documentation "Models overview".
+Source: docs/reference/messages-api.md, "Request fields" and "Model ids and prices"; limits of the 4.5 models: public
+documentation "Models overview".
 """
 
 OTHER_MODELS = ModelLine("", effort=False)

@@ -6,7 +6,7 @@ Invariants: of the client's body only `model` is changed, and breakpoints may be
 bytes are relayed as they came; the answer ends in exactly one terminal event, in an ErrorEvent if the upstream dies;
 one read of the upstream is one batch.
 
-Source: messages-api notes, sections 1.1, 1.9 and 1.12.
+Source: docs/reference/messages-api.md, "Transport", "Streaming events" and "Model ids and prices".
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Replica:
 
     @property
     def rests(self) -> bool:
-        """Whether it failed lately and nobody is to ask it now."""
+        """Whether it failed lately and is not asked for now."""
         return self._failures > 0 and self._clock.monotonic_ns() < self._rests_until_ns
 
     def enter(self) -> None:
@@ -61,13 +61,13 @@ class Replica:
             self._rest()
 
     def fail(self) -> bool:
-        """It could not answer. Returns whether that is news."""
+        """Note that it could not answer. Returns whether that is news."""
         self._failures += 1
         self._rest()
         return self._failures == 1
 
     def succeed(self) -> bool:
-        """It answered. Returns whether that is news."""
+        """Note that it answered. Returns whether that is news."""
         was_dead, self._failures = self._failures > 0, 0
         return was_dead
 

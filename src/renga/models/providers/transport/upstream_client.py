@@ -37,7 +37,10 @@ DRAIN_TIMEOUT_S = 1.0
 """How long the end of the framing may come after the end of the meaning for its connection to be kept."""
 
 WHOLE_ANSWER_TIMEOUT_S = 600.0
-"""How long an answer that is not streamed may take: the SDKs' own read timeout (messages-api notes, section 2.1)."""
+"""How long an answer that is not streamed may take: the SDKs' own read timeout.
+
+Source: docs/reference/messages-api.md, "Retries, timeouts and pages".
+"""
 
 
 class UpstreamUnreachable(Overloaded):

@@ -37,7 +37,7 @@ class ConnectionLost(Exception):
 
 
 class Silent(Exception):
-    """Nothing arrived within the time that the reader was ready to wait."""
+    """Raised when nothing arrived within the time that the reader would wait."""
 
 
 class UpstreamConnection(asyncio.Protocol):

@@ -1,36 +1,35 @@
 """Authentication: whose key a request carries.
 
-Owns: where a key may stand in a request. Must never know: how keys are kept.
+Owns: which of the places where a key may stand counts. Must never know: how keys are kept.
 Invariant: a key is never logged or echoed, not even in part.
 
-Source: messages-api notes, sections 1.1 and 6.3 (Bearer, x-api-key, api-key).
+Source: docs/reference/messages-api.md, "Transport" and "Other clouds".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from renga.accounting.keys.key_ring import KeyIdentity, KeyRing
 from renga.domain.keys import KeyScope
 from renga.errors import PermissionDenied, Unauthenticated
+from renga.http.exchange.http_exchange import HttpExchange
 
 _BEARER = b"bearer "
 
 
-def identify_key(headers: Mapping[bytes, bytes], keys: KeyRing) -> KeyIdentity | None:
+def identify_key(exchange: HttpExchange, keys: KeyRing) -> KeyIdentity | None:
     """Whose key a request carries; None if it is not known, or not yet (`seek_key`).
 
     Raises: Unauthenticated when there is none, or its time is over.
     """
-    return keys.identify(_secret(headers))
+    return keys.identify(_find_secret(exchange))
 
 
-async def seek_key(headers: Mapping[bytes, bytes], keys: KeyRing) -> KeyIdentity:
+async def seek_key(exchange: HttpExchange, keys: KeyRing) -> KeyIdentity:
     """Whose key a request carries that was not known a moment ago.
 
     Raises: Unauthenticated when it is nobody's.
     """
-    identity = await keys.seek(_secret(headers))
+    identity = await keys.seek(_find_secret(exchange))
     if identity is None:
         raise Unauthenticated("The API key is not valid.", hint="`renga keys create` makes one")
     return identity
@@ -45,12 +44,15 @@ def check_scope(identity: KeyIdentity, scope: KeyScope) -> None:
         )
 
 
-def _secret(headers: Mapping[bytes, bytes]) -> str:
+def _find_secret(exchange: HttpExchange) -> str:
     """An explicit key wins over a Bearer token: clients of other clouds send both, and only the key is ours.
 
     Raises: Unauthenticated when there is none.
     """
-    secret = headers.get(b"x-api-key") or headers.get(b"api-key")
+    headers = exchange.headers
+    secret: bytes | None = None
+    for name in exchange.surface.header_names.keys:
+        secret = secret or headers.get(name)
     if secret is None:
         authorization = headers.get(b"authorization", b"")
         is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
