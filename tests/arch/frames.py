@@ -32,7 +32,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-HANDLER = "http/messages/routes.py:create"
+HANDLER = "http/exchange/inference_routes.py:answer_request"
 """Where counting begins: the end of a file's path, and a function in it."""
 REQUEST = "MessageRequest"
 """The type of the decoded request that the handler holds."""

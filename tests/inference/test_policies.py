@@ -223,7 +223,7 @@ async def test_a_small_tier_that_is_not_ready_stands_behind(build_town) -> None:
     from renga.models.providers.provider_seam import ProviderHealth
 
     town = await build_town(STRUCTURAL)
-    town.parts.providers["small"].health = lambda: ProviderHealth(False, "loading")
+    town.parts.providers["small"].health = lambda model="": ProviderHealth(False, "loading")
     town.script(top=say("19"))
     assert text_of(await town.ask()) == "19"
     row = town.row()

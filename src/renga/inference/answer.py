@@ -150,8 +150,8 @@ class TargetAnswer:
         """Finish an answer that was read to its end: checks that run after sending run now."""
         self._is_read = True
         try:
-            message = self._message()
-            if message is not None:
+            message = None if self._accumulator is None else self._message()
+            if message is not None and self._answering.checks_afterwards:
                 await self._answering.check_afterwards(message)
         finally:
             await self.close()

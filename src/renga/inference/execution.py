@@ -96,7 +96,8 @@ class Planned(Struct, frozen=True):
     @property
     def reasons(self) -> Reasons:
         """The plan's reasons, and what has become of it so far."""
-        return (*self.plan.reasons, *self.findings.reasons)
+        found = self.findings.reasons
+        return (*self.plan.reasons, *found) if found else self.plan.reasons
 
     def hold_price(self) -> Awaitable[None] | None:
         """Set aside what the request may cost at most. Returns what must be waited for, if anything: limits that
@@ -139,7 +140,7 @@ class Planned(Struct, frozen=True):
     def start_attempt(self, planned: PlannedAttempt, permit: Permit | None) -> Attempt:
         """Begin an attempt; where its policy says so, the target sees the answer that was not accepted."""
         request = self.reserved.request
-        rejected = self.findings.last_rejected
+        rejected = self.findings.last_rejected if self.findings.checked else None
         if rejected is not None:
             check = rejected.attempt.planned.check
             if check is not None and check.shows_failed_answer and rejected.answer.text:
@@ -210,7 +211,7 @@ class Planned(Struct, frozen=True):
         )
 
     def _is_above_rejected(self, planned: PlannedAttempt) -> bool:
-        rejected = self.findings.last_rejected
+        rejected = self.findings.last_rejected if self.findings.checked else None
         return rejected is None or _rank(planned) > _rank(rejected.attempt.planned)
 
 

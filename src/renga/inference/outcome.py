@@ -84,7 +84,7 @@ def compose_outcome(plan: Plan, log: AttemptLog, findings: Findings, ending: End
     is_failed = ending.status == "failed"
     tracker = attempt.tracker if attempt is not None else None
     first = findings.checked[0].result if findings.checked else None
-    kept, because = _judge_outcome(plan, log, findings, ending)
+    kept, because = (None, None) if plan.policy is None else _judge_outcome(plan, log, findings, ending)
     # What must be given stands in the order of the fields, which is several times faster than by name.
     return RequestOutcome(
         ending.status,
@@ -107,7 +107,7 @@ def compose_outcome(plan: Plan, log: AttemptLog, findings: Findings, ending: End
         escalated_because=because,
         agreement=None if first is None else first.agreement,
         message_id=None if tracker is None else tracker.message_id,
-        rejected=_find_rejected(findings, ending),
+        rejected=_find_rejected(findings, ending) if findings.checked else None,
     )
 
 
@@ -120,7 +120,7 @@ def _find_rejected(findings: Findings, ending: Ending) -> Message | None:
 
 def _judge_outcome(plan: Plan, log: AttemptLog, findings: Findings, ending: Ending) -> tuple[bool | None, str | None]:
     """Say whether the small tier's answer was kept, and if not, why."""
-    if plan.policy is None or ending.attempt is None or ending.status == "failed":
+    if ending.attempt is None or ending.status == "failed":
         return None, None
     if findings.checked:
         result = findings.checked[0].result
