@@ -67,7 +67,7 @@ class RouteMatch(Struct, frozen=True):
 
 
 class RouteTable:
-    """Finds the route of a request by its path and method."""
+    """Finds the route of a path and a method."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Raises: ValueError for routes that contradict each other."""

@@ -192,10 +192,7 @@ def _too_large_decoded(max_body_bytes: int) -> RequestTooLarge:
 
 
 def _has_zlib_header(body: bytes) -> bool:
-    """Whether a deflate body begins with a zlib header.
-
-    Source: RFC 1950 section 2.2.
-    """
+    """Whether a deflate body has the two bytes in front that RFC 1950, section 2.2, asks for."""
     return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
 
 

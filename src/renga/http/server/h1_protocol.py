@@ -74,7 +74,7 @@ class _HeadTooLarge(InvalidRequest):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP/1.1 connection: it parses requests and runs one cycle for each."""
+    """One connection of a client, from its first byte to its end."""
 
     _is_in_head = True
     _head_bytes = 0
@@ -284,7 +284,7 @@ class _RequestTarget(Struct, frozen=True):
 
 @lru_cache(maxsize=512)
 def _split_target(url: bytes) -> _RequestTarget:
-    """Split a request target into its decoded path, raw path and query.
+    """Take apart what the first line of a request asks for.
 
     Raises: HttpParserInvalidURLError.
     """

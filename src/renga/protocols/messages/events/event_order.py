@@ -16,7 +16,7 @@ from renga.protocols.messages.events.event_types import KIND_BY_TYPE, CompleteMe
 
 
 class Phase(Enum):
-    """Where a stream stands between its first and last event."""
+    """Where a stream of events stands between its first and its last."""
 
     START = "before message_start"
     BETWEEN = "between blocks"
