@@ -137,7 +137,8 @@ def read_tensor(tensor: Any, shape: Shape) -> numpy.ndarray:
 
 def halves_from_pairs(weights: numpy.ndarray, heads: int) -> numpy.ndarray:
     """Reorder the rows of queries or keys from llama.cpp's order, in which rotary position embeddings turn neighbouring
-    rows, to the usual one, in which they turn a row of a head's first half with one of its second."""
+    rows, to the usual one, in which they turn a row of a head's first half with one of its second.
+    """
     rows = weights.shape[0] // heads
     return weights.reshape(heads, rows // 2, 2, -1).swapaxes(1, 2).reshape(weights.shape)
 

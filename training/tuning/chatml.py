@@ -68,7 +68,8 @@ def _turn_segments(turn: Turn) -> list[Segment]:
 
 def _joined(parts: list[Segment]) -> list[Segment]:
     """What the template writes between two texts of a client is encoded as one; a cut for `learned` stays, and falls
-    beside a control token, so that it changes no token."""
+    beside a control token, so that it changes no token.
+    """
     joined: list[Segment] = []
     for text, is_template, learned in parts:
         if joined and is_template and joined[-1][1] and joined[-1][2] == learned:

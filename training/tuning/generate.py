@@ -30,7 +30,6 @@ def generate_tokens(
     """The likeliest tokens, by OpenVINO on one core, from a folder that convert.py or renga.engine.gguf made."""
     import openvino_genai as genai
     from openvino import Tensor
-
     from renga.engine.detokenizer import save_detokenizer
     from renga.engine.vocabulary import Vocabulary
 

@@ -116,7 +116,8 @@ class Network(nn.Module):
 
     def forward(self, tokens: Tensor, wanted: Tensor) -> Tensor:
         """Logits of the tokens that follow the wanted places. `tokens`: (batch, length), padded at the end; `wanted`:
-        a mask of the same shape."""
+        a mask of the same shape.
+        """
         batch, length = tokens.shape
         rotation = self._rotation(length)
         mask = torch.full((length, length), -torch.inf, dtype=torch.bfloat16).triu(1).expand(batch, -1, -1)

@@ -29,10 +29,9 @@ DOCUMENTS = (
 
 
 def test_tokens_equal_the_engine(tmp_path: pathlib.Path) -> None:
-    from training.tuning.chatml import TEMPLATE, Encoder
-
     from renga.engine.chat import Chat, ChatMessage, ChatTemplate, ChatTool, ChatToolCall
     from renga.engine.vocabulary import Vocabulary
+    from training.tuning.chatml import TEMPLATE, Encoder
 
     from .small import make_tokenizer
 
@@ -55,9 +54,8 @@ def test_tokens_equal_the_engine(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_call_has_the_familys_form() -> None:
-    from training.tuning.chatml import TEMPLATE, segments
-
     from renga.engine.families import detect_family
+    from training.tuning.chatml import TEMPLATE, segments
 
     family = detect_family(TEMPLATE.read_text(encoding="utf-8"))
     written = "".join(text for text, _, _ in segments(DOCUMENTS[0]))

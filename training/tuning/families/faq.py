@@ -9,6 +9,7 @@ from collections.abc import Callable
 from random import Random
 
 from renga.evals.values import draw_value
+
 from training.documents import Document, Turn
 from training.tuning.families.topics import REQUESTS, TOPICS, Fact, draw_company, draw_fact, draw_missing
 
@@ -21,7 +22,8 @@ Shape = Callable[[list[Fact], Random], str]
 
 def _each(form: str, joint: str = "\n") -> Shape:
     """A shape that writes every fact alike: {q} a question, {s} the statement, {k} the key, {v} the value, {n} the
-    number."""
+    number.
+    """
 
     def write(facts: list[Fact], random: Random) -> str:
         return joint.join(

@@ -3,6 +3,7 @@
 from random import Random
 
 from renga.evals.invented import Parameter, fill_record
+
 from training.documents import Document
 from training.generators import extraction
 from training.generators.extraction import records as few_records

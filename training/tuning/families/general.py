@@ -8,6 +8,7 @@ import pathlib
 from random import Random
 
 from renga.evals.data import shared_data
+
 from training.documents import Document, Turn
 from training.sources import EVALUATION_WORDS
 

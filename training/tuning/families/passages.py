@@ -7,6 +7,7 @@ from random import Random
 
 from renga.evals.passages import TRAINING_FACTS, draw_passage
 from renga.evals.values import draw_value, draw_word
+
 from training.documents import Document, Turn
 from training.generators import fresh, grounded
 from training.sources import prose

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from renga.evals.values import draw_value
+
 from training.documents import Document, Tool, ToolCall, Turn
 from training.generators.tools import SYSTEMS, invented
 from training.tuning.families.topics import draw_topic_value

@@ -5,6 +5,7 @@ import re
 from random import Random
 
 from renga.evals.values import draw_value
+
 from training.documents import Document, Turn
 from training.tuning.families.topics import TOPICS, draw_fact, draw_topic_value
 

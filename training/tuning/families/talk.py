@@ -7,6 +7,7 @@ Owns:   questions and answers written for this project. What is asked about thin
 from random import Random
 
 from renga.evals.values import draw_value, draw_word
+
 from training.documents import Document, Turn
 from training.tuning.families.haiku import HAIKU
 from training.tuning.families.knowledge import KNOWN, TABLES
