@@ -28,7 +28,10 @@ HAIKU = PriceRow(
     (PriceStep(100_000, 100, 500, 10, 125, 200), PriceStep(None, 500, 2_500, 50, 625, 1_000)),
 )
 OPUS = PriceRow("anthropic/claude-opus-5-5", (PriceStep(None, 4_000, 20_000, 200, 5_000, 8_000),))
-"""Nano-dollars per token. Source: messages-api notes, section 1.12, and genai-prices 0.2.3, both of 2026-11-21."""
+"""Nano-dollars per token.
+
+Source: docs/reference/messages-api.md, "Model ids and prices", and genai-prices 0.2.3, both of 2026-11-21.
+"""
 SIBLING_PRICES = {
     name: PriceRow(
         name, (PriceStep(None, input_nano_usd, output_nano_usd, input_nano_usd, input_nano_usd, input_nano_usd),)

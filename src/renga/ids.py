@@ -1,6 +1,7 @@
 """Identifiers in the API's spelling: `msg_`, `req_`, `toolu_`, followed by 24 characters of base 62.
 
-SDKs and Claude Code anchor on these prefixes (messages-api notes, section 2.5), so they are part of the wire.
+SDKs and Claude Code anchor on these prefixes (docs/reference/messages-api.md, "Claude Code as a client"), so they are
+part of the wire.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Owns: which versions are tested, how they are installed, and where the SDK's own
 Must never know: the server under test.
 Invariant: an environment whose `installed` file names its requirements is whole; any other is made again.
 
-Source: the recipe and the test requirements, messages-api notes section 3.1. Only what the collected tests import.
+Source: the recipe and the test requirements, docs/reference/messages-api.md, "The SDK's own tests". Only what the
+collected tests import.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A server on a loopback port, around a provider that does what a test's script says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,8 +17,11 @@ from renga.config import ServerSettings
 from renga.domain.keys import KeyTerms
 from renga.files import FileService
 from renga.files.file_inlining import FileInliner
+from renga.http.exchange.surface import SurfaceTable
 from renga.http.guard import Guard
 from renga.http.http_services import HttpServices
+from renga.http.public_routes import PUBLIC_ROUTES, SURFACES
+from renga.http.route_table import Route
 from renga.http.server.uvicorn_server import build_server_config
 from renga.inference import InferenceRequest, Services
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth, Target
@@ -152,7 +155,7 @@ class Served:
     server: uvicorn.Server
 
     def cancel_requests(self) -> None:
-        """What the server does to requests that outlive its patience when it stops."""
+        """What the server does to requests that outlive its time to drain when it stops."""
         for task in self.server.server_state.tasks:
             task.cancel()
 
@@ -170,7 +173,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(settings: ServerSettings, files: FileService | None = None) -> AsyncIterator[Served]:
+async def serving(
+    settings: ServerSettings,
+    files: FileService | None = None,
+    routes: Iterable[Route] = PUBLIC_ROUTES,
+    surfaces: SurfaceTable = SURFACES,
+) -> AsyncIterator[Served]:
     provider, ledger, hooks = Scripted(), LedgerBook(), Hooks()
     providers = {"local": provider}
     catalog = Catalog({"haiku": (Target("local", "hokku"),), "sonnet": (), "opus": ()}, providers, ("hokku",))
@@ -187,8 +195,8 @@ async def serving(settings: ServerSettings, files: FileService | None = None) ->
         shutdown=hooks.shutdown,
         files=files,
     )
-    async with listening(build_server_config(Guard(behind), settings)) as door:
-        yield Served(door.port, provider, ledger, hooks, door.server)
+    async with listening(build_server_config(Guard(behind, routes, surfaces), settings)) as listener:
+        yield Served(listener.port, provider, ledger, hooks, listener.server)
     assert hooks.calls == ["startup", "shutdown"]
 
 

@@ -216,7 +216,7 @@ async def test_an_unexpected_error_is_told_without_its_words(served, hello, capl
     hello["messages"][0]["content"] = "the user's prompt"
 
     async def script(call):
-        raise KeyError(call.request.messages[0].content)
+        raise KeyError(call.message.messages[0].content)
         yield []
 
     served.provider.script = script

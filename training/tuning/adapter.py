@@ -10,6 +10,7 @@ from training.tuning import lora
 
 
 def main() -> None:
+    """Write the adapter of a run as one small int8 file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("adapters", type=pathlib.Path, nargs="+", help="of several, the mean of what they change")

@@ -150,6 +150,7 @@ def pairs_from_halves(weights: numpy.ndarray, heads: int) -> numpy.ndarray:
 
 
 def main() -> None:
+    """Fetch the base weights by hash and unpack them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     print(fetch(parser.parse_args().folder))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
-from training.compact import render_json
-from training.documents import Document, Turn, render_tool
+from training.data.compact_encoding import render_json
+from training.data.documents import Document, Turn, render_tool
 
 TEMPLATE = pathlib.Path(__file__).with_name("template.jinja")
 DEFAULT_SYSTEM = "You are a helpful assistant."
@@ -27,6 +27,8 @@ Segment = tuple[str, bool, bool]
 
 @dataclass(slots=True)
 class Encoded:
+    """A conversation as tokens, and which of them are learned."""
+
     tokens: list[int] = field(default_factory=list[int])
     learned: list[bool] = field(default_factory=list[bool])
 
@@ -116,7 +118,7 @@ class Encoder:
 
 def load_tokenizer(gguf: pathlib.Path) -> Tokenizer:
     """The tokenizer of a GGUF, cached beside it: the one that the engine builds from the same file."""
-    from renga.engine.gguf import build_tokenizer_json, read_metadata
+    from renga.models.engine.loading.gguf import build_tokenizer_json, read_metadata
 
     path = gguf.with_name("tokenizer.json")
     if not path.exists():

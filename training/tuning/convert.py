@@ -69,6 +69,7 @@ def _copy_metadata(reader: Any, writer: Any) -> None:
 
 
 def main() -> None:
+    """Merge an adapter into the base and write a model that the engine serves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", type=pathlib.Path)
     parser.add_argument("adapter", type=pathlib.Path, help="an adapter, or the checkpoint of a run: its average")
@@ -78,7 +79,7 @@ def main() -> None:
     if arguments.out.suffix == ".gguf":
         merge(arguments.base, adapter, arguments.out)
         return
-    from renga.engine.gguf import convert
+    from renga.models.engine.loading.gguf import convert
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     if any(arguments.out.iterdir()):

@@ -16,7 +16,7 @@ from random import Random
 
 import numpy
 
-from training.documents import Document
+from training.data.documents import Document
 from training.tuning.chatml import Encoder, load_tokenizer, segments
 from training.tuning.mixture import MIXTURE, WEIGHTS, draw_document
 
@@ -26,6 +26,8 @@ LONGEST_TOKENS = 1024
 
 @dataclass(slots=True)
 class Corpus:
+    """Documents end to end: their tokens, what each weighs in the loss, where each ends, its family."""
+
     tokens: numpy.ndarray
     weights: numpy.ndarray
     ends: numpy.ndarray
@@ -72,12 +74,14 @@ def draw_evenly(seed: int, count: int) -> Iterator[Document]:
 
 
 def save(corpus: Corpus, path: pathlib.Path) -> None:
+    """Write a corpus to one npz file, which is whole or absent."""
     unfinished = path.with_suffix(".part.npz")
     numpy.savez(unfinished, tokens=corpus.tokens, weights=corpus.weights, ends=corpus.ends, families=corpus.families)
     unfinished.replace(path)
 
 
 def load(path: pathlib.Path) -> Corpus:
+    """Read a corpus that `save` wrote."""
     with numpy.load(path) as arrays:
         return Corpus(arrays["tokens"], arrays["weights"], arrays["ends"], arrays["families"])
 
@@ -128,6 +132,7 @@ def show(seed: int, only: str = "") -> None:
 
 
 def main() -> None:
+    """Make a corpus, or show some of its documents."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=pathlib.Path, nargs="?")
     parser.add_argument("--gguf", type=pathlib.Path)

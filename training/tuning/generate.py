@@ -13,7 +13,7 @@ BATCH = 32
 
 def generate(folder: pathlib.Path, prompts: list[list[int]], *, longest_tokens: int = 128) -> list[str]:
     """Answers, each with the token that ended it; one that was cut has none."""
-    from renga.engine.vocabulary import Vocabulary
+    from renga.models.engine.text.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(folder / "tokenizer.json")
     (end,) = vocabulary.encode(END, parse_special=True)
@@ -27,11 +27,12 @@ def generate(folder: pathlib.Path, prompts: list[list[int]], *, longest_tokens: 
 def generate_tokens(
     folder: pathlib.Path, prompts: list[list[int]], *, end: int, longest_tokens: int
 ) -> Iterator[list[int]]:
-    """The likeliest tokens, by OpenVINO on one core, from a folder that convert.py or renga.engine.gguf made."""
+    """The likeliest tokens, by OpenVINO on one core, from a folder that convert.py or the engine's loader made."""
     import openvino_genai as genai
     from openvino import Tensor
-    from renga.engine.detokenizer import save_detokenizer
-    from renga.engine.vocabulary import Vocabulary
+
+    from renga.models.engine.loading.detokenizer import save_detokenizer
+    from renga.models.engine.text.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(folder / "tokenizer.json")
     scheduler = genai.SchedulerConfig()

@@ -51,6 +51,7 @@ def judge(network: Network, corpus: Corpus) -> dict[str, Score]:
 
 
 def describe(scores: dict[str, Score]) -> str:
+    """The scores as a table, one family a line."""
     lines = [
         f"  {family:18} {numpy.mean(score.right):5.2f} of {len(score.right):4}   {numpy.mean(score.losses):6.3f} nats"
         for family, score in sorted(scores.items())
@@ -61,6 +62,7 @@ def describe(scores: dict[str, Score]) -> str:
 
 
 def main() -> None:
+    """Judge a corpus with one set of weights or several."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=pathlib.Path)
     parser.add_argument("adapters", nargs="+")

@@ -7,7 +7,7 @@ lists of facts, tools and their results, conversation. A little of the rest stay
 from collections.abc import Callable
 from random import Random
 
-from training.documents import Document
+from training.data.documents import Document
 from training.generators import copying, fresh, keywords, labels
 from training.tuning.families import faq, fields, general, passages, results, rewriting, talk
 

@@ -59,6 +59,8 @@ class Adapted(nn.Module):
 
 
 class Layer(nn.Module):
+    """One transformer layer: attention and a gated feed-forward part, each behind a norm."""
+
     def __init__(self, shape: Shape, weights: dict[str, Tensor], rank: int, scale: float) -> None:
         super().__init__()
         self.shape = shape

@@ -4,7 +4,7 @@ Owns:   the instructions (written for this project) and what makes an answer goo
         does not go round in circles, is not about the base, and says something.
 
 Run as `python -m training.tuning.rehearse MODEL_FOLDER OUT.jsonl --count N`: MODEL_FOLDER is the base, converted by
-`renga.engine.gguf`. Answers are greedy.
+`renga.models.engine.loading.gguf`. Answers are greedy.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from random import Random
 
 from tokenizers import Tokenizer
 
-from training.documents import Document, Turn
+from training.data.documents import Document, Turn
 
 BASE_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 LONGEST_TOKENS = 180
@@ -231,6 +231,7 @@ def ask_base(folder: pathlib.Path, questions: list[str]) -> list[tuple[str, bool
 
 
 def main() -> None:
+    """Collect the base's own good answers, to be rehearsed while it is tuned."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)

@@ -8,7 +8,7 @@ import pathlib
 
 from tokenizers import Tokenizer
 
-from training.documents import Document, Tool, ToolCall, Turn
+from training.data.documents import Document, Tool, ToolCall, Turn
 from training.tuning.chatml import Encoder
 from training.tuning.generate import generate
 
@@ -101,6 +101,7 @@ def documents() -> list[Document]:
 
 
 def main() -> None:
+    """Print what a tuned model answers to a few prompts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     folder = parser.parse_args().folder

@@ -159,6 +159,7 @@ def tune(run: Run, corpus: Corpus, folder: pathlib.Path, *, name: str, seed: int
 
 
 def main() -> None:
+    """Tune the base on a corpus, or go on with a run that was stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--corpus", type=pathlib.Path, required=True)

@@ -1,4 +1,4 @@
-"""`renga eval`."""
+"""The command `renga eval`, which scores a model on the task suites."""
 
 from __future__ import annotations
 

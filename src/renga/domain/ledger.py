@@ -77,7 +77,7 @@ class LedgerRow(Struct, frozen=True):
 
 
 class RowQuery(Struct, frozen=True):
-    """A page of ledger rows."""
+    """Which page of ledger rows to read, oldest first."""
 
     limit: int
     after_row: int = 0
@@ -89,7 +89,7 @@ class RowQuery(Struct, frozen=True):
 
 
 class RecentQuery(Struct, frozen=True):
-    """The newest ledger rows."""
+    """Which of the newest ledger rows to read."""
 
     limit: int
     key_id: str | None = None

@@ -89,7 +89,7 @@ class DiskBlobs:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for our eyes only."""
+    """Make a folder and its missing parents, readable by this user only."""
     for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
 

@@ -5,7 +5,8 @@ Must never know: which target reads it; whether it reads PDFs or images is asked
 Invariants: a name that is not the owner's is a 404, and never reaches an upstream, where it could be another's file;
 the request and the raw bytes say the same; bytes of the request that name no file stay as they are.
 
-Source: messages-api notes, sections 1.6 and 7 (rule 10); the API's file document is PDF or text, its image one of four.
+Source: docs/reference/messages-api.md, "Content blocks in a request" and "What this server does"; the API's file
+document is PDF or text, its image one of four.
 """
 
 from __future__ import annotations

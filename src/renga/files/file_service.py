@@ -286,7 +286,7 @@ class FileService:
             raise _bytes_failed(error) from error
 
     def _seen(self, row: FileRow) -> FileRow:
-        """The row as its owner sees it: the settings may let everything be downloaded."""
+        """The row as its owner sees it: the settings may allow every file to be downloaded."""
         return replace(row, downloadable=True) if self.settings.downloadable else row
 
 

@@ -5,7 +5,7 @@ Must never know: what a route does, which routes there are (`http/public_routes.
 Invariants: every request gets exactly one response, in its surface's shape, with a request id; no route works without
 a key but those in `OPEN_PATHS`; a log line never holds what a client sent.
 
-Source: messages-api notes, sections 1.3, 1.10 and 2.5.
+Source: docs/reference/messages-api.md, "Endpoints", "Errors" and "Claude Code as a client".
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from renga.metrics.http_metrics import HttpMetrics
 _log = logging.getLogger(__name__)
 
 MOUNT = "/anthropic"
-"""Where clients of other clouds look for the same routes (messages-api notes, section 6.3)."""
+"""Where clients of other clouds look for the same routes (docs/reference/messages-api.md, "Other clouds")."""
 
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
 
 
 class Guard:
-    """The ASGI application."""
+    """The ASGI application: it authenticates, routes, and turns every failure into a response."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Guard:
         """Over the requests of the loop that serves; made with the first of them."""
 
     def with_routes(self, routes: Iterable[Route]) -> Guard:
-        """The same for another port: other routes over the same parts, counted together."""
+        """The same application for another port, with other routes and shared metrics."""
         return Guard(self._parts, routes, self._surfaces, self._metrics)
 
     def surface_of(self, path: str) -> Surface:

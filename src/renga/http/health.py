@@ -76,7 +76,7 @@ async def root(exchange: HttpExchange, parts: HttpServices) -> None:
 
 
 async def health(exchange: HttpExchange, parts: HttpServices) -> None:
-    """The process runs and serves requests; says nothing of models."""
+    """Answer that the process runs; this says nothing about models."""
     await exchange.respond(200, _ALIVE)
 
 

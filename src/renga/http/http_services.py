@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def _nothing() -> None:
-    """A server without hooks starts and stops at once."""
+    """The hook of a server that has nothing to start or stop."""
 
 
 class HttpServices(Struct, frozen=True):

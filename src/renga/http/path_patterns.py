@@ -97,19 +97,15 @@ class PathPattern(Struct, frozen=True):
                 return None
         elif len(texts) != len(before):
             return None
-        ends = texts[len(texts) - len(after) :] if after else ()
+        end = len(texts) - len(after)
         found: dict[str, str] = {}
-        for segment, text in (*zip(before, texts, strict=False), *zip(after, ends, strict=True)):
-            if not segment.matches(text):
-                return None
-            if segment.name:
-                found[segment.name] = text[len(segment.head) : len(text) - len(segment.tail)]
+        if not _read_segments(before, texts[: len(before)], found):
+            return None
         if self.rest:
-            rest = "/".join(texts[len(before) : len(texts) - len(after)])
-            if not rest:
+            found[self.rest] = "/".join(texts[len(before) : end])
+            if not found[self.rest]:
                 return None
-            found[self.rest] = rest
-        return found
+        return found if _read_segments(after, texts[end:], found) else None
 
     def covers(self, other: PathPattern) -> bool:
         """Whether every path of the other pattern is one of this. Never says so of one that is not."""
@@ -142,6 +138,16 @@ class PathPattern(Struct, frozen=True):
             before, after = before[: len(self.before)], before[len(self.before) + spare :]
         pairs = (*zip(self.before, before, strict=False), *zip(self.after[::-1], after[::-1], strict=False))
         return all(mine.overlaps(theirs) for mine, theirs in pairs)
+
+
+def _read_segments(segments: Segments, texts: list[str], found: dict[str, str]) -> bool:
+    """Whether texts are of these segments, one of each; notes the parameters in them."""
+    for segment, text in zip(segments, texts, strict=True):
+        if not segment.matches(text):
+            return False
+        if segment.name:
+            found[segment.name] = text[len(segment.head) : len(text) - len(segment.tail)]
+    return True
 
 
 def has_parameters(path: str) -> bool:

@@ -67,7 +67,7 @@ class RouteMatch(Struct, frozen=True):
 
 
 class RouteTable:
-    """Routes by path and method."""
+    """Finds the route of a request by its path and method."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Raises: ValueError for routes that contradict each other."""
@@ -106,7 +106,7 @@ class RouteTable:
         return NotFound(f"There is no {path[:200]} here.", hint=self._advise(path))
 
     def _advise(self, path: str) -> str | None:
-        """What whoever asks for a path that is not there may have meant."""
+        """Suggest the path that a client may have meant instead of an unknown one."""
         clean = "/" + "/".join(part for part in path.split("/") if part)
         if clean.startswith("/v1/v1/"):
             return "the base URL of an SDK ends before /v1"

@@ -147,7 +147,7 @@ class TargetAnswer:
             return [error_event(ApiError("Internal error."))]
 
     async def _finish(self) -> None:
-        """It was read to its end: what is checked afterwards is checked now, for the client has everything."""
+        """Finish an answer that was read to its end: checks that run after sending run now."""
         self._is_read = True
         try:
             message = self._message()

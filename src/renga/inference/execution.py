@@ -63,7 +63,7 @@ class Reserved(Struct, frozen=True):
         return Planned(self, plan, miss, observations, AttemptLog(services, plan.answered_as), Findings())
 
     def elapsed_us(self) -> int:
-        """Microseconds since the request arrived."""
+        """How many microseconds ago the request arrived."""
         return (self.services.clock.monotonic_ns() - self.request.arrived_ns) // 1000
 
     def fail(self, error: BaseException) -> None:
@@ -196,7 +196,7 @@ class Planned(Struct, frozen=True):
                 log_crash(self.reserved.request.request_id, error)
 
     def _describe_decision(self, ending: Ending, outcome: RequestOutcome) -> SettledDecision:
-        """What the router learns from."""
+        """What became of the plan, for the router to learn from."""
         first = self.findings.checked[0] if self.findings.checked else None
         answered = ending.attempt.planned if ending.attempt and ending.status in ("succeeded", "partial") else None
         return SettledDecision(

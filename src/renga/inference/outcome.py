@@ -51,7 +51,7 @@ class Findings:
 
 
 class Ending(Struct, frozen=True):
-    """How a planned request ended."""
+    """How a request that had a plan has ended."""
 
     status: Status
     error_type: str | None
@@ -119,7 +119,7 @@ def _find_rejected(findings: Findings, ending: Ending) -> Message | None:
 
 
 def _judge_outcome(plan: Plan, log: AttemptLog, findings: Findings, ending: Ending) -> tuple[bool | None, str | None]:
-    """Whether the small tier's answer was kept, and if not, why."""
+    """Say whether the small tier's answer was kept, and if not, why."""
     if plan.policy is None or ending.attempt is None or ending.status == "failed":
         return None, None
     if findings.checked:
@@ -146,7 +146,7 @@ def _why_not_tried(plan: Plan, log: AttemptLog, answering: Attempt) -> str:
 
 
 def _mean_logprob(attempt: Attempt | None, findings: Findings) -> float | None:
-    """Of the answer, or where it has none, of the one that was checked before it."""
+    """The mean log-probability of the answer, or of the answer that was checked before it."""
     if attempt is not None and attempt.tracker.evidence is not None:
         return attempt.tracker.evidence.mean_logprob
     return findings.checked[0].result.mean_logprob if findings.checked else None

@@ -44,7 +44,7 @@ class Permit(Protocol):
     """The right to send one attempt."""
 
     def end(self, failed: bool, first_event_us: int | None, retry_after_s: float | None = None) -> None:
-        """Exactly once. Not failed and without a first event: it was cancelled, which says nothing of the target."""
+        """Called exactly once. Without failure and first event it was cancelled: that says nothing of the target."""
         ...
 
 
@@ -61,7 +61,7 @@ class HealthGate(Protocol):
 
 
 class FileResolver(Protocol):
-    """Uploaded files (`files/file_inlining.py`)."""
+    """Puts uploaded files where a request names them (`files/file_inlining.py`)."""
 
     async def resolve(self, request: InferenceRequest) -> InferenceRequest:
         """Replace `file_id` sources by what they name. A request without one comes back as it is, in microseconds.

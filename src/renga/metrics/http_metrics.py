@@ -32,7 +32,7 @@ class HttpMetrics:
         self._requests[key] = self._requests.get(key, 0) + 1
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: asked once by the registry, which would call `collect` otherwise."""
+        """Describe nothing: the registry would otherwise call `collect` when it registers this."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

@@ -116,7 +116,7 @@ class RequestMetrics:
         self._gauges.append((name, help_text, kind, read))
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: asked once by the registry, which would call `collect` otherwise."""
+        """Describe nothing: the registry would otherwise call `collect` when it registers this."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

@@ -1,1 +1,1 @@
-"""Which target answers, and why."""
+"""Decides which target answers a request, and records why."""

@@ -30,7 +30,7 @@ class Verification(Struct, frozen=True):
 
 
 class PlannedAttempt(Struct, frozen=True):
-    """One try of one target."""
+    """One planned try of one target, with the check that follows it."""
 
     target: Target
     tier: Tier | None

@@ -46,7 +46,7 @@ class _Choice(Struct, frozen=True):
 
 
 class Router:
-    """Plans attempts from a catalog."""
+    """Plans the attempts of each request from the catalog and the policies."""
 
     def __init__(
         self,
@@ -113,7 +113,10 @@ class Router:
             self._decider.learn(plan, settled)
 
     def _choose(self, name: str, tiers: tuple[str, ...], opening: str = "") -> _Choice:
-        """Raises: NotFound, PermissionDenied."""
+        """Resolve a model name to its usable candidate attempts.
+
+        Raises: NotFound, PermissionDenied.
+        """
         named = self._catalog.resolve(name)
         candidates, drawn = self._candidates(named, tiers, opening)
         return _Choice(named, candidates, _add_drawn((_reason(named),), drawn), drawn, _answered_as(named))

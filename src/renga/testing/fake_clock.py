@@ -26,7 +26,7 @@ class ToldClock:
         return _START + timedelta(microseconds=self.ns // 1000)
 
     def now_us(self) -> int:
-        """Since 1970."""
+        """The current time in microseconds since 1970."""
         return int(self.now().timestamp() * 1_000_000)
 
     async def sleep(self, delay_s: float) -> None:
@@ -38,7 +38,7 @@ class ToldClock:
         self.ns += round(seconds * 1_000_000_000)
 
     def advance_us(self, microseconds: int) -> None:
-        """Exactly so much."""
+        """Move the clock forward by exactly this many microseconds."""
         self.ns += microseconds * 1000
 
     def advance_to(self, moment: datetime) -> None:
@@ -46,7 +46,7 @@ class ToldClock:
 
 
 class SleepingClock(ToldClock):
-    """Who sleeps sleeps until told."""
+    """A clock on which sleepers wake only when a test says so."""
 
     def __init__(self) -> None:
         super().__init__()

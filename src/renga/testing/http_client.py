@@ -24,7 +24,7 @@ class RawHttpResponse(Struct, frozen=True):
     body: bytes
 
     def json(self) -> Any:
-        """The body, decoded."""
+        """Decode the body of the response as JSON."""
         return msgspec.json.decode(self.body)
 
 
@@ -38,7 +38,7 @@ class RawHttpConnection:
 
     @classmethod
     async def open(cls, host: str, port: int) -> Self:
-        """Connect."""
+        """Open a connection to a server over plain TCP."""
         return cls(*await asyncio.open_connection(host, port, limit=1 << 24))
 
     async def __aenter__(self) -> Self:
@@ -62,7 +62,7 @@ class RawHttpConnection:
         self._writer.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes to the server exactly as they are."""
         self._writer.write(data)
         await self._writer.drain()
 
@@ -73,7 +73,7 @@ class RawHttpConnection:
         await self.write("\r\n".join((*lines, "", "")).encode("latin-1"))
 
     async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> None:
-        """Send a whole request."""
+        """Send one whole request, with its content-length where it has a body."""
         given = (
             dict(headers) if not body and method in ("GET", "HEAD") else {**headers, "content-length": str(len(body))}
         )
@@ -82,7 +82,7 @@ class RawHttpConnection:
             await self.write(body)
 
     async def read_head(self) -> RawHttpResponse:
-        """Read a response's head."""
+        """Read the status line and headers of a response."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -99,7 +99,7 @@ class RawHttpConnection:
         await self._reader.readexactly(2)
 
     async def read(self) -> RawHttpResponse:
-        """Read a whole response."""
+        """Read a whole response, with a chunked or sized body."""
         head = await self.read_head()
         if self._method == "HEAD" or head.status in (204, 304):
             return head

@@ -38,10 +38,10 @@ DEAR = Usage(100_000, output_tokens=180_000)
 
 
 class LimitCounting(Protocol):
-    """A way to count limits."""
+    """One way to count limits: in this process, or in Valkey."""
 
     def settings(self, settings: LimitSettings) -> LimitSettings:
-        """The settings that choose it."""
+        """Change the limit settings so that this way of counting is used."""
         ...
 
     def share(self, settings: LimitSettings, context: AccountContext) -> SharedLimits:
@@ -54,7 +54,7 @@ class LimitCounting(Protocol):
 
 
 class MeterSetup(Struct, frozen=True):
-    """What a test starts from."""
+    """The limits, database and clock that a metering test starts from."""
 
     limits: dict[str, float]
     """`[limits]`."""
@@ -64,7 +64,7 @@ class MeterSetup(Struct, frozen=True):
 
 
 class MeteredRequest(Struct, frozen=True):
-    """A request of a test."""
+    """The size, key and target of a request that a test makes."""
 
     max_tokens: int = 100
     input_bytes: int = 396
@@ -119,7 +119,7 @@ class MeteredLedger:
         await self.load()
 
     async def load(self, *keys: KeyRow) -> None:
-        """What the store thread does."""
+        """Load keys as the store thread of a server would."""
         self.quotas.load(keys, self.database)
         await asyncio.to_thread(self.quotas.run, self.database)
 
@@ -128,12 +128,12 @@ class MeteredLedger:
             await self.quotas.shared.stop()
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass on the test's clock and in Valkey."""
         self.clock.advance_us(int(seconds * 1_000_000))
         await self._counting.set_time(self.clock.now_us())
 
     async def reserve(self, asked: MeteredRequest | None = None) -> Lease:
-        """As the path does it."""
+        """Reserve a lease in the way the request path does."""
         asked = asked or MeteredRequest()
         self._number += 1
         lease = self.ledger.reserve(
@@ -192,6 +192,6 @@ class MeteredLedger:
 
 
 def read_state(lease: Lease) -> LimitState:
-    """What a client is told."""
+    """The limits that the client of this lease is told."""
     assert lease.hold is not None
     return lease.hold.read()

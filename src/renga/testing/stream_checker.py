@@ -3,7 +3,7 @@
 Owns: every rule that holds for a stream's bytes. Must never know: who made them.
 Invariant: a stream that passes can be accumulated by every client we know of. Any test that opens a stream runs it.
 
-Source: messages-api notes, sections 1.9 and 2.2.
+Source: docs/reference/messages-api.md, "Streaming events" and "How SDKs read a stream".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StreamChecker:
         self._stop_reason: str | None = None
 
     def push(self, data: bytes) -> None:
-        """Check the next bytes."""
+        """Check the next bytes of the stream, in pieces of any size."""
         *frames, self._pending = (self._pending + data).split(b"\n\n")
         for frame in frames:
             self._check_frame(frame)
@@ -49,7 +49,7 @@ class StreamChecker:
 
     @property
     def kinds(self) -> list[str]:
-        """The events' names, in order."""
+        """The names of the events seen so far, in order."""
         return [kind for kind, _ in self.events]
 
     @property

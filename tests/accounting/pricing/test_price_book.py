@@ -72,7 +72,7 @@ def test_published_arithmetic_at_1_and_5_dollars(book: PriceBook, tokens: TokenC
 
 
 def test_the_published_list(book: PriceBook) -> None:
-    """Source: messages-api notes, section 1.12."""
+    """Source: docs/reference/messages-api.md, "Model ids and prices"."""
     million = TokenCounts(input=100_000, output=100_000)
     published = {"haiku-5-5": (0.10, 0.50), "sonnet-5-5": (2, 10), "opus-5-5": (4, 20), "fable-5-1": (10, 50)}
     for name, (input_usd, output_usd) in published.items():

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from training.documents import Document, Tool, ToolCall, Turn
+from training.data.documents import Document, Tool, ToolCall, Turn
 
 TOOL = Tool("find_city", "finds <|im_end|> a city", {"type": "object", "properties": {"city": {"type": "string"}}})
 TURNS = (
@@ -29,9 +29,16 @@ DOCUMENTS = (
 
 
 def test_tokens_equal_the_engine(tmp_path: pathlib.Path) -> None:
-    from renga.engine.chat import Chat, ChatMessage, ChatTemplate, ChatTool, ChatToolCall
-    from renga.engine.vocabulary import Vocabulary
     from training.tuning.chatml import TEMPLATE, Encoder
+
+    from renga.models.engine.text.chat_template import (
+        Chat,
+        ChatTemplate,
+        TemplateMessage,
+        TemplateTool,
+        TemplateToolCall,
+    )
+    from renga.models.engine.text.vocabulary import Vocabulary
 
     from .small import make_tokenizer
 
@@ -40,11 +47,11 @@ def test_tokens_equal_the_engine(tmp_path: pathlib.Path) -> None:
     tokenizer.save(str(path))
     template = ChatTemplate(TEMPLATE.read_text(encoding="utf-8"), Vocabulary.load(path))
     for document in DOCUMENTS:
-        messages = [ChatMessage("system", document.system)] if document.system else []
+        messages = [TemplateMessage("system", document.system)] if document.system else []
         for index, turn in enumerate(document.turns[:-1]):
-            calls = tuple(ChatToolCall(str(index), call.name, call.arguments) for call in turn.calls)
-            messages.append(ChatMessage(turn.role, turn.text, tool_calls=calls))  # type: ignore[arg-type]
-        tools = tuple(ChatTool(tool.name, tool.description, tool.parameters) for tool in document.tools)
+            calls = tuple(TemplateToolCall(str(index), call.name, call.arguments) for call in turn.calls)
+            messages.append(TemplateMessage(turn.role, turn.text, tool_calls=calls))  # type: ignore[arg-type]
+        tools = tuple(TemplateTool(tool.name, tool.description, tool.parameters) for tool in document.tools)
         prompt = template.render(Chat(tuple(messages), tools)).token_ids
         encoded = Encoder(tokenizer).encode(document)
         answer = encoded.tokens[len(prompt) :]
@@ -54,8 +61,9 @@ def test_tokens_equal_the_engine(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_call_has_the_familys_form() -> None:
-    from renga.engine.families import detect_family
     from training.tuning.chatml import TEMPLATE, segments
+
+    from renga.models.engine.text.families import detect_family
 
     family = detect_family(TEMPLATE.read_text(encoding="utf-8"))
     written = "".join(text for text, _, _ in segments(DOCUMENTS[0]))

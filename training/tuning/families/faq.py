@@ -8,9 +8,8 @@ import json
 from collections.abc import Callable
 from random import Random
 
-from renga.evals.values import draw_value
-
-from training.documents import Document, Turn
+from renga.services.evals.suites.values import draw_value
+from training.data.documents import Document, Turn
 from training.tuning.families.topics import REQUESTS, TOPICS, Fact, draw_company, draw_fact, draw_missing
 
 UNKNOWN = "I do not know from these facts."

@@ -2,9 +2,8 @@
 
 from random import Random
 
-from renga.evals.invented import Parameter, fill_record
-
-from training.documents import Document
+from renga.services.evals.suites.invented import Parameter, fill_record
+from training.data.documents import Document
 from training.generators import extraction
 from training.generators.extraction import records as few_records
 from training.generators.extraction import slots as known_slots
@@ -42,8 +41,10 @@ def _fill(random: Random, vocabulary, sayable: list[Parameter]):
 
 
 def records(random: Random) -> Document:
+    """An object with few fields, most of them asked for and there, as hokku's own corpus has them."""
     return few_records(random)
 
 
 def slots(random: Random) -> Document:
+    """A sentence of a public set whose slots are to be filled in."""
     return known_slots(random)

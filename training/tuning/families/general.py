@@ -7,17 +7,15 @@ import os
 import pathlib
 from random import Random
 
-from renga.evals.data import shared_data
-
-from training.documents import Document, Turn
-from training.sources import EVALUATION_WORDS
+from training.data.documents import Document, Turn
+from training.data.sources import EVALUATION_WORDS, corpus_paths
 
 LICENCES = {
     "selfinstruct_seeds": "Apache-2.0 (yizhongw/self-instruct)",
     "scitldr_train": "Apache-2.0 (allenai/scitldr)",
     "covid_faq_usgov": "Apache-2.0 (deepset-ai/COVID-QA; text of US government pages)",
 }
-"""What tuning reads beside the sets of training/sources.py."""
+"""What tuning reads beside the sets of training/data/sources.py."""
 REHEARSAL = "RENGA_REHEARSAL"
 """Environment variable: the file that training/tuning/rehearse.py wrote. Without it nothing is rehearsed."""
 
@@ -30,7 +28,7 @@ def read(stem: str) -> list[dict[str, str]]:
     if stem not in LICENCES or EVALUATION_WORDS.search(stem):
         raise ValueError(f"{stem} may not be trained on")
     rows: list[dict[str, str]] = []
-    for path in sorted((shared_data() / "corpus").glob(f"{stem}-*.jsonl.gz")):
+    for path in corpus_paths(stem):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             rows += [json.loads(line) for line in lines]
     return rows

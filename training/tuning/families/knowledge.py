@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """Facts of one kind as pairs, and the forms in which one is asked for and answered."""
+
     rows: tuple[tuple[str, str], ...]
     forms: tuple[tuple[str, str], ...]
     "(question, answer) with {left} and {right}"

@@ -5,12 +5,11 @@ import re
 from dataclasses import replace
 from random import Random
 
-from renga.evals.passages import TRAINING_FACTS, draw_passage
-from renga.evals.values import draw_value, draw_word
-
-from training.documents import Document, Turn
+from renga.services.evals.suites.passages import TRAINING_FACTS, draw_passage
+from renga.services.evals.suites.values import draw_value, draw_word
+from training.data.documents import Document, Turn
+from training.data.sources import prose
 from training.generators import fresh, grounded
-from training.sources import prose
 from training.tuning.families.asking import ask
 from training.tuning.families.faq import HEADS, UNKNOWN, place, shape_facts
 from training.tuning.families.topics import TOPICS, draw_company, draw_fact, draw_missing

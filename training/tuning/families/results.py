@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from renga.evals.values import draw_value
-
-from training.documents import Document, Tool, ToolCall, Turn
+from renga.services.evals.suites.values import draw_value
+from training.data.documents import Document, Tool, ToolCall, Turn
 from training.generators.tools import SYSTEMS, invented
 from training.tuning.families.topics import draw_topic_value
 

@@ -4,9 +4,8 @@ import json
 import re
 from random import Random
 
-from renga.evals.values import draw_value
-
-from training.documents import Document, Turn
+from renga.services.evals.suites.values import draw_value
+from training.data.documents import Document, Turn
 from training.tuning.families.topics import TOPICS, draw_fact, draw_topic_value
 
 SYSTEMS = (

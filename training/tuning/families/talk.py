@@ -6,9 +6,8 @@ Owns:   questions and answers written for this project. What is asked about thin
 
 from random import Random
 
-from renga.evals.values import draw_value, draw_word
-
-from training.documents import Document, Turn
+from renga.services.evals.suites.values import draw_value, draw_word
+from training.data.documents import Document, Turn
 from training.tuning.families.haiku import HAIKU
 from training.tuning.families.knowledge import KNOWN, TABLES
 

@@ -6,11 +6,13 @@ Owns:   the table. Everything in it was written for this project; values are dra
 from dataclasses import dataclass
 from random import Random
 
-from renga.evals.values import draw_value, draw_word
+from renga.services.evals.suites.values import draw_value, draw_word
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
+    """One thing that customers ask of a company, in the forms in which it is stored, asked and answered."""
+
     key: str
     "As a list of keys and values names it."
     kinds: tuple[str, ...]
@@ -259,6 +261,7 @@ def draw_missing(random: Random, present: list[Fact]) -> str:
 
 
 def draw_company(random: Random) -> str:
+    """Draw the name of a company that does not exist."""
     kinds = (
         "Shop",
         "Store",

@@ -122,7 +122,7 @@ class Journal:
         return before.path
 
     def clear(self, segment: Path) -> None:
-        """The rows of a segment are in the database or in the spool."""
+        """Delete a segment whose rows are in the database or in the spool."""
         segment.unlink(missing_ok=True)
         file = self._locked.pop(segment, -1)
         if file >= 0:

@@ -30,7 +30,7 @@ class Lease(Struct, frozen=True, eq=False):
 
 
 class AttemptRecord(Struct, frozen=True):
-    """How one attempt ended."""
+    """How one attempt at a target ended, and what it used."""
 
     target: str
     error_type: str | None

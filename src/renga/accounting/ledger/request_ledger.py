@@ -211,7 +211,7 @@ class Ledger:
             raise
 
     def abandon(self) -> None:
-        """The server ends and the database is away."""
+        """Move the remaining rows to the spool, because the server ends while the database is away."""
         self._save()
         rows = [*self._writing, *self._queue]
         self._writing = []
@@ -377,7 +377,7 @@ class Ledger:
             self._writing = []
 
     def _give_up(self, rows: Sequence[LedgerRow], why: str) -> None:
-        """The last resort: what is lost is in the log, so that it can be counted."""
+        """As the last resort, write rows that are lost into the log, so that they can be counted."""
         self._lost += len(rows)
         for row in rows:
             _log.error(

@@ -91,7 +91,7 @@ class Spool:
             yield rows
 
     def clear(self, file: Path) -> None:
-        """The rows of a claimed file are in the database."""
+        """Delete a claimed file whose rows are in the database."""
         file.unlink(missing_ok=True)
 
     @contextmanager
@@ -108,7 +108,7 @@ class Spool:
                 os.close(file)
 
     def _is_current(self, file: int) -> bool:
-        """Whether it was not set apart while we waited for the lock."""
+        """Whether the file was not set apart while we waited for the lock."""
         try:
             return os.path.samestat(os.fstat(file), self._path.stat())
         except FileNotFoundError:

@@ -250,7 +250,7 @@ def passed_periods(limits: Limits, spent: Spent) -> tuple[str, ...]:
 
 
 def name_warnings(kind: AccountKind, limits: Limits, spent: Spent) -> tuple[str, ...]:
-    """The same as a client is told."""
+    """The names of passed soft budgets, as a client is told them."""
     passed = passed_periods(limits, spent)
     return passed if kind == "key" or not passed else tuple([f"workspace {name}" for name in passed])
 

@@ -92,7 +92,7 @@ class Quotas:
         self._table = _Table(keys, workspaces)
 
     def opened(self, database: Database) -> None:
-        """Nothing: the keys bring their limits."""
+        """Do nothing when the database opens: keys bring their limits with them."""
 
     def run(self, database: Database) -> None:
         """Read from the ledger what the shared count must know.
@@ -103,7 +103,7 @@ class Quotas:
             self.shared.refresh(database)
 
     def abandon(self) -> None:
-        """Nothing is kept here that is not in the ledger."""
+        """Do nothing at the end: the ledger holds everything that was counted."""
 
     def reserve(self, request: InferenceRequest) -> Hold | SharedHold | None:
         """Take what a request is expected to need of its key's and its workspace's limits; None where neither has any.

@@ -117,7 +117,7 @@ def longer(first: LimitRefusal | None, second: LimitRefusal | None) -> LimitRefu
 
 
 def tightest(first: LimitState, second: LimitState) -> LimitState:
-    """What a client is told that two accounts hold: of each limit the one with less left."""
+    """Combine the limits of two accounts: of each limit, the one with less left."""
     left, other = first.budget_left_nano_usd, second.budget_left_nano_usd
     if left is None or (other is not None and other < left):
         left = other
@@ -151,7 +151,7 @@ class BudgetSpent(LimitReached):
 
     def __init__(self, message: str, state: LimitState, *, retry_after_s: float, hint: str | None = None) -> None:
         super().__init__(message, state, retry_after_s=retry_after_s, hint=hint)
-        # Source: messages-api notes, section 1.10; the SDK's class is EnforcedSpendLimitReachedError.
+        # Source: docs/reference/messages-api.md, "Errors"; the SDK's class is EnforcedSpendLimitReachedError.
         self.error_code = "enforced_spend_limit_reached"
 
 

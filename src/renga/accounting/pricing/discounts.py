@@ -138,7 +138,7 @@ class DiscountBook:
             self._refresh(database)
 
     def abandon(self) -> None:
-        """Nothing is lost: the ledger has it."""
+        """Do nothing at the end: the ledger holds everything that was counted."""
 
     def _refresh(self, database: Database) -> None:
         began_ns = self._clock.monotonic_ns()

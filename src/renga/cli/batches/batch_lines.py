@@ -51,7 +51,7 @@ class _Response(Struct, frozen=True):
 
 
 class _ResultLine(Struct, frozen=True):
-    """What both formats of answers say of how it went."""
+    """The fields of a result that both formats of answers share."""
 
     custom_id: str
     result: _Result | None = None

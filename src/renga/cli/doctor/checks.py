@@ -87,7 +87,7 @@ def _examine(config: ConfigOption, data_dir: DataOption, *, online: bool, model:
 
 
 def _guard(check: Callable[[Config], Iterator[Finding]], settings: Config) -> Iterator[Finding]:
-    """A check that breaks is itself a finding."""
+    """Run a check; where the check itself breaks, report that as a finding."""
     from renga.errors import RengaError
 
     name = check.__name__.removeprefix("_").removeprefix("check_")

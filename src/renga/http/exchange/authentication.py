@@ -3,7 +3,7 @@
 Owns: which of the places where a key may stand counts. Must never know: how keys are kept.
 Invariant: a key is never logged or echoed, not even in part.
 
-Source: messages-api notes, sections 1.1 and 6.3 (Bearer, x-api-key, api-key).
+Source: docs/reference/messages-api.md, "Transport" and "Other clouds".
 """
 
 from __future__ import annotations

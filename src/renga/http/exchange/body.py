@@ -4,7 +4,7 @@ Owns: the limits. Must never know: what the body says.
 Invariants: no more than `max_body_bytes` of a body is ever taken, before and after decoding; `read_pieces` holds one
 piece of it at a time.
 
-Source: messages-api notes, sections 1.1 and 1.10 (error codes `request_body_*`, `unsupported_charset`).
+Source: docs/reference/messages-api.md, "Transport" and "Errors".
 """
 
 from __future__ import annotations
@@ -192,7 +192,10 @@ def _too_large_decoded(max_body_bytes: int) -> RequestTooLarge:
 
 
 def _has_zlib_header(body: bytes) -> bool:
-    """Source: RFC 1950 section 2.2."""
+    """Whether a deflate body begins with a zlib header.
+
+    Source: RFC 1950 section 2.2.
+    """
     return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
 
 

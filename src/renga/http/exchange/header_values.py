@@ -11,7 +11,7 @@ _NANO = 1_000_000_000
 
 
 def render_usd(nano_usd: int) -> bytes:
-    """Nano-dollars as decimal dollars, exactly."""
+    """Render nano-dollars as a decimal number of dollars without rounding."""
     dollars, nano = divmod(nano_usd, _NANO)
     return b"%d.%09d" % (dollars, nano)
 

@@ -137,7 +137,7 @@ class HttpExchange:
 
 
 def stopping() -> Overloaded:
-    """What a client is told whose request outlives the server."""
+    """The error for clients whose requests are still running when the server stops."""
     return Overloaded("The server is stopping.", hint="send the request again", retry_after_s=1.0)
 
 

@@ -15,7 +15,7 @@ Query: TypeAlias = Mapping[str, Sequence[str]]
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1000
-"""Source: messages-api notes, section 1.10; anthropic 2.11.0, `api_key_list_params`."""
+"""Source: docs/reference/messages-api.md, "Limits of size and number"; anthropic 2.11.0, `api_key_list_params`."""
 
 
 def read_limit(query: Query, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:

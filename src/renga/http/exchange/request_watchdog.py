@@ -73,7 +73,7 @@ class RequestWatchdog:
             self.begin_watching()
 
     def treat_as_left(self) -> None:
-        """Take the client for gone: it is there, but it reads nothing any more."""
+        """Treat the client as gone, because it reads nothing any more."""
         self.cancel_reason = "left"
         self._task.cancel()
 

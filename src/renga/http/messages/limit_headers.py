@@ -2,8 +2,7 @@
 
 Owns: their names and spelling. Must never know: how limits are kept.
 
-Source: messages-api notes, section 1.10 (`anthropic-ratelimit-*`, resets as RFC 3339; all twelve seen in a recording).
-The `renga-budget-*` headers are our own.
+Source: docs/reference/messages-api.md, "Response headers". The `renga-budget-*` headers are our own.
 """
 
 from __future__ import annotations

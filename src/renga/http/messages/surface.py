@@ -3,7 +3,7 @@
 Owns: its headers, and putting its codecs (`protocols/messages`) behind the seam `http/exchange/surface.py`.
 Must never know: which target answers, or how.
 
-Source: messages-api notes, sections 1.1, 1.4, 1.10 and 7 (rule 2).
+Source: docs/reference/messages-api.md, "Transport", "Request fields", "Errors" and "What this server does".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: which owner a request speaks for, pages, absolute addresses, results as a stream of lines.
 Must never know: how batches are kept or run (`services/batches` does).
 
-Source: messages-api notes, sections 1.3 and 1.11.
+Source: docs/reference/messages-api.md, "Endpoints" and "Message batches".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: forms, queries, pages, and the headers of a download. Must never know: where files are kept.
 Invariant: a download is never taken for a page of this server: it is an attachment, and of no other type than it says.
 
-Source: messages-api notes, section 1.11; RFC 6266 for the name of a download.
+Source: docs/reference/messages-api.md, "Files"; RFC 6266 for the name of a download.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from renga.protocols.resources.files import DeletedFile, FileMetadata, FilePage,
 
 MAX_IDS: Final = 100
 EXPIRY_S: Final = (3_600, 7_776_000)
-"""Source of both: messages-api notes, section 1.11."""
+"""Source of both: docs/reference/messages-api.md, "Files"."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

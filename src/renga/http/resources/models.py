@@ -2,7 +2,7 @@
 
 Owns: pages of the catalog, and capabilities as the API's tree. Must never know: how names are resolved.
 
-Source: messages-api notes, sections 1.11 and 2.1 (paginators).
+Source: docs/reference/messages-api.md, "The Models endpoint" and "Retries, timeouts and pages".
 """
 
 from __future__ import annotations

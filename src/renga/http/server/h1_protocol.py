@@ -74,7 +74,7 @@ class _HeadTooLarge(InvalidRequest):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One HTTP/1.1 connection: it parses requests and runs one cycle for each."""
 
     _is_in_head = True
     _head_bytes = 0
@@ -284,7 +284,10 @@ class _RequestTarget(Struct, frozen=True):
 
 @lru_cache(maxsize=512)
 def _split_target(url: bytes) -> _RequestTarget:
-    """Raises: HttpParserInvalidURLError."""
+    """Split a request target into its decoded path, raw path and query.
+
+    Raises: HttpParserInvalidURLError.
+    """
     parsed = httptools.parse_url(url)
     path = parsed.path.decode("ascii")
     return _RequestTarget(unquote(path) if "%" in path else path, parsed.path, parsed.query or b"")

@@ -16,7 +16,7 @@ class PortDispatcher:
     """An ASGI application with others behind it. The first also gets the server's life."""
 
     def __init__(self, first: SurfacedApplication, others: Mapping[int, SurfacedApplication]) -> None:
-        """`others` by port."""
+        """Route by listening port: `others` maps ports to applications, `front` has the rest."""
         self._first = first
         self._others = dict(others)
 

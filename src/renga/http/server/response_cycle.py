@@ -116,7 +116,7 @@ class ResponseCycle:
         self.message_event.set()
 
     async def run_asgi(self, application: Application) -> None:
-        """Run the application; where it ends without a whole response, so does the connection."""
+        """Run the application; if it ends without a whole response, close the connection."""
         try:
             await application(self.scope, self.receive, self.send)
         except BaseException as error:
@@ -125,7 +125,7 @@ class ResponseCycle:
             await self._break_off()
 
     async def receive(self) -> dict[str, Any]:
-        """The next piece of the request's body, or that there is nobody any more."""
+        """Return the next piece of the request's body, or a disconnect."""
         link = self._link
         if self.waiting_for_100_continue and not link.transport.is_closing():
             link.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

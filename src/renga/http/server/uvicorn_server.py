@@ -38,7 +38,7 @@ _YOUNG_OBJECTS = 50_000
 
 
 class ServerHooks(Struct, frozen=True):
-    """What happens around serving."""
+    """Callbacks for the moments when the server begins to listen and has ended."""
 
     listening: Callable[[], Awaitable[None]]
     """Awaited once connections are accepted; what it raises ends the server."""

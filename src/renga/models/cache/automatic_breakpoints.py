@@ -11,7 +11,8 @@ the prefix is read again before its five minutes are over with a chance of more 
 counted by owner, model and kind of place: tools, system, the end of a conversation that has just begun, and of one that
 goes on.
 
-Source: messages-api notes, section 1.8; prices: public documentation "Prompt caching", section "Pricing".
+Source: docs/reference/messages-api.md, "Prompt caching"; prices: public documentation "Prompt caching", section
+"Pricing".
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class AutomaticBreakpoints:
         return tuple(chosen)
 
     def _places(self, blocks: list[PromptBlock], chain: list[bytes]) -> list[tuple[int, Place]]:
-        """Where a breakpoint could stand."""
+        """Find the blocks of a prompt on which a breakpoint could be set."""
         found: dict[Place, int] = {}
         for index, block in enumerate(blocks):
             if block.can_be_marked:
@@ -135,7 +136,7 @@ class AutomaticBreakpoints:
         return seen is not None and seen.rate.place in ("opening", "ongoing")
 
     def _notice(self, key: bytes, rate: _Rate) -> None:
-        """A prefix is here: if it was before, its kind came back, in time or too late."""
+        """Record that a prefix was seen: a prefix seen before counts as come back, in time or too late."""
         now_ns = self._clock.monotonic_ns()
         seen = self._seen.pop(key, None)
         if seen is not None:

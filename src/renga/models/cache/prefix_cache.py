@@ -11,7 +11,7 @@ How a request is counted, with A the end of the longest prefix found, B the end 
 the rest is input.
 
 Source: public documentation "Prompt caching": sections "How automatic prefix checking works", "Cache limitations",
-"Mixing different TTLs", "Tracking cache performance"; messages-api notes, sections 1.4 and 1.8.
+"Mixing different TTLs", "Tracking cache performance"; docs/reference/messages-api.md, "Prompt caching".
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MINIMUM_TOKENS: tuple[tuple[str, int], ...] = (
 )
 """The shortest prefix that is cached, by how the model's id begins; others: 512.
 
-Source: messages-api notes, section 1.8.
+Source: docs/reference/messages-api.md, "Prompt caching".
 """
 
 _ENTRIES_PER_OWNER = 1_024
@@ -141,7 +141,7 @@ class PrefixCache:
         self._trim(owner, entries, now_ns)
 
     def forget(self) -> None:
-        """The engine that held the prefixes is gone."""
+        """Forget every prefix, because the engine that held them is gone."""
         self._owners.clear()
         self._count = 0
 

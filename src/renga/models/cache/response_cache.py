@@ -111,7 +111,7 @@ class ResponseCache:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the answers take."""
+        """How much memory the stored answers take, in bytes."""
         return self._bytes
 
     def find(self, name: bytes, *, stale: bool = False) -> StoredAnswer | None:

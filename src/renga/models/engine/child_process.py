@@ -21,7 +21,7 @@ from renga.models.engine.ipc import Command, EngineConfig, Frames, Report, decod
 
 
 class ChildProcess(asyncio.Protocol):
-    """One life of the engine process: its socket, decoded."""
+    """One run of the engine process, with its socket and the decoder of its reports."""
 
     def __init__(self, process: subprocess.Popen[bytes], receive: Callable[[Report, ChildProcess], None]) -> None:
         """`receive` is given every report of the process as it comes."""

@@ -241,7 +241,7 @@ class EngineClient:
         self._announce()
 
     def _make_death_error(self) -> ApiError:
-        """Why a request ends that the process took along."""
+        """The error for requests that were in flight when the process ended."""
         if self._unusable is not None:
             return ApiError(f"the engine cannot load the model: {self._unusable}")
         return EngineDied("the engine process was lost; it is being restarted", retry_after_s=1.0)

@@ -152,7 +152,7 @@ class ReadyReport(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class UnusableReport(msgspec.Struct, frozen=True, tag="unusable"):
-    """The model cannot be loaded; the process ends. Starting it again would not help."""
+    """The report that the model cannot be loaded: the process ends, and a new start would not help."""
 
     message: str
 

@@ -29,7 +29,7 @@ made its kernels anew. 256 is as fast as 5,000 and bounded (docs/log/engine.md).
 
 
 class StepOutput(Struct, frozen=True):
-    """What a continuation got since it was last read."""
+    """What a continuation generated since it was last read."""
 
     token_ids: list[int]
     logprobs: list[float]

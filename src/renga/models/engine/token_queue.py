@@ -12,7 +12,7 @@ from renga.models.engine.ipc import TokenBatch
 
 
 class TokenQueue:
-    """What one request got and nobody has fetched yet. One reader."""
+    """The output of one request that its single reader has not fetched yet."""
 
     def __init__(self) -> None:
         self._batches: list[TokenBatch] = []

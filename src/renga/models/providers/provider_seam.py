@@ -86,7 +86,7 @@ class Provider(Protocol):
         ...
 
     def capabilities(self, model: str) -> Capabilities:
-        """What `model` can do here."""
+        """What a model can do at this provider."""
         ...
 
     def health(self, model: str = "") -> ProviderHealth:

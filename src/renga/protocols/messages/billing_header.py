@@ -5,7 +5,7 @@ Invariant: nothing but that one line is ever left out, and only at the very head
 
 It says nothing to a model, and left in place it makes every prompt new from its first token.
 
-Source: messages-api notes, section 2.5 (Claude Code); vLLM drops it, llama.cpp makes it constant.
+Source: docs/reference/messages-api.md, "Claude Code as a client"; vLLM drops it, llama.cpp makes it constant.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Owns: the block types. A block that Renga knows only as history of another model
 kept as it came, so that a conversation that began elsewhere can go on here.
 Must never know: which target can read which block; that is a capability (`models/providers/provider_seam.py`).
 
-Source: messages-api notes, sections 1.6 and 1.7, Appendix B.
+Source: docs/reference/messages-api.md, "Content blocks in a request" and "Content blocks in an answer".
 """
 
 from __future__ import annotations

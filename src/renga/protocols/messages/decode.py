@@ -6,7 +6,8 @@ Owns: decoding and the words of its errors. The types stand in `protocols/messag
 Must never know: what a particular target can do; that is asked later, of its capabilities.
 Invariants: the bytes are parsed once; an error names the path and quotes at most one short value of the request.
 
-Source: messages-api notes, sections 1.2, 1.4 to 1.6 and 7.
+Source: docs/reference/messages-api.md, "API versions", "Request fields", "Tools", "Content blocks in a request" and
+"What this server does".
 """
 
 from __future__ import annotations
@@ -255,7 +256,7 @@ def _wrong_choice(path: str, value: str) -> str:
 
 
 def _client_path(path: str) -> str:
-    """`$.messages[0].content[1]` as `messages.0.content.1`."""
+    """Render the path `$.messages[0].content[1]` as `messages.0.content.1`."""
     return path.removeprefix("$").replace("[", ".").replace("]", "").removeprefix(".")
 
 

@@ -3,7 +3,7 @@
 Owns: the shape of an error's body. Must never know: HTTP responses, or which error means what (`errors.py` at the top
 says it); errors inside of streams are `protocols/messages/events/error_events.py`.
 
-Source: messages-api notes, section 1.10.
+Source: docs/reference/messages-api.md, "Errors".
 """
 
 from __future__ import annotations

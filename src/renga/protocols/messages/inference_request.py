@@ -58,5 +58,5 @@ class InferenceRequest(Struct, frozen=True):
     """`batch` lets live requests go first, and pays half."""
 
     def with_body(self, message: MessageRequest, body: bytes) -> InferenceRequest:
-        """The same question in other words, and in those alone."""
+        """The same question with a new request and body, and everything else unchanged."""
         return replace(self, message=message, body=body)

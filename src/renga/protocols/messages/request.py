@@ -3,7 +3,7 @@
 Owns: the request's types. Must never know: bytes (`protocols/messages/decode.py`) and the rules between fields
 (`protocols/messages/rules/request_rules.py`).
 
-Source: messages-api notes, sections 1.2 and 1.4 to 1.6.
+Source: docs/reference/messages-api.md, "API versions", "Request fields", "Tools" and "Content blocks in a request".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Display: TypeAlias = Literal["summarized", "omitted", "updates"]
 
 
 class Turn(Struct, frozen=True):
-    """One entry of `messages`."""
+    """One entry of the `messages` list of a request."""
 
     role: Literal["user", "assistant", "system"]
     content: str | tuple[InputBlock, ...]

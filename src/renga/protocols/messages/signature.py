@@ -5,7 +5,8 @@ Must never know: where the secret is kept.
 Invariant: a signature of another system (no `renga1.` prefix, or another model's name) is *foreign*, not forged: its
 block is history that this target cannot use, and is passed over. One of ours that does not match is a forgery.
 
-Source: HMAC, RFC 2104; the rule that tampered thinking is refused, messages-api notes, sections 1.6 and 7.7.
+Source: HMAC, RFC 2104; the rule that tampered thinking is refused, docs/reference/messages-api.md,
+"Content blocks in a request" and "What this server does".
 """
 
 from __future__ import annotations

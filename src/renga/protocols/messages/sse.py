@@ -4,7 +4,8 @@ Owns: the framing. Must never know: sockets, or what an event means.
 Invariants: an upstream's own event (`RawEvent`) leaves with the data it came with, padding included; a batch becomes
 one bytes object; however an upstream's bytes are cut into chunks, the same frames come out.
 
-Source: HTML Living Standard, section 9.2.6 "Interpreting an event stream"; messages-api notes, section 1.9.
+Source: HTML Living Standard, section 9.2.6 "Interpreting an event stream"; docs/reference/messages-api.md,
+"Streaming events".
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class FrameSplitter:
 
 
 def _parse_frame(text: bytes) -> Frame | None:
-    """Any frame, line by line."""
+    """Parse any frame line by line, as the standard describes."""
     kind = b""
     data: list[bytes] = []
     for line in text.split(b"\n"):

@@ -3,7 +3,8 @@
 Owns: which of the events are for the client, what is added to them, and that nothing follows the end.
 Must never know: sockets, or where events come from. The framing is `protocols/messages/sse.py`.
 
-Source: messages-api notes, sections 1.9, 4 (mistake 10) and 7 (rule 14).
+Source: docs/reference/messages-api.md, "Streaming events", "Mistakes of other servers" (10) and
+"What this server does".
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Owns: what each field becomes. Must never know: files, servers.
 Invariants: what changes an answer's meaning and has no counterpart is refused by its path; what does not is left out.
 
-Source: OpenAI batch file format and chat.completions reference; messages-api notes, sections 1.4 to 1.8 and 3.3.
+Source: OpenAI batch file format and chat.completions reference; docs/reference/messages-api.md, "Request fields",
+"Tools", "Content blocks in a request", "Content blocks in an answer", "The message and its usage" and
+"Chat fields of OpenAI clients".
 """
 
 from __future__ import annotations
@@ -256,7 +258,7 @@ def _response(status: int, request_id: str, body: dict[str, Any]) -> dict[str, A
 
 
 def render_completion(message: dict[str, Any], *, created_s: int) -> dict[str, Any]:
-    """A message as a chat.completion."""
+    """Render a message as an OpenAI chat.completion object."""
     text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
     calls = [
         {

@@ -8,7 +8,8 @@ every result of a tool directly follows the call it answers.
 What has no word of its own there: `is_error` becomes a line in the result's text; an image in a result follows in a
 user message; thinking goes back only if it was thought by this target for this key (its signature says so).
 
-Source: messages-api notes, sections 1.4 to 1.6; OpenAI chat.completions reference.
+Source: docs/reference/messages-api.md, "Request fields", "Tools" and "Content blocks in a request"; OpenAI
+chat.completions reference.
 """
 
 from __future__ import annotations

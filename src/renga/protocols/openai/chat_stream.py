@@ -8,7 +8,7 @@ arguments concatenate to a JSON object; a stream that did not say how it finishe
 Usage: these servers tell it at the end. `message_start` carries what was counted beforehand, `message_delta` what the
 server says, and the latter is what is billed. Both are disjoint: cached tokens are taken out of the prompt's count.
 
-Source: messages-api notes, section 1.9; OpenAI chat.completions streaming reference.
+Source: docs/reference/messages-api.md, "Streaming events"; OpenAI chat.completions streaming reference.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ then tokenizing (llama.cpp), by asking for one token and reading the usage, or b
 
 
 class Dialect(Struct, frozen=True):
-    """One server's ways."""
+    """How one kind of OpenAI-compatible server differs from the others."""
 
     name: str
     owners: frozenset[str] = frozenset()

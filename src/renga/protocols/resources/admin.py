@@ -158,7 +158,7 @@ class CostExtras(Struct, frozen=True):
 
 
 class CostItem(Struct, frozen=True):
-    """What one group cost."""
+    """What one group of a cost report cost in one time slice."""
 
     amount: str
     """Cents, as a decimal number in a string, exact."""
@@ -177,7 +177,7 @@ class CostItem(Struct, frozen=True):
 
 
 class ReportBucket(Struct, frozen=True):
-    """One slice of time."""
+    """One time slice of a usage or cost report."""
 
     starting_at: datetime
     ending_at: datetime
@@ -218,12 +218,18 @@ class WorkspaceBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decode_key_update(body: bytes) -> KeyUpdate:
-    """Raises: InvalidRequest naming the field."""
+    """Decode the body that updates a key.
+
+    Raises: InvalidRequest naming the field.
+    """
     return _decode(body, KeyUpdate)
 
 
 def decode_workspace(body: bytes) -> WorkspaceBody:
-    """Raises: InvalidRequest naming the field."""
+    """Decode and check the body that describes a workspace.
+
+    Raises: InvalidRequest naming the field.
+    """
     decoded = _decode(body, WorkspaceBody)
     decoded.check()
     return decoded

@@ -4,7 +4,7 @@ Owns: their shapes, and which prefix of a request makes it a neighbour of anothe
 Must never know: how a batch is stored or run. The body of a create request is taken apart by
 `protocols/resources/batch_body.py`.
 
-Source: messages-api notes, section 1.11, and appendix B (MessageBatch and what follows it).
+Source: docs/reference/messages-api.md, "Message batches".
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ LIFE_S = 24 * 3600
 RESULTS_S = 29 * 24 * 3600
 """How much a batch may hold, how long it may run, how long its results are kept after it was made.
 
-Source: messages-api notes, section 1.10.
+Source: docs/reference/messages-api.md, "Limits of size and number".
 """
 
 ProcessingStatus: TypeAlias = Literal["in_progress", "canceling", "ended"]
 
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""Source: messages-api notes, section 1.11."""
+"""Source: docs/reference/messages-api.md, "Message batches"."""
 
 
 class RequestCounts(Struct, frozen=True):

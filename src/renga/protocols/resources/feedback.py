@@ -28,7 +28,7 @@ class FeedbackBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeedbackAnswer(Struct, frozen=True):
-    """What was written down."""
+    """The response to feedback: the outcome that was recorded for the request."""
 
     request_id: str
     policy: str | None

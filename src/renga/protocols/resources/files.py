@@ -2,7 +2,7 @@
 
 Owns: the shapes, and the cursor of a page. Must never know: where files are kept.
 
-Source: messages-api notes, section 1.11 and Appendix B; the Python SDK 2.11.0, `resources/files.py`.
+Source: docs/reference/messages-api.md, "Files"; the Python SDK 2.11.0, `resources/files.py`.
 """
 
 from __future__ import annotations

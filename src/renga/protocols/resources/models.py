@@ -2,7 +2,7 @@
 
 Owns: the shape of a model, of its capabilities and of a page of them. Must never know: where capabilities come from.
 
-Source: messages-api notes, section 1.11 and Appendix B.
+Source: docs/reference/messages-api.md, "The Models endpoint".
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class ModelInfo(Struct, frozen=True):
 
 
 class ModelPage(Struct, frozen=True):
-    """A page of models."""
+    """One page of the list of models."""
 
     data: tuple[ModelInfo, ...]
     has_more: bool

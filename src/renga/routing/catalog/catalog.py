@@ -4,7 +4,7 @@ Owns: the table of official model ids, the spellings of other clouds, and the ca
 Must never know: requests, prices, health over time.
 Invariant: a name means the same in every request until the configuration changes.
 
-Source: messages-api notes, section 1.12 (ids and states on 2026-11-21) and section 6 (Bedrock and Vertex spellings).
+Source: docs/reference/messages-api.md, "Model ids and prices" and "Other clouds".
 """
 
 from __future__ import annotations

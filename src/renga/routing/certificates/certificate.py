@@ -103,7 +103,7 @@ class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CertificateRefusal(Struct, frozen=True):
-    """Nothing may be kept, and why."""
+    """The reason why no threshold is proven and nothing may be kept."""
 
     reason: Literal["too_few_rows", "no_threshold_passes"]
     detail: str
@@ -130,7 +130,7 @@ class Sample(Struct, frozen=True, eq=False):
 
 
 class CertificateStep(Struct, frozen=True):
-    """One threshold that passed."""
+    """One threshold that passed the test, with its share kept and its cost."""
 
     threshold: float
     kept_share: float

@@ -212,7 +212,7 @@ def _log_factorials(count: int) -> Floats:
 
 
 def _normal_tail(z: float) -> float:
-    """P(N <= z)."""
+    """The probability that a standard normal variable is at most z."""
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
@@ -223,7 +223,7 @@ def _binary_divergence(p: float, q: float) -> float:
 
 
 def _binomial_below(successes: int, count: int, share: float) -> float:
-    """P(Binomial(count, share) <= successes)."""
+    """The probability that Binomial(count, share) is at most `successes`."""
     logs = _log_factorials(count)
     k = np.arange(min(successes, count) + 1)
     terms = logs[count] - logs[k] - logs[count - k] + k * math.log(share) + (count - k) * math.log1p(-share)

@@ -36,7 +36,7 @@ class AnswerKind(StrEnum):
 
 
 class Agreement(Struct, frozen=True):
-    """How far two answers agree."""
+    """How similar two answers are, and by which kind of comparison."""
 
     share: float
     kind: AnswerKind

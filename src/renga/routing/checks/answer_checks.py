@@ -41,7 +41,7 @@ AGREES_FROM = 0.5
 
 
 class Judgement(Struct, frozen=True):
-    """What a judge said."""
+    """The confidence that a judge gave an answer, and what asking it cost."""
 
     confidence: float
     """That the answer is good enough, 0..1."""
@@ -115,7 +115,7 @@ class CheckVerdict(Struct, frozen=True):
 
 
 class _Conclusion(Struct, frozen=True):
-    """What one check concluded."""
+    """What one check concluded about an answer, or what it still needs."""
 
     code: str
     confidence: float | None = None

@@ -42,7 +42,7 @@ class FittedCurve(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CurveFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """The curves of one target."""
+    """The contents of a file with the calibration curves of one target."""
 
     format: int
     target: str

@@ -57,7 +57,7 @@ _LABEL_WORDS = 2
 
 
 class StructuralCheck(Struct, frozen=True):
-    """One row of the table."""
+    """One structural check by its name, a row of the table of checks."""
 
     name: str
     run: Check

@@ -56,7 +56,7 @@ class PriceRow(Struct, frozen=True):
 
 
 class StageLoad(Struct, frozen=True):
-    """What one attempt will move."""
+    """The tokens that one attempt is expected to read, cache and write."""
 
     prompt_tokens: int
     output_tokens: int
@@ -173,7 +173,7 @@ class Lengths:
         self._sums: dict[str, tuple[float, float]] = {}
 
     def observe(self, target: str, output_tokens: int) -> None:
-        """Take one finished answer's length."""
+        """Add the length of a finished answer to its target's average."""
         total, count = self._sums.get(target, (LENGTH_PRIOR_WEIGHT * LENGTH_PRIOR_TOKENS, LENGTH_PRIOR_WEIGHT))
         self._sums[target] = (total + output_tokens, count + 1.0)
 
@@ -190,7 +190,7 @@ class Acceptance:
         self._counts: dict[tuple[str, str], tuple[float, float]] = {}
 
     def observe(self, policy: str, target: str, *, accepted: bool) -> None:
-        """Take one checked answer."""
+        """Count whether a checked answer was accepted, forgetting old ones gradually."""
         key = (policy, target)
         passed, count = self._counts.get(key, (ACCEPT_PRIOR * ACCEPT_PRIOR_WEIGHT, ACCEPT_PRIOR_WEIGHT))
         if count >= ACCEPT_MEMORY:
@@ -198,6 +198,6 @@ class Acceptance:
         self._counts[key] = (passed + accepted, count + 1.0)
 
     def ratio(self, policy: str, target: str) -> float:
-        """The share to expect."""
+        """The share of a target's answers that the policy is expected to accept."""
         passed, count = self._counts.get((policy, target), (ACCEPT_PRIOR, 1.0))
         return passed / count

@@ -118,7 +118,7 @@ def summarize_policy(policy: Policy, comparison: Comparison | None, sampler: Sam
 
 
 def describe_state(policy: Policy) -> str:
-    """certified, uncertified, no_certificate or suspended:REASON."""
+    """Describe a policy as certified, uncertified, no_certificate or suspended:REASON."""
     if policy.suspended:
         return f"suspended:{policy.suspended}"
     if policy.settings.certificate is not None:

@@ -33,7 +33,7 @@ _GRID_POINTS = 401
 
 
 class MonitorReading(Struct, frozen=True):
-    """Where the paired loss stands."""
+    """The current estimate of the paired loss, with its interval."""
 
     labels: int
     loss_points: float
@@ -87,7 +87,7 @@ class FloorMonitor:
         return self._broken
 
     def reading(self) -> MonitorReading:
-        """Where the loss stands now."""
+        """Compute the estimate and interval of the loss from all labels so far."""
         inside, step = self._grid[self._inside], self._grid[1] - self._grid[0]
         mean = self._sum / self._labels if self._labels else 0.0
         return MonitorReading(

@@ -27,7 +27,7 @@ _NO_FLOOR_POINTS = 50.0
 
 
 class MonitoredFloor(Struct, frozen=True):
-    """What is watched."""
+    """A quality floor with its source, its two targets and its confidence level."""
 
     source: Source
     subject: str
@@ -43,7 +43,7 @@ class MonitoredFloor(Struct, frozen=True):
 
 
 class Guarantee(MonitoredFloor, frozen=True):
-    """A floor that is to be watched."""
+    """A quality floor that is to be monitored, and what to call when it is broken."""
 
     suspend: Callable[[str], None]
     """Called once when it is broken, with the reason in one word; on the thread that takes labels."""
@@ -54,7 +54,7 @@ class Guarantee(MonitoredFloor, frozen=True):
 
 
 class FloorReading(MonitoredFloor, frozen=True):
-    """Where a floor stands."""
+    """The current state of a monitored floor, with its confidence interval."""
 
     labels: int
     loss_points: float
@@ -109,7 +109,7 @@ class _GuaranteeWatch:
 
 
 class GuaranteeMonitor:
-    """All floors that are watched."""
+    """Monitors every quality floor that a policy or canary guarantees."""
 
     def __init__(self, read_guarantees: Callable[[], Sequence[Guarantee]]) -> None:
         """`read_guarantees` is asked once, by `restore`: it may need numpy, for which a start should not wait."""

@@ -27,7 +27,7 @@ class RoutingMetrics:
         self._samplers = samplers
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: asked once by the registry, which would call `collect` otherwise."""
+        """Describe nothing: the registry would otherwise call `collect` when it registers this."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

@@ -29,7 +29,7 @@ _DAY_US = 86_400_000_000
 
 
 class RoutingReportService:
-    """Answers questions about routing."""
+    """Answers the operators' questions about routing from outcomes and the ledger."""
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ class LatencySummary(Struct, frozen=True):
 
 
 class SpendSaving(Struct, frozen=True):
-    """Against asking the top tier alone."""
+    """What was saved compared with asking the top tier alone."""
 
     spent_nano_usd: int
     top_nano_usd: int
@@ -86,14 +86,14 @@ class SpendSaving(Struct, frozen=True):
 
 
 class FeedbackSummary(Struct, frozen=True):
-    """What those who asked said. Not drawn, so no proof of anything."""
+    """A summary of feedback. Its senders are not a random sample, so it proves nothing."""
 
     count: int
     mean_score: float
 
 
 class PolicyReport(Struct, frozen=True):
-    """One policy."""
+    """The routing figures of one policy over the reported time."""
 
     policy: PolicySummary
     requests: int
@@ -117,7 +117,7 @@ class PolicyReport(Struct, frozen=True):
 
 
 class RoutingReport(Struct, frozen=True):
-    """Everything."""
+    """The routing figures of all policies, canaries and targets."""
 
     since_us: int
     until_us: int

@@ -62,7 +62,7 @@ class _RunWaiter(Struct, frozen=True, eq=False):
 
 
 class OutcomeBook:
-    """A job of the store thread."""
+    """Writes outcomes and feeds monitors, as a job of the store thread."""
 
     def __init__(self, clock: Clock, database: DatabaseHandle, readers: Sequence[LabelReader] = ()) -> None:
         self._clock = clock
@@ -126,7 +126,7 @@ class OutcomeBook:
         await done
 
     def opened(self, database: Database) -> None:
-        """Nothing yet: what the readers restore may take long."""
+        """Do nothing yet when the database opens: restoring the readers may take long."""
 
     def run(self, database: Database) -> None:
         """Write what waits, and read on.
@@ -145,7 +145,7 @@ class OutcomeBook:
             pass
 
     def abandon(self) -> None:
-        """The server ends and the database is away."""
+        """Drop unwritten outcomes, because the server ends while the database is away."""
         self._give_up(len(self._rows), "the server ends and the database is away")
         self._rows.clear()
         self._refuse_waiting()
@@ -179,7 +179,7 @@ class OutcomeBook:
                 self._rows.popleft()
 
     def _write_singly(self, database: Database, batch: Sequence[OutcomeRecord]) -> None:
-        """One bad row stops no other."""
+        """Write rows one by one, so that one bad row does not stop the others."""
         for record in batch:
             try:
                 database.outcomes.write((record,))

@@ -71,7 +71,7 @@ class OutcomeRow(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ParsedOutcomes(Struct, frozen=True):
-    """What is asked of a file."""
+    """What an outcomes file must hold: a score for each of these models, and enough rows."""
 
     models: tuple[str, ...]
     """Models that each row must have a score for, the small tier first."""

@@ -35,7 +35,7 @@ _FIVE_MINUTES_S, _HOUR_S = 300, 3_600
 
 
 class Candidates(Struct, frozen=True):
-    """Who could answer."""
+    """The attempts that could be planned, and a test whether a target can serve a request."""
 
     attempts: Sequence[PlannedAttempt]
     """By tier, the best first."""
@@ -61,7 +61,7 @@ class SettledDecision(Struct, frozen=True):
 
 
 class _DecisionCase(Struct, frozen=True):
-    """One request under one policy."""
+    """One request as it is seen under one policy."""
 
     policy: Policy
     request: MessageRequest
@@ -69,7 +69,7 @@ class _DecisionCase(Struct, frozen=True):
     size: RequestSize
 
     def tier(self, tier: Tier | None) -> tuple[PlannedAttempt, ...]:
-        """The attempts of a tier."""
+        """The candidate attempts that belong to the given tier."""
         return tuple(attempt for attempt in self.candidates.attempts if attempt.tier == tier)
 
 

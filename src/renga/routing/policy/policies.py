@@ -62,7 +62,7 @@ class Policies:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In the order of the file."""
+        """The names of all policies, in the order of the settings file."""
         return tuple(self._policies)
 
     def find(self, name: str) -> Policy | None:

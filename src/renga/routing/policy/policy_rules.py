@@ -36,7 +36,7 @@ _TIERS = ("haiku", "sonnet", "opus")
 
 
 class PolicyRules(Struct, frozen=True, eq=False):
-    """A policy's triage and checks."""
+    """The triage, checks, curves and certificate of one policy."""
 
     scorer: Scorer
     head_rows: int

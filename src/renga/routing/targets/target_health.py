@@ -265,7 +265,7 @@ class TargetHealth:
     def _happen(
         self, known: _TargetRecord, permission: HealthPermit, happening: Happening, asked_s: float = 0.0
     ) -> None:
-        """Move to the next standing, with what belongs to it."""
+        """Move the target to its next state, with the times that belong to it."""
         kind = permission.kind
         before = known.standing
         if before == "probing" and kind == "probe" and permission is not known.probe:

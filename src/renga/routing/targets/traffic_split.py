@@ -33,7 +33,7 @@ class Canary:
 
     @property
     def digest(self) -> str:
-        """Which trial this is: with other settings it begins anew."""
+        """The digest of the trial's settings: with other settings a new trial begins."""
         settings = self.settings
         text = f"{settings.tier} {settings.floor_points} {settings.confidence} {settings.share}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -67,7 +67,7 @@ class Conversations:
         return len(self._histories)
 
     def history(self, conversation: str) -> History:
-        """What happened in it before."""
+        """How earlier answers of this conversation fared, or a fresh history."""
         return self._histories.get(conversation, NEW_CONVERSATION)
 
     def remember(self, conversation: str, tier_rank: int, escalations: int = 0) -> None:

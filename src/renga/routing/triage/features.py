@@ -118,7 +118,7 @@ _EFFORT = {None: 0.0, "low": -1.0, "medium": 0.0, "high": 1.0, "xhigh": 1.5, "ma
 
 
 class Features(Struct, frozen=True, eq=False):
-    """One request's features."""
+    """The hashed and the dense features of one request."""
 
     buckets: NDArray[np.int64]
     """Hashed words and pairs, with repeats."""

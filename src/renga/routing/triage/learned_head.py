@@ -309,7 +309,7 @@ def _descend(design: _Design, target: Floats, start: Floats) -> Floats:
 
 
 def _largest_eigenvalue(design: _Design, rounds: int = 10) -> float:
-    """Of the design's Gram matrix, by power iteration: it sets the descent's step."""
+    """The largest eigenvalue of the Gram matrix by power iteration, which sets the descent's step."""
     vector = np.ones(BUCKETS + len(DENSE_NAMES) + 1)
     value = 1.0
     for _ in range(rounds):

@@ -25,7 +25,7 @@ PRIOR_FILE = "triage/prior.npz"
 
 
 class TriageRoute(StrEnum):
-    """What triage decided."""
+    """The three ways in which triage can send a request."""
 
     HAIKU = "haiku"
     """Answer at haiku and do not check."""
@@ -44,7 +44,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TriageResult(Struct, frozen=True):
-    """A decision and why."""
+    """The route that triage chose, its score and its reasons."""
 
     route: TriageRoute
     score: float

@@ -4,7 +4,7 @@ Owns: the rules of the resource: bounds, duplicates, what is seen when, what may
 Must never know: HTTP, SQL, how a batch is run.
 Invariants: a batch exists whole or not at all; little more than `_PIECE_BYTES` of one is held at a time.
 
-Source: messages-api notes, sections 1.10 and 1.11.
+Source: docs/reference/messages-api.md, "Limits of size and number" and "Message batches".
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BatchWorkerSeam(Protocol):
     async def stop(self) -> None: ...
 
     def wake(self) -> None:
-        """There is something new to run, or to end."""
+        """Note that a batch was added or is to be cancelled."""
         ...
 
     def tidy(self) -> None:

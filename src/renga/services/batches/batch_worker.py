@@ -204,7 +204,7 @@ class BatchWorker:
             await self._end_batch(batch_id, now_us)
 
     async def _reschedule(self, batch: BatchRow, now_us: int) -> None:
-        """A batch that no part works on: it has ended, or its schedule was lost and is made anew."""
+        """Repair a batch that no part works on: end it, or schedule its open parts again."""
         batch_id = batch.batch_id
         if await self._end_batch(batch_id, now_us):
             return
@@ -234,7 +234,7 @@ class BatchWorker:
             await self._heartbeat.reap(worker_id)
 
     async def _expire_results(self, now_us: int) -> None:
-        """Let go of what is too old."""
+        """Archive batches whose results are too old, and remove what was deleted or never finished uploading."""
         await self._run(lambda table: table.archive_results(now_us - RESULTS_S * 1_000_000, now_us))
         while await self._run(lambda table: table.delete_unread_requests(now_us - int(_UPLOAD_S * 1_000_000))):
             pass

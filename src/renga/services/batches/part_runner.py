@@ -76,7 +76,7 @@ class _Slot:
 
 
 class _Resting(Exception):
-    """The part cannot go on now."""
+    """Raised when a part cannot go on now and is to be tried again later."""
 
 
 class PartRun:
@@ -291,7 +291,7 @@ def ledger_id(batch_id: str, position: int) -> str:
 
 
 def mark_batch(message: bytes) -> bytes:
-    """A message that says it was answered in a batch. Source: messages-api notes, section 1.11."""
+    """A message that says it was answered in a batch. Source: docs/reference/messages-api.md, "Message batches"."""
     value = msgspec.json.decode(message)
     value["usage"]["service_tier"] = "batch"
     return msgspec.json.encode(value)

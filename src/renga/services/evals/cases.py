@@ -33,13 +33,13 @@ class EvalCase:
 
     @property
     def text(self) -> str:
-        """The last message."""
+        """The text of the last message, which asks the question."""
         return self.messages[-1][1]
 
 
 @dataclass(frozen=True, slots=True)
 class EvalAnswer:
-    """What came back."""
+    """What a model answered to one case, or why it did not."""
 
     text: str = ""
     tool: str = ""

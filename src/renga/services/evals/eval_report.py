@@ -29,7 +29,7 @@ SEED = 20261121
 
 @dataclass(frozen=True, slots=True)
 class SuiteRow:
-    """One line of the report."""
+    """One line of an evaluation report: a score, its interval and its bar."""
 
     name: str
     metric: str

@@ -18,7 +18,7 @@ from renga.services.evals.suites.values import draw_word
 
 @dataclass(frozen=True, slots=True)
 class ReplyTiming:
-    """One streamed answer."""
+    """The token counts and times of one streamed answer."""
 
     input_tokens: int
     output_tokens: int

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CanarySampler:
-    """Watches the requests of candidates."""
+    """Compares the answers of canary candidates with those of the targets they may replace."""
 
     def __init__(self, second: SecondAnswers, pairs: Sequence[AnswerPair]) -> None:
         self.second = second
@@ -32,7 +32,7 @@ class CanarySampler:
 
     @property
     def arms(self) -> tuple[Sampler, ...]:
-        """One a candidate."""
+        """The samplers of all candidates, one for each of them."""
         return tuple(pair.arm for pair in self._pairs.values())
 
     def observe_request(self, request: InferenceRequest, plan: Plan) -> _CanaryObservation | None:
@@ -44,7 +44,7 @@ class CanarySampler:
         return None
 
     def restore(self, database: Database) -> None:
-        """Nothing: what was spent today is in the rows that come."""
+        """Do nothing: today's spending is read from the outcome rows that follow."""
 
     def observe(self, record: OutcomeRecord, database: Database) -> None:
         """Count what second answers cost, those of other processes and of earlier today too."""
@@ -69,7 +69,7 @@ def _was_sent(record: AttemptRecord) -> bool:
 
 
 class _CanaryObservation:
-    """One request of a candidate."""
+    """Follows one request that a candidate was asked, to compare its answer."""
 
     def __init__(self, sampler: CanarySampler, pair: AnswerPair, request: InferenceRequest) -> None:
         self._sampler = sampler
@@ -77,7 +77,7 @@ class _CanaryObservation:
         self._request = request
 
     def ended(self, outcome: RequestOutcome, message: Message | None) -> None:
-        """The request is settled."""
+        """Start the comparison, if the candidate was asked and its answer can be compared."""
         sampler, pair, request = self._sampler, self._pair, self._request
         name = pair.small.name
         tried = next((each for each in outcome.attempts if each.target == name and _was_sent(each)), None)

@@ -32,7 +32,7 @@ from renga.services.shadow.shadow_sampler import ShadowSampler
 
 
 class OnlineEvaluation(Struct, frozen=True):
-    """The parts."""
+    """The parts that evaluate routing on live traffic, built together."""
 
     observers: tuple[Observer, ...]
     guard: GuaranteeMonitor
@@ -47,7 +47,7 @@ class OnlineEvaluation(Struct, frozen=True):
 
 
 class RoutingSurroundings(Struct, frozen=True):
-    """What the parts are built from."""
+    """The settings and parts that live routing is built from."""
 
     catalog: Catalog
     policies: Policies

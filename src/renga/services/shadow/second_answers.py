@@ -39,7 +39,7 @@ KEY_ID = "shadow"
 
 
 class AnswerPair(Struct, frozen=True):
-    """The two sides of an arm."""
+    """The two targets that are compared, with the sampler that picks requests and the judge of their answers."""
 
     arm: Sampler
     small: Target
@@ -50,7 +50,7 @@ class AnswerPair(Struct, frozen=True):
 
 
 class AnsweredRequest(Struct, frozen=True):
-    """A second answer."""
+    """A second answer with its cost and the evidence of its quality."""
 
     message: Message
     cost_nano_usd: int | None
@@ -58,7 +58,7 @@ class AnsweredRequest(Struct, frozen=True):
 
 
 class ComparisonResult(Struct, frozen=True):
-    """What came of a drawn request."""
+    """The result of comparing the two answers to a sampled request."""
 
     label: Label
     scores: dict[str, float] = {}
@@ -74,7 +74,7 @@ class ComparisonResult(Struct, frozen=True):
 
 
 class SecondAnswers:
-    """Asks, compares and writes down."""
+    """Asks another target the same question, compares both answers and records the outcome."""
 
     def __init__(self, parts: Services, book: OutcomeBook) -> None:
         """`parts` is the path without observers: what is asked here is not drawn again."""

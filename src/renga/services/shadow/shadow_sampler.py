@@ -44,7 +44,7 @@ class ShadowSampler:
 
     @property
     def arms(self) -> tuple[Sampler, ...]:
-        """One a policy."""
+        """The samplers of all policies with shadow traffic, one for each."""
         return tuple(pair.arm for pair in self._pairs.values())
 
     def observe_request(self, request: InferenceRequest, plan: Plan) -> _ShadowObservation | None:
@@ -58,7 +58,7 @@ class ShadowSampler:
         return _ShadowObservation(self, pair, request) if pair.arm.sample() else None
 
     def restore(self, database: Database) -> None:
-        """Nothing: what was spent today is in the rows that come."""
+        """Do nothing: today's spending is read from the outcome rows that follow."""
 
     def observe(self, record: OutcomeRecord, database: Database) -> None:
         """Count what second answers cost, those of other processes and of earlier today too."""
@@ -136,7 +136,7 @@ class ShadowSampler:
 
 
 class _ShadowObservation:
-    """One drawn request."""
+    """Follows one request that was sampled for a shadow comparison."""
 
     def __init__(self, sampler: ShadowSampler, pair: AnswerPair, request: InferenceRequest) -> None:
         self._sampler = sampler

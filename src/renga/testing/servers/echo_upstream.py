@@ -15,7 +15,7 @@ from msgspec import Struct
 
 
 class EchoSettings(Struct, frozen=True):
-    """What each answer looks like."""
+    """How many events the echo server's answers have, and how they are written."""
 
     events: int = 100
     """Text deltas in a streamed answer."""
@@ -110,7 +110,7 @@ def chat_frames(settings: EchoSettings) -> list[bytes]:
 
 
 def build_answers(settings: EchoSettings) -> EchoAnswers:
-    """Everything the server can say."""
+    """Render once every response that the echo server can give."""
     text = TEXT * settings.events
     whole = {
         "id": "msg_01echo",

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 
 class Listening(Struct, frozen=True):
-    """A door that is open."""
+    """A server that listens on a port, for the length of a test."""
 
     port: int
     server: uvicorn.Server

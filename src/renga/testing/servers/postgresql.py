@@ -51,7 +51,7 @@ class PostgresqlServer:
         self._scratch.cleanup()
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Start the server and return once it accepts connections."""
         options = f"-c listen_addresses='' -c unix_socket_directories={self._folder} -c fsync=off"
         self._run(_PG_CTL, "-D", self._data, "-w", "-l", f"{self._folder}/log", "-o", options, "start")
 

@@ -61,7 +61,7 @@ class ReplayedUpstream(ScriptedUpstream):
 
 
 def read_text(content: str | list[dict[str, object]]) -> str:
-    """A turn's text."""
+    """Join the text blocks of one turn into a text."""
     if isinstance(content, str):
         return content
     return "\n".join(str(block.get("text", "")) for block in content)

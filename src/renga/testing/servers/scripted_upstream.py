@@ -30,7 +30,7 @@ Framing: TypeAlias = Literal["length", "chunked", "close"]
 
 
 class ReceivedRequest(Struct, frozen=True):
-    """One request, as it arrived."""
+    """One request as it arrived at the scripted upstream."""
 
     method: str
     path: str
@@ -91,7 +91,7 @@ Answerer: TypeAlias = Callable[[ReceivedRequest], Reply]
 
 
 def json_reply(body: bytes, status: int = 200, headers: Headers = ()) -> Reply:
-    """A whole JSON body."""
+    """Make a scripted reply that is one whole JSON body."""
     return Reply(status=status, headers=(("content-type", "application/json"), *headers), steps=(Send(body),))
 
 

@@ -38,7 +38,7 @@ _PRIVATE = ("RENGA_", "ANTHROPIC_", "OPENAI_")
 
 
 class ServedSettings(Struct, frozen=True):
-    """What to start."""
+    """The configuration, key and database of a server that a test starts."""
 
     config: str = ""
     """renga.toml, without `server.port` and `[store]`, which are set here. May have a `[server]` table as its first."""
@@ -50,7 +50,7 @@ class ServedSettings(Struct, frozen=True):
 
 
 class Served(Struct, frozen=True):
-    """A running server."""
+    """A server that runs in a process of its own, for tests."""
 
     port: int
     secret: str

@@ -71,7 +71,7 @@ class ValkeyServer:
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let the server continue after `freeze` had stopped it."""
         self._signal(signal.SIGCONT)
 
     def call(self, *words: str) -> bytes:

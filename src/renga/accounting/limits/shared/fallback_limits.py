@@ -57,7 +57,7 @@ class FallbackLimits:
         self.begin()
 
     def begin(self) -> None:
-        """The others are out of sight from now on."""
+        """Start anew with this server's share, because the other servers cannot be reached."""
         context = self._whole_context
         self._before = dict(self._seen)
         self._context = replace(context, spending=Spending(context.clock))
@@ -89,7 +89,7 @@ class FallbackLimits:
         self._context.spending.add(name, nano_usd, at_us)
 
     def _divide(self, name: str, whole: Limits, servers: int) -> Limits:
-        """The same object for the same question, for accounts notice a change by it."""
+        """Return the same object for the same question, because accounts notice changes by identity."""
         periods = self._context.spending.roll(self._context.spending.now_us())
         part = self._parts.get(name)
         if part is None or (part.whole, part.servers, part.day_start_us) != (whole, servers, periods.day_start_us):

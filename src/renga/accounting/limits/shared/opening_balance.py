@@ -91,7 +91,7 @@ class OpeningBalance:
             self._loop.call_soon_threadsafe(self._loaded.set)
 
     def _read_over(self) -> Spent | None:
-        """Nothing, where the month of that moment is over."""
+        """Nothing spent, where the month of that moment is over; else not known."""
         if not self._until_us or find_periods(self._now_us()).month_start_us < self._until_us:
             return None
         return NOTHING

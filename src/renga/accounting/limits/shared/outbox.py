@@ -74,7 +74,7 @@ class Outbox:
         return report
 
     def give_up(self) -> None:
-        """What was sent cannot be applied, ever."""
+        """Drop the entries that were sent, because Valkey can never apply them."""
         self._sent.clear()
         self.has_lost = True
 

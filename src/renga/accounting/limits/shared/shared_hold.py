@@ -104,7 +104,7 @@ class SharedHold(Struct, eq=False):
 
     @property
     def member(self) -> bytes:
-        """How it stands among what runs."""
+        """The entry that stands for this hold among the running requests."""
         return b"%b:%d" % (self.id, self.nano_usd)
 
     def read(self) -> LimitState:

@@ -122,13 +122,13 @@ class SharedLimits:
         await self._session.start()
 
     async def stop(self) -> None:
-        """Say what is left to say, and leave. Idempotent."""
+        """Send what is left to report and disconnect. Calling it again does nothing."""
         await self._session.stop()
         if self.unreported:
             _log.error("the shared limits: %d ends and costs could not be reported", self.unreported)
 
     def begin(self, reservation: ReservationRequest) -> SharedHold:
-        """A hold that has nothing yet."""
+        """Open a hold that has taken nothing yet."""
         self._next += 1
         mark = b"~" if reservation.is_batch else b""
         at_us = self._context.spending.now_us() if reservation.has_budget else 0
@@ -272,7 +272,7 @@ class SharedLimits:
     # What the session tells
 
     def heard(self, born: int, servers: int) -> None:
-        """The count may have begun anew: what it had was lost, or somebody's reports were."""
+        """Note an acknowledgement; the shared count may have started anew since the last one."""
         self._note_born(born)
         self._servers = max(1, servers)
 
@@ -283,7 +283,7 @@ class SharedLimits:
                 self._session.reports.add(hold.encode_open(part), 3)
 
     def lost(self) -> None:
-        """Each server for itself from here on."""
+        """Count with this server's own share of the limits from now on."""
         self._outages += 1
         self._fallback.begin()
         _log.error("the shared limits: %s", self.status().detail)

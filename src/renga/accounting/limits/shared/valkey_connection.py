@@ -35,7 +35,7 @@ class ValkeyAway(Exception):
 
 
 class ValkeyRefused(Exception):
-    """It answered with an error; the first word is its code."""
+    """Raised when Valkey answers with an error; the first word is its code."""
 
 
 class ValkeyAddress(Struct, frozen=True):
@@ -158,7 +158,7 @@ class ValkeyConnection(asyncio.Protocol):
     def run_source(
         self, script: ValkeyScript, key: bytes, arguments: Sequence[bytes], count: int
     ) -> asyncio.Future[Reply]:
-        """The same where the server does not know the script. It does from then on."""
+        """Run a script that the server does not know yet; it knows it from then on."""
         head = b"*%d\r\n$4\r\nEVAL\r\n%b$1\r\n1\r\n%b"
         return self._send((head % (count + 4, encode_argument(script.source), encode_argument(key)), *arguments))
 
@@ -241,7 +241,7 @@ class ValkeyConnection(asyncio.Protocol):
 
 
 class _Incomplete(Exception):
-    """The rest of a reply has not come yet."""
+    """Raised when the rest of a reply has not arrived yet."""
 
 
 def _parse(buffer: bytes, at: int) -> tuple[Reply | ValkeyRefused, int]:

@@ -59,7 +59,7 @@ class LoadedScripts(Struct, frozen=True):
 
 
 class SessionListener(Protocol):
-    """Who hears of what happens on the way."""
+    """Is told what happens on the connection to Valkey."""
 
     def heard(self, born: int, servers: int) -> None:
         """A report was acknowledged: since when the count counts, and how many servers share it."""
@@ -245,7 +245,7 @@ class ValkeySession:
             raise
 
     async def _stay(self, connection: ValkeyConnection) -> None:
-        """Until the connection ends, say now and then that we are there and what runs."""
+        """Until the connection ends, report at intervals that this server lives and what it runs."""
         while not connection.closed.is_set():
             try:
                 async with asyncio.timeout(self._timing.beat_s):

@@ -6,13 +6,12 @@ Invariants: of the client's body only `model` is changed, and breakpoints may be
 bytes are relayed as they came; the answer ends in exactly one terminal event, in an ErrorEvent if the upstream dies;
 one read of the upstream is one batch.
 
-Source: messages-api notes, sections 1.1, 1.9 and 1.12.
+Source: docs/reference/messages-api.md, "Transport", "Streaming events" and "Model ids and prices".
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,6 +21,7 @@ from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import ApiError, RengaError
 from renga.models.cache.automatic_breakpoints import AutomaticBreakpoints
+from renga.models.providers.anthropic.model_lines import MODEL_LINES, OTHER_MODELS, find_line, line_capabilities
 from renga.models.providers.provider_seam import Capabilities, ProviderHealth
 from renga.models.providers.transport.credentials import place_of_key
 from renga.models.providers.transport.replicas import Replicas
@@ -45,7 +45,6 @@ from renga.protocols.messages.edits.raw_model_edit import replace_model
 from renga.protocols.messages.events.error_events import error_event
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, Message, RawEvent
 from renga.protocols.messages.inference_request import InferenceRequest
-from renga.protocols.messages.rules.required_features import FEATURE_FIELDS, NESTED_FEATURES
 from renga.protocols.messages.sse import FrameSplitter
 
 FORWARDED_PREFIX = "anthropic-"
@@ -58,37 +57,6 @@ OAUTH_PREFIX = "sk-ant-oat"
 """Tokens that are only ever a Bearer."""
 
 OWN_HEADERS = frozenset({"anthropic-version", "anthropic-beta"})
-
-SERVER_TOOLS = frozenset(
-    {"web_search", "web_fetch", "code_execution", "tool_search_tool_bm25", "tool_search_tool_regex"}
-)
-CLIENT_TOOLSETS = frozenset({"browser_toolset", "computer_toolset"})
-"""Run by the client, but only models of this family know them; they are asked for like server tools."""
-
-
-class ModelLine(Struct, frozen=True):
-    """What the models whose id begins so can do, beyond what all of them can."""
-
-    prefix: str
-    max_input_tokens: int = 1_000_000
-    max_output_tokens: int = 128_000
-    prefill: bool = False
-    effort: bool = True
-
-
-MODEL_LINES: tuple[ModelLine, ...] = (
-    ModelLine("claude-haiku-4-5", 200_000, 64_000, prefill=True, effort=False),
-    ModelLine("claude-sonnet-4-5", 200_000, 64_000, prefill=True, effort=False),
-    ModelLine("claude-opus-4-5", 200_000, 64_000, prefill=True),
-    ModelLine("claude-"),
-)
-"""First match wins. Prefill ended with 4.6.
-
-Source: messages-api notes, sections 1.4 and 1.12; limits of the 4.5 models: public documentation "Models overview".
-"""
-
-OTHER_MODELS = ModelLine("", effort=False)
-"""Models of other makers behind the same API."""
 
 _decode_whole = msgspec.json.Decoder(Message).decode
 
@@ -134,7 +102,7 @@ class AnthropicProvider:
         self._settings = settings
         self._secret = secret
         self._policy = RetryPolicy(settings.max_retries, clock)
-        self._capabilities = {line.prefix: _line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
+        self._capabilities = {line.prefix: line_capabilities(line, settings) for line in (*MODEL_LINES, OTHER_MODELS)}
         self._source = ErrorSource(name, secret, f"set {place_of_key(settings)} to a key that {name} accepts")
         self._upstream = Replicas(name, settings, clock)
         self._running = False
@@ -155,7 +123,7 @@ class AnthropicProvider:
         return ProviderHealth(True)
 
     def capabilities(self, model: str) -> Capabilities:
-        return self._capabilities[_find_line(model)]
+        return self._capabilities[find_line(model)]
 
     async def models(self) -> tuple[str, ...]:
         """Raises: RengaError when the upstream cannot be asked."""
@@ -168,7 +136,10 @@ class AnthropicProvider:
         return tuple(entry.id for entry in self._decode(body, _ModelList).data)
 
     async def count_tokens(self, request: InferenceRequest, model: str) -> int:
-        """Raises: RengaError."""
+        """Ask the upstream to count a request's input tokens.
+
+        Raises: RengaError when it cannot be asked.
+        """
         body = replace_model(request.body, model)
         headers = self._request_headers(request)
 
@@ -251,31 +222,6 @@ class AnthropicProvider:
             if name.startswith(FORWARDED_PREFIX) and name not in OWN_HEADERS
         )
         return (*self._headers(request.version, request.betas), *forwarded)
-
-
-@lru_cache(maxsize=1_024)
-def _find_line(model: str) -> str:
-    """The prefix of the line that a model is of."""
-    return next((line.prefix for line in MODEL_LINES if model.startswith(line.prefix)), OTHER_MODELS.prefix)
-
-
-def _line_capabilities(line: ModelLine, settings: ProviderSettings) -> Capabilities:
-    """What the models of a line can do, within the limits that were set."""
-    return Capabilities(
-        max_input_tokens=min(line.max_input_tokens, settings.max_input_tokens),
-        max_output_tokens=min(line.max_output_tokens, settings.max_output_tokens),
-        tools=True,
-        structured_outputs=True,
-        thinking=True,
-        images=True,
-        pdfs=True,
-        citations=True,
-        prefill=line.prefill,
-        effort=line.effort,
-        files=True,
-        fields=frozenset({*FEATURE_FIELDS, *NESTED_FEATURES}),
-        server_tools=SERVER_TOOLS | CLIENT_TOOLSETS,
-    )
 
 
 class Relay:

@@ -55,7 +55,7 @@ _DONE = b"[DONE]"
 
 
 class OpenAICompatibleProvider:
-    """One upstream that speaks chat.completions."""
+    """One upstream that speaks the chat.completions API."""
 
     def __init__(
         self,
@@ -128,13 +128,16 @@ class OpenAICompatibleProvider:
         return tuple(entry.id for entry in self._listed.data)
 
     async def count_tokens(self, request: InferenceRequest, model: str) -> int:
-        """Raises: RengaError."""
+        """Count a request's input tokens by whatever means the upstream has.
+
+        Raises: RengaError when it cannot be asked.
+        """
         dialect = await self._learn_dialect()
         chat = render_chat(request.message, Rendering(dialect, model, self._signer(request, model)))
         return await with_retries(lambda: self._counter.count(chat, dialect), self._policy)
 
     async def send(self, request: InferenceRequest, model: str, answered_as: str) -> AsyncIterator[Batch]:
-        """Translate one answer. See `Provider.send`."""
+        """Translate one answer of the upstream. See `Provider.send`."""
         dialect = await self._learn_dialect()
         signer = self._signer(request, model)
         chat = render_chat(request.message, Rendering(dialect, model, signer))

@@ -55,7 +55,7 @@ class _TokenCount(Struct, frozen=True):
 
 
 class _Template(Struct, frozen=True, omit_defaults=True):
-    """llama.cpp's `/apply-template`."""
+    """The body of a request to llama.cpp's `/apply-template`."""
 
     messages: tuple[ChatMessage, ...]
     tools: tuple[ChatTool, ...] = ()

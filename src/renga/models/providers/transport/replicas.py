@@ -15,6 +15,7 @@ import logging
 from renga.clock import Clock
 from renga.config import ProviderSettings
 from renga.errors import UpstreamTimedOut
+from renga.models.providers.transport.endpoint import build_endpoint
 from renga.models.providers.transport.prefix_affinity import Affinity, Fingerprint, fingerprint_prompt
 from renga.models.providers.transport.upstream_client import (
     Headers,
@@ -22,7 +23,6 @@ from renga.models.providers.transport.upstream_client import (
     UpstreamLost,
     UpstreamResponse,
     UpstreamUnreachable,
-    build_endpoint,
 )
 from renga.protocols.messages.request import MessageRequest
 
@@ -52,7 +52,7 @@ class Replica:
 
     @property
     def rests(self) -> bool:
-        """Whether it failed lately and nobody is to ask it now."""
+        """Whether it failed lately and is not asked for now."""
         return self._failures > 0 and self._clock.monotonic_ns() < self._rests_until_ns
 
     def enter(self) -> None:
@@ -61,13 +61,13 @@ class Replica:
             self._rest()
 
     def fail(self) -> bool:
-        """It could not answer. Returns whether that is news."""
+        """Note that it could not answer. Returns whether that is news."""
         self._failures += 1
         self._rest()
         return self._failures == 1
 
     def succeed(self) -> bool:
-        """It answered. Returns whether that is news."""
+        """Note that it answered. Returns whether that is news."""
         was_dead, self._failures = self._failures > 0, 0
         return was_dead
 
@@ -147,7 +147,7 @@ class RankedVisit(ReplicaVisit):
 
 
 class Replicas:
-    """The servers of one provider."""
+    """The servers behind the name of one provider."""
 
     def __init__(self, name: str, settings: ProviderSettings, clock: Clock) -> None:
         endpoint = build_endpoint(name, settings)
@@ -206,7 +206,7 @@ class Replicas:
         return await self._replicas[last].upstream.get(path, headers)
 
     def upstream(self, index: int) -> Upstream:
-        """The connections of one server."""
+        """The pool of connections to one server."""
         return self._replicas[index].upstream
 
     def enter(self, index: int, fingerprint: Fingerprint) -> ReplicaWork:

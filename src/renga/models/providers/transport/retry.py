@@ -8,7 +8,7 @@ not waited: the error goes on with its `retry_after_s`, and the plan's next targ
 A silent upstream (first-byte timeout) is not asked again: its first generation may still run, and a second would double
 the load that made it slow.
 
-Source: messages-api notes, section 2.1 (what the SDKs retry, and their waits).
+Source: docs/reference/messages-api.md, "Retries, timeouts and pages".
 """
 
 from __future__ import annotations

@@ -16,14 +16,10 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
-from urllib.parse import SplitResult, urlsplit
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from renga import __version__
-from renga.config import ProviderSettings
-from renga.errors import ApiError, ConfigError, InvalidRequest, Overloaded, RengaError, UpstreamTimedOut
+from renga.errors import ApiError, InvalidRequest, Overloaded, RengaError, UpstreamTimedOut
+from renga.models.providers.transport.endpoint import Endpoint, parse_base_url
 from renga.models.providers.transport.upstream_connection import ConnectionLost, Silent, UpstreamConnection
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -41,7 +37,10 @@ DRAIN_TIMEOUT_S = 1.0
 """How long the end of the framing may come after the end of the meaning for its connection to be kept."""
 
 WHOLE_ANSWER_TIMEOUT_S = 600.0
-"""How long an answer that is not streamed may take: the SDKs' own read timeout (messages-api notes, section 2.1)."""
+"""How long an answer that is not streamed may take: the SDKs' own read timeout.
+
+Source: docs/reference/messages-api.md, "Retries, timeouts and pages".
+"""
 
 
 class UpstreamUnreachable(Overloaded):
@@ -52,34 +51,6 @@ class UpstreamLost(ApiError):
     """The connection ended in the middle of an answer."""
 
 
-class Endpoint(Struct, frozen=True):
-    """Where an upstream is and how patient to be with it."""
-
-    name: str
-    """For messages: `anthropic`, `vllm`."""
-    base_url: str
-    connect_timeout_s: float
-    first_event_timeout_s: float
-    idle_timeout_s: float
-    max_connections: int
-
-    def at(self, base_url: str) -> Endpoint:
-        """The same elsewhere."""
-        return replace(self, base_url=base_url)
-
-
-def build_endpoint(name: str, settings: ProviderSettings) -> Endpoint:
-    """An upstream as it was set up in `[providers.NAME]`."""
-    return Endpoint(
-        name=name,
-        base_url=settings.base_url,
-        connect_timeout_s=settings.connect_timeout_s,
-        first_event_timeout_s=settings.first_event_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
-        max_connections=settings.max_connections,
-    )
-
-
 class TransferProgress(Protocol):
     """Hears how far a response is."""
 
@@ -88,7 +59,7 @@ class TransferProgress(Protocol):
         ...
 
     def end(self) -> None:
-        """It is closed."""
+        """The response is closed, read to its end or not."""
         ...
 
 
@@ -265,7 +236,7 @@ class Upstream:
             return UpstreamResponse(self, connection, timeout_s, self._endpoint.idle_timeout_s)
 
     async def get(self, path: str, headers: Headers) -> UpstreamResponse:
-        """As `post`, without a body."""
+        """Send a GET request, and wait as `post` does."""
         return await self.post(path, headers, b"", method="GET")
 
     async def _take(self) -> UpstreamConnection:
@@ -369,23 +340,6 @@ class Upstream:
         if isinstance(error, Silent):
             return UpstreamTimedOut(f"{self.name} fell silent.")
         return UpstreamLost(f"{self.name} broke off its answer: {error}")
-
-
-def parse_base_url(endpoint: Endpoint) -> SplitResult:
-    """Check a base URL once, at start. A trailing `/v1` is forgiven: paths carry it.
-
-    Raises: ConfigError.
-    """
-    url = urlsplit(endpoint.base_url.rstrip("/").removesuffix("/v1"))
-    try:
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable or url.query or url.fragment or url.username:
-        raise ConfigError(
-            f"base_url of provider {endpoint.name!r} is not a plain http:// or https:// URL.", hint=endpoint.base_url
-        )
-    return url
 
 
 def render_head(opening: str, headers: Headers) -> bytes:

@@ -37,7 +37,7 @@ class ConnectionLost(Exception):
 
 
 class Silent(Exception):
-    """Nothing arrived within the time that the reader was ready to wait."""
+    """Raised when nothing arrived within the time that the reader would wait."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -132,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
         return data
 
     def abort(self) -> None:
-        """Close the socket now."""
+        """Close the socket now, whatever is in flight."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -5,7 +5,7 @@ Must never know: which upstream it is, beyond its name.
 Invariants: a client never reads our upstream key, in whatever an upstream echoes; an upstream that refuses *our* key is
 a fault of this server and not of the client's key, so it is an ApiError, which another target may mend.
 
-Source: messages-api notes, section 1.10 (Messages errors) and 2.4 (OpenAI errors).
+Source: docs/reference/messages-api.md, "Errors" and "Errors of OpenAI-compatible servers".
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ TOO_LONG_WORDS = "maximum context length"
 
 
 class UpstreamErrorText(Struct, frozen=True):
-    """What an error body says, as far as it says it."""
+    """The fields of an error body that could be read."""
 
     type: str | None = None
     message: str | None = None
@@ -74,7 +74,7 @@ class UpstreamErrorText(Struct, frozen=True):
 
 
 class ErrorSource(Struct, frozen=True):
-    """Whose errors these are."""
+    """Which upstream the errors are of, and its key."""
 
     name: str
     secret: str | None

@@ -24,7 +24,7 @@ _SCALAR = re.compile(rb"[^,}\]\s]+")
 
 
 class _Span(Struct, frozen=True):
-    """Where a value stands."""
+    """Where a JSON value begins and ends in the raw body."""
 
     start: int
     end: int
@@ -34,7 +34,7 @@ _Members: TypeAlias = Iterable[tuple[str, _Span]]
 
 
 class _Unclear(Exception):
-    """The place cannot be told."""
+    """Raised when the place of a block cannot be found in the raw body."""
 
 
 def mark_blocks(raw: bytes, marked: Sequence[PromptBlock]) -> bytes:

@@ -4,7 +4,7 @@ Owns: how events add up, for whoever wants a whole message of a stream. Must nev
 Invariants: `fold_batches([split(message)]).message() == message`; a stream that has no message_stop is never taken
 for a message.
 
-Source: messages-api notes, sections 1.8, 1.9 and 2.2.
+Source: docs/reference/messages-api.md, "The message and its usage", "Streaming events" and "How SDKs read a stream".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: how a RengaError and an error event stand for each other. Must never know: response bodies, or which error
 means what (`errors.py` says it).
 
-Source: messages-api notes, section 1.10.
+Source: docs/reference/messages-api.md, "Errors".
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Owns: which event may follow which, and so which events end a stream: whoever mu
 Must never know: what the events carry.
 Invariant: a stream ends in DONE or FAILED, once, and nothing follows.
 
-Source: messages-api notes, section 1.9; the shape is h11's `_state.py`.
+Source: docs/reference/messages-api.md, "Streaming events"; the shape is h11's `_state.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from renga.protocols.messages.events.event_types import KIND_BY_TYPE, CompleteMe
 
 
 class Phase(Enum):
-    """Where a stream stands."""
+    """Where a stream stands between its first and last event."""
 
     START = "before message_start"
     BETWEEN = "between blocks"

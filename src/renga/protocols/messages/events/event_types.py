@@ -9,7 +9,7 @@ Invariant: a stream is `message_start, (block_start, block_delta*, block_stop)*,
 Events travel in batches (`Batch`): one batch is what one read of the upstream or one step of the engine brought, so
 that it leaves in one write.
 
-Source: messages-api notes, section 1.9 (SDK sources and recorded traffic).
+Source: docs/reference/messages-api.md, "Streaming events".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: how a message is taken apart. Must never know: who asked for a stream.
 Invariant: `fold_batches([split(message)]).message() == message`.
 
-Source: messages-api notes, sections 1.8 and 1.9.
+Source: docs/reference/messages-api.md, "The message and its usage" and "Streaming events".
 """
 
 from __future__ import annotations

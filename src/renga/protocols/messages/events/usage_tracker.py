@@ -4,7 +4,7 @@ Owns: the usage, stop reason, error and evidence of a stream that somebody else 
 Invariant: it never raises; what cannot be read is not counted, and the client still gets it.
 Cost: about 0.1 us an event; relayed block deltas are counted, not read.
 
-Source: messages-api notes, sections 1.8, 1.9 and 2.2.
+Source: docs/reference/messages-api.md, "The message and its usage", "Streaming events" and "How SDKs read a stream".
 """
 
 from __future__ import annotations

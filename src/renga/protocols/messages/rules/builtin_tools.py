@@ -6,8 +6,8 @@ Must never know: which target asks. Toolsets of many members (browser, computer)
 here: a target that cannot do those refuses them by name.
 Invariant: a call that fits the schema is one that the SDKs' own tool runners accept.
 
-Source: messages-api notes, section 1.5; input types of the SDK's memory tool; public documentation of the bash and text
-editor tools. The descriptions are ours.
+Source: docs/reference/messages-api.md, "Tools"; input types of the SDK's memory tool; public documentation of the bash
+and text editor tools. The descriptions are ours.
 """
 
 from __future__ import annotations

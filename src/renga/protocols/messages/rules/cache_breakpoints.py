@@ -6,8 +6,8 @@ Must never know: what is in any cache (`models/cache/prefix_cache.py`), tokens, 
 Invariants: at most four breakpoints; those that live longer come first; the automatic one stands on the last block that
 can carry one.
 
-Source: messages-api notes, section 1.4; public documentation "Prompt caching", sections "Automatic caching", "What can
-be cached" and "Mixing different TTLs".
+Source: docs/reference/messages-api.md, "Prompt caching"; public documentation "Prompt caching", sections "Automatic
+caching", "What can be cached" and "Mixing different TTLs".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: ranges, and which fields exclude each other. Must never know: what a target can do, or the rules between turns.
 Invariant: the first rule that is broken is named with its path; nothing is corrected in silence.
 
-Source: messages-api notes, sections 1.2, 1.4 and 1.5.
+Source: docs/reference/messages-api.md, "API versions", "Request fields" and "Tools".
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from renga.protocols.messages.rules.required_features import sort_features
 from renga.protocols.messages.rules.turns import TurnCheck, check_object, is_given
 
 MIN_THINKING_TOKENS = 1024
-"""Source: messages-api notes, section 1.4."""
+"""Source: docs/reference/messages-api.md, "Request fields"."""
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}").fullmatch
 """Source: public documentation "Define tools", pattern of `name`."""

@@ -3,7 +3,8 @@
 Owns: the three classes, as tables. Must never know: which target has a feature (`Capabilities.fields` says it).
 Invariant: a field that is in no class is refused; nothing that changes an answer's meaning is dropped in silence.
 
-Source: messages-api notes, sections 1.4 (fields), 2.3 (threads), 4 (mistake 7) and 7 (rule 3).
+Source: docs/reference/messages-api.md, "Request fields", "Message threads", "Mistakes of other servers" (7) and
+"What this server does".
 """
 
 from __future__ import annotations

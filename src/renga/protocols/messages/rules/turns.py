@@ -3,7 +3,8 @@
 Owns: what `messages` must look like for every target. Must never know: the request's other fields.
 Invariant: after `check_turns`, every tool_use is answered exactly once, directly after it, and no text block is empty.
 
-Source: messages-api notes, sections 1.2, 1.4 and 1.6; tool_result order: public documentation "Handle tool calls".
+Source: docs/reference/messages-api.md, "API versions", "Request fields" and "Content blocks in a request"; tool_result
+order: public documentation "Handle tool calls".
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from renga.protocols.messages.blocks import (
 from renga.protocols.messages.request import ApiVersion, Turn
 
 MAX_TURNS = 100_000
-"""Source: messages-api notes, section 1.4."""
+"""Source: docs/reference/messages-api.md, "Request fields"."""
 
 _ONLY_IN: dict[type, str] = {
     ToolUseBlock: "assistant",

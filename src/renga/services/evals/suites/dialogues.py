@@ -14,7 +14,7 @@ from renga.services.evals.suites.values import draw_value, draw_word
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One turn before the question."""
+    """One earlier turn of a dialogue, before the question is asked."""
 
     role: str
     text: str

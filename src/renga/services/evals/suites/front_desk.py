@@ -81,7 +81,7 @@ the dialogue)."""
 
 @dataclass(frozen=True, slots=True)
 class FrontDesk:
-    """The facts of one dialogue."""
+    """One invented company and the facts that its support answers are filled with."""
 
     company: str
     facts: dict[str, str]

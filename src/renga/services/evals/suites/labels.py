@@ -46,7 +46,7 @@ def is_label(case: EvalCase, answer: EvalAnswer) -> float:
 
 
 def hold_to_list(cases: list[EvalCase]) -> list[EvalCase]:
-    """The same cases with a schema that allows the listed labels and nothing else."""
+    """Give the same cases a schema that allows only the listed labels."""
     held: list[EvalCase] = []
     for case in cases:
         first, _, listing = case.system.partition("\n")
@@ -158,7 +158,7 @@ def moderation_pairs(part: str) -> Pairs:
 
 
 def draw_moderation(random: Random, most: int) -> list[EvalCase]:
-    """The hash split's test part."""
+    """Draw moderation cases from the test part of the split by hash."""
     return [
         EvalCase((("user", text),), label, system=MODERATION, options=MODERATION_LABELS, max_tokens=16, group=label)
         for text, label in _sample(random, moderation_pairs("test"), most)

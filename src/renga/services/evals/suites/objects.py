@@ -42,7 +42,7 @@ def is_valid(case: EvalCase, answer: EvalAnswer) -> bool:
 
 
 def is_call(case: EvalCase, answer: EvalAnswer) -> float:
-    """Right tool and right arguments."""
+    """Score 1 when the answer calls the right tool with the right arguments."""
     tool, arguments = case.expected
     return float(answer.tool == tool and dict(answer.arguments) == arguments)
 
@@ -90,7 +90,7 @@ def draw_records(random: Random, most: int) -> list[EvalCase]:
 
 
 def describe_tool(tool: InventedTool) -> dict[str, Any]:
-    """Anthropic's shape of a tool."""
+    """Describe an invented tool in the form of the Messages API."""
     return {"name": tool.name, "description": tool.description, "input_schema": tool.schema()}
 
 

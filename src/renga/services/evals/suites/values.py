@@ -47,7 +47,7 @@ class SurpriseValue:
 
 
 def draw_word(random: Random, *, syllables: int) -> str:
-    """Make up a word."""
+    """Make up a word of the given number of syllables."""
     parts = [random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(syllables)]
     return "".join(parts) + random.choice(_CODAS)
 
