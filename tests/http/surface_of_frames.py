@@ -14,7 +14,7 @@ from renga.errors import InvalidRequest, Overloaded, RengaError
 from renga.http.exchange.asgi import Header
 from renga.http.exchange.error_headers import render_error_headers
 from renga.http.exchange.inference_routes import answer_request, count_request_tokens
-from renga.http.exchange.surface import DecodedRequest, HeaderNames, Reply, RequestHead, SurfaceTable
+from renga.http.exchange.surface import DecodedRequest, HeaderNames, RequestHead, SurfaceReply, SurfaceTable
 from renga.http.messages.surface import MESSAGES
 from renga.http.public_routes import PUBLIC_ROUTES
 from renga.http.route_table import Route
@@ -86,10 +86,10 @@ class FrameAnswerEncoder(Struct, frozen=True):
 
     shout: bool
 
-    def encode_message(self, answer: MessageAccumulator) -> Reply:
+    def encode_message(self, answer: MessageAccumulator) -> SurfaceReply:
         text = "".join(block.text for block in answer.message().content)
         tokens = b"%d" % answer.message().usage.output_tokens
-        return Reply(201, (text.upper() if self.shout else text).encode(), (FRAMES_TYPE, (b"x-tokens", tokens)))
+        return SurfaceReply(201, (text.upper() if self.shout else text).encode(), (FRAMES_TYPE, (b"x-tokens", tokens)))
 
     def open_stream(self, request_id: str) -> FrameStreamEncoder:
         return FrameStreamEncoder(self.shout)
@@ -113,14 +113,16 @@ class FrameSurface(Struct, frozen=True):
     def decode_count(self, head: RequestHead, body: bytes) -> DecodedRequest:
         return self.decode(head, body)
 
-    def encode_count(self, tokens: int) -> Reply:
-        return Reply(200, b"%d" % tokens, (FRAMES_TYPE,))
+    def encode_count(self, tokens: int) -> SurfaceReply:
+        return SurfaceReply(200, b"%d" % tokens, (FRAMES_TYPE,))
 
-    def encode_error(self, error: RengaError, request_id: str) -> Reply:
+    def encode_error(self, error: RengaError, request_id: str) -> SurfaceReply:
         status = 503 if isinstance(error, Overloaded) else error.status
         name = type(error).__name__.strip("_")
         body = msgspec.json.encode({"oops": error.sentence(), "id": request_id})
-        return Reply(status, body, (FRAMES_TYPE, (b"x-frame-error", name.encode()), *render_error_headers(error)))
+        return SurfaceReply(
+            status, body, (FRAMES_TYPE, (b"x-frame-error", name.encode()), *render_error_headers(error))
+        )
 
     def encode_limits(self, state: LimitState) -> list[Header]:
         return []

@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from renga.services.evals.datasets.catalog import load_catalog
+from renga.services.evals.datasets.dataset_catalog import load_catalog
 from renga.services.evals.datasets.locations import require_path
 from renga.services.evals.public_sets import (
     HELD_OUT_CLINC_DOMAINS,

@@ -21,10 +21,10 @@ import numpy
 import torch
 from torch.nn import functional
 
-from training.tuning import lora
-from training.tuning.base import read_gguf
 from training.tuning.corpus import Corpus, batches, load
-from training.tuning.network import Network
+from training.tuning.weights import lora
+from training.tuning.weights.base import read_gguf
+from training.tuning.weights.network import Network
 
 WARM_UP_STEPS = 20
 LEAST_RATE = 0.01

@@ -19,7 +19,7 @@ from renga.http.exchange.asgi import Header, Receive, Scope, Send
 from renga.http.exchange.authentication import check_scope, identify_key, seek_key
 from renga.http.exchange.http_exchange import HttpExchange, log_unexpected, stopping
 from renga.http.exchange.request_watchdog import ClientLeft, WatchdogTimer
-from renga.http.exchange.surface import Reply, Surface, SurfaceTable
+from renga.http.exchange.surface import Surface, SurfaceReply, SurfaceTable
 from renga.http.http_services import HttpServices
 from renga.http.public_routes import OPEN_PATHS, PUBLIC_ROUTES, SURFACES
 from renga.http.route_table import Route, RouteTable
@@ -165,7 +165,7 @@ def _without_mount(path: str) -> str:
     return path
 
 
-async def _respond_and_linger(exchange: HttpExchange, reply: Reply) -> None:
+async def _respond_and_linger(exchange: HttpExchange, reply: SurfaceReply) -> None:
     """Answer a client that is still sending, and read on for a while.
 
     Closing at once would reset the connection, and the client would lose the answer along with it.

@@ -2,6 +2,6 @@
 
 Owns: the tables, their migrations, every statement, and the one thread of a server that may use them.
 Must never know: HTTP, prices, what a key may do.
-Invariants: nothing here is awaited or called on the event loop; `rows.py`, `thread.py` and `secrets.py` import no
-SQLAlchemy, so that a server starts serving before it is loaded.
+Invariants: nothing here is awaited or called on the event loop; `store_thread.py` and `tables/secrets.py` import
+no SQLAlchemy, so that a server starts serving before it is loaded.
 """

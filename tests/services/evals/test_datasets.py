@@ -17,7 +17,7 @@ from threading import Event, Thread
 import msgspec
 import pytest
 
-from renga.services.evals.datasets.catalog import (
+from renga.services.evals.datasets.dataset_catalog import (
     DataFile,
     Dataset,
     Wheel,

@@ -5,8 +5,8 @@ from random import Random
 
 import numpy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from training.tuning.base import MATRICES, NORMS, Shape, pairs_from_halves
 from training.tuning.chatml import END
+from training.tuning.weights.base import MATRICES, NORMS, Shape, pairs_from_halves
 
 SHAPE = Shape(
     layers=2,

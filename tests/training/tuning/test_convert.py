@@ -20,12 +20,12 @@ def _adapter(weights: dict[str, numpy.ndarray]):
 
 
 def test_a_merged_gguf_holds_the_change_and_the_template(tmp_path: pathlib.Path) -> None:
-    from training.tuning.base import read_gguf
     from training.tuning.chatml import TEMPLATE
-    from training.tuning.convert import merge
+    from training.tuning.weights import lora
+    from training.tuning.weights.base import read_gguf
+    from training.tuning.weights.convert import merge
 
     from renga.models.engine.loading.gguf import build_tokenizer_json, read_metadata
-    from training.tuning import lora
 
     weights = make_weights()
     write_gguf(tmp_path / "base.gguf", weights, make_tokenizer())
@@ -42,10 +42,10 @@ def test_a_merged_gguf_holds_the_change_and_the_template(tmp_path: pathlib.Path)
 
 def test_openvino_answers_as_the_network_that_was_tuned(tmp_path: pathlib.Path) -> None:
     """Rows in llama.cpp's order, rotary positions, shared keys, eight bits: a mistake in any would show here."""
-    from training.tuning.convert import merge
     from training.tuning.generate import generate_tokens
-    from training.tuning.lora import put
-    from training.tuning.network import Network
+    from training.tuning.weights.convert import merge
+    from training.tuning.weights.lora import put
+    from training.tuning.weights.network import Network
 
     from renga.models.engine.loading.gguf import convert
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 
 def _network(seed: int = 0, rank: int = 4):
-    from training.tuning.network import Network
+    from training.tuning.weights.network import Network
 
     torch.manual_seed(seed)
     return Network(SHAPE, make_weights(), rank=rank, alpha=8)
@@ -36,7 +36,7 @@ def test_a_later_token_changes_nothing_before_it() -> None:
 
 
 def test_attention_is_what_pytorch_computes() -> None:
-    from training.tuning.network import _rotate
+    from training.tuning.weights.network import _rotate
 
     network = _network()
     layer, length = network.layers[0], 9
@@ -52,7 +52,7 @@ def test_attention_is_what_pytorch_computes() -> None:
 
 
 def test_gradients_of_adapters_are_right() -> None:
-    from training.tuning.network import LowRankProduct
+    from training.tuning.weights.network import LowRankProduct
 
     parts = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in ((5, 6), (7, 6), (2, 6), (7, 2))]
     x, weight, down, up = parts
@@ -61,9 +61,8 @@ def test_gradients_of_adapters_are_right() -> None:
 
 
 def test_merged_weights_give_the_same_answers() -> None:
-    from training.tuning.network import Network
-
-    from training.tuning import lora
+    from training.tuning.weights import lora
+    from training.tuning.weights.network import Network
 
     network = _network()
     _loosen(network)
@@ -77,7 +76,7 @@ def test_merged_weights_give_the_same_answers() -> None:
 
 
 def test_adapters_survive_eight_bits_and_the_mean_of_one(tmp_path: pathlib.Path) -> None:
-    from training.tuning import lora
+    from training.tuning.weights import lora
 
     network = _network()
     _loosen(network)
@@ -93,7 +92,7 @@ def test_adapters_survive_eight_bits_and_the_mean_of_one(tmp_path: pathlib.Path)
 
 
 def test_a_gguf_is_read_as_it_was_written(tmp_path: pathlib.Path) -> None:
-    from training.tuning.base import read_gguf
+    from training.tuning.weights.base import read_gguf
 
     weights = make_weights()
     write_gguf(tmp_path / "base.gguf", weights, make_tokenizer())

@@ -22,8 +22,8 @@ def _corpus():
 
 
 def _run(tokens: int, *, decay_share: float = 0.5):
-    from training.tuning.network import Network
     from training.tuning.tune import Plan, Run
+    from training.tuning.weights.network import Network
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """What is taken off prices, by rule: `[discounts.NAME]` in renga.toml.
 
 Owns: which rule holds for a request, and what was spent in the month where that decides.
-Must never know: what a request cost before the rule; `prices.py` takes it off, exactly and with one rounding.
+Must never know: what a request cost before the rule; `price_book.py` takes it off, exactly and with one rounding.
 Invariants: `find` and `count` run on the event loop's thread and never wait; of the rules that hold, the largest
 counts, and never two; what was spent is the ledger's figure for the month, by the target that answered. A process sees
 its own requests at once and those of others some seconds later (`_REFRESH_S`, or 100 times what adding up the month

@@ -19,7 +19,7 @@ from renga.accounting.keys.key_ring import NOBODY
 from renga.errors import InvalidRequest, Overloaded
 from renga.http.exchange.asgi import JSON, Header, Receive, Scope, Send
 from renga.http.exchange.request_watchdog import RequestWatchdog
-from renga.http.exchange.surface import Reply, Surface
+from renga.http.exchange.surface import Surface, SurfaceReply
 from renga.protocols.messages.inference_request import Caller
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class HttpExchange:
         self._finish()
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
-    async def reply(self, reply: Reply, headers: Iterable[Header] = ()) -> None:
+    async def reply(self, reply: SurfaceReply, headers: Iterable[Header] = ()) -> None:
         """Send a response that a surface has made, with headers besides its own."""
         await self.respond(reply.status, reply.body, (*reply.headers, *headers))
 

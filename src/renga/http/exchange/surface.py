@@ -60,7 +60,7 @@ class RequestHead(Protocol):
         ...
 
 
-class Reply(Struct, frozen=True):
+class SurfaceReply(Struct, frozen=True):
     """A whole response, but for the headers that every response has."""
 
     status: int
@@ -92,7 +92,7 @@ class StreamEncoder(Protocol):
 class AnswerEncoder(Protocol):
     """How the answer to one request is written. It may hold what was asked for: fields to echo, whether usage is."""
 
-    def encode_message(self, answer: MessageAccumulator) -> Reply:
+    def encode_message(self, answer: MessageAccumulator) -> SurfaceReply:
         """A whole answer as a response.
 
         Raises: ApiError where it is not whole.
@@ -129,7 +129,7 @@ class Surface(Protocol):
 
     @property
     def name(self) -> str:
-        """What the ledger calls it."""
+        """The name under which the ledger keeps its requests."""
         ...
 
     @property
@@ -151,11 +151,11 @@ class Surface(Protocol):
         """
         ...
 
-    def encode_count(self, tokens: int) -> Reply:
+    def encode_count(self, tokens: int) -> SurfaceReply:
         """A count of tokens as a response."""
         ...
 
-    def encode_error(self, error: RengaError, request_id: str) -> Reply:
+    def encode_error(self, error: RengaError, request_id: str) -> SurfaceReply:
         """An error as a response, with the status and the headers by which this format's clients know it."""
         ...
 

@@ -17,7 +17,7 @@ from renga.accounting.limits.token_buckets import LimitReached, LimitState
 from renga.errors import InvalidRequest, RengaError
 from renga.http.exchange.asgi import JSON, Header
 from renga.http.exchange.error_headers import render_error_headers
-from renga.http.exchange.surface import DecodedRequest, HeaderNames, Reply, RequestHead
+from renga.http.exchange.surface import DecodedRequest, HeaderNames, RequestHead, SurfaceReply
 from renga.http.messages.limit_headers import render_limits
 from renga.protocols.messages.decode import decode_count, decode_request
 from renga.protocols.messages.errors import encode_error
@@ -45,8 +45,8 @@ class TokenCount(Struct, frozen=True):
 class _MessageEncoder(Struct, frozen=True):
     """Answers as messages; nothing of the request has a part in how they look."""
 
-    def encode_message(self, answer: MessageAccumulator) -> Reply:
-        return Reply(200, answer.body(), (JSON,))
+    def encode_message(self, answer: MessageAccumulator) -> SurfaceReply:
+        return SurfaceReply(200, answer.body(), (JSON,))
 
     def open_stream(self, request_id: str) -> MessageStreamEncoder:
         return MessageStreamEncoder(request_id)
@@ -80,14 +80,16 @@ class MessagesSurface(Struct, frozen=True):
         version = read_version(head)
         return _make_request(head, decode_count(body, version), body, version)
 
-    def encode_count(self, tokens: int) -> Reply:
+    def encode_count(self, tokens: int) -> SurfaceReply:
         """The count as the only field of an object."""
-        return Reply(200, msgspec.json.encode(TokenCount(tokens)), (JSON,))
+        return SurfaceReply(200, msgspec.json.encode(TokenCount(tokens)), (JSON,))
 
-    def encode_error(self, error: RengaError, request_id: str) -> Reply:
+    def encode_error(self, error: RengaError, request_id: str) -> SurfaceReply:
         """The error's own status, and a body with its type, its message and the request's id."""
         limits = self.encode_limits(error.state) if isinstance(error, LimitReached) else ()
-        return Reply(error.status, encode_error(error, request_id), (JSON, *render_error_headers(error), *limits))
+        return SurfaceReply(
+            error.status, encode_error(error, request_id), (JSON, *render_error_headers(error), *limits)
+        )
 
     def encode_limits(self, state: LimitState) -> list[Header]:
         """The `anthropic-ratelimit-*` headers, and ours for budgets."""

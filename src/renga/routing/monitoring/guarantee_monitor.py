@@ -76,7 +76,7 @@ class FloorReading(MonitoredFloor, frozen=True):
 
 
 class _GuaranteeWatch:
-    """One guarantee and its monitor."""
+    """One policy's guarantee, and the monitor that watches it."""
 
     def __init__(self, guarantee: Guarantee) -> None:
         from renga.routing.monitoring.floor_monitor import FloorMonitor

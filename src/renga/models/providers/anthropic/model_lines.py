@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from renga.config import ProviderSettings
 from renga.models.providers.provider_seam import Capabilities
+from renga.protocols.messages.rules.required_features import FEATURE_FIELDS, NESTED_FEATURES
 
 SERVER_TOOLS = frozenset(
     {"web_search", "web_fetch", "code_execution", "tool_search_tool_bm25", "tool_search_tool_regex"}

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from renga.services.evals.datasets.catalog import Dataset, load_catalog, select
+from renga.services.evals.datasets.dataset_catalog import Dataset, load_catalog, select
 from renga.services.evals.datasets.fetching import ORIGIN, FetchError, FetchOptions, obtain
 from renga.services.evals.datasets.locations import data_folder, is_here, shared_folder
 

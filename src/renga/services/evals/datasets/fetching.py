@@ -22,7 +22,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from renga.services.evals.datasets.catalog import DataFile, Dataset
+from renga.services.evals.datasets.dataset_catalog import DataFile, Dataset
 from renga.services.evals.datasets.recipes import RECIPES
 
 ORIGIN = "https://raw.githubusercontent.com"

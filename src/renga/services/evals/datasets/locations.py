@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from renga.errors import ConfigError
-from renga.services.evals.datasets.catalog import Dataset, missing_sentence, owner_of, select
+from renga.services.evals.datasets.dataset_catalog import Dataset, missing_sentence, owner_of, select
 
 VARIABLE = "RENGA_DATASETS"
 SHARED_VARIABLE = "RENGA_SHARED"

@@ -10,6 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Bring a database of the version before up to this one."""
     op.create_table(
         "keys",
         sa.Column("key_id", sa.String(), nullable=False),

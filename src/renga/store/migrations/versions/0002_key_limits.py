@@ -10,4 +10,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Bring a database of the version before up to this one."""
     op.add_column("keys", sa.Column("limits", sa.JSON()))

@@ -10,6 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    """Bring a database of the version before up to this one."""
     op.add_column("ledger", sa.Column("policy", sa.String()))
     op.add_column("ledger", sa.Column("triage_score", sa.Float()))
     op.add_column("ledger", sa.Column("confidence", sa.Float()))

@@ -10,6 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
+    """Bring a database of the version before up to this one."""
     op.add_column("keys", sa.Column("workspace_id", sa.String()))
     op.add_column("keys", sa.Column("expires_us", sa.BigInteger()))
     op.add_column("keys", sa.Column("terms", sa.JSON()))

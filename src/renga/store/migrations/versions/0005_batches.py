@@ -10,6 +10,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    """Bring a database of the version before up to this one."""
     op.add_column("ledger", sa.Column("service_tier", sa.String()))
     op.create_table(
         "batches",

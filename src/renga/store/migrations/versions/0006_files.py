@@ -10,6 +10,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    """Bring a database of the version before up to this one."""
     op.create_table(
         "files",
         sa.Column("file_id", sa.String(), nullable=False),

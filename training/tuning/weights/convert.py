@@ -3,8 +3,8 @@
 Owns:   the merging. Eight bits, because in four an adapter's small changes are rounded away (training/log.md). Needs no
         torch: this is what a first start would do.
 
-Run as `python -m training.tuning.convert BASE.gguf ADAPTER OUT`: OUT ends in `.gguf`, or is a folder that is filled
-with what OpenVINO loads. `renga serve --model OUT` takes both.
+Run as `python -m training.tuning.weights.convert BASE.gguf ADAPTER OUT`: OUT ends in `.gguf`, or is a folder that is
+filled with what OpenVINO loads. `renga serve --model OUT` takes both.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy
 
-from training.tuning import lora
-from training.tuning.base import our_name, pairs_from_halves, read_shape, read_tensor
 from training.tuning.chatml import TEMPLATE
+from training.tuning.weights import lora
+from training.tuning.weights.base import our_name, pairs_from_halves, read_shape, read_tensor
 
 CHANGED: dict[str, Any] = {"general.name": "hokku-m", "general.file_type": 7}
 """Metadata that differs from the base's; the chat template does too."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 if TYPE_CHECKING:
-    from training.tuning.network import Network
+    from training.tuning.weights.network import Network
 
 Adapter = dict[str, numpy.ndarray]
 RANK, ALPHA = 16, 32

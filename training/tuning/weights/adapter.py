@@ -1,12 +1,12 @@
 """Adapters on the command line: a checkpoint's average in eight bits, or the mean of several.
 
-Run as `python -m training.tuning.adapter OUT.npz CHECKPOINT.pt [CHECKPOINT.pt ...]`.
+Run as `python -m training.tuning.weights.adapter OUT.npz CHECKPOINT.pt [CHECKPOINT.pt ...]`.
 """
 
 import argparse
 import pathlib
 
-from training.tuning import lora
+from training.tuning.weights import lora
 
 
 def main() -> None:
