@@ -75,7 +75,8 @@ class _Builder:
         logits = opset13.matmul(hidden, table, False, True)
         logits.output(0).set_names({"logits"})
         result = opset13.result(logits)
-        return Model([result], self.assigns, list(parameters.values()), self.variables, "hokku")
+        # OpenVINO's own stubs describe this constructor wrongly.
+        return Model([result], self.assigns, list(parameters.values()), self.variables, "hokku")  # pyright: ignore[reportGeneralTypeIssues]
 
     def _matrix(self, name: str) -> Node:
         matrix = self.weights[name].astype(numpy.float32)
