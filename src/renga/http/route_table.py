@@ -8,6 +8,7 @@ others a lookup for each slash and a look at the few patterns that begin alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import combinations
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from renga.http.path_patterns import PathPattern, has_parameters, parse_pattern
 
 Handler: TypeAlias = Callable[[HttpExchange, HttpServices], Awaitable[None]]
 
+_PARAMETER = re.compile(r"\{[^}]*\}")
 _OF_OTHER_APIS = ("/v1/chat/completions", "/chat/completions", "/v1/responses", "/v1/completions", "/v1/complete")
 
 
@@ -49,10 +51,12 @@ class RouteMatch(Struct, frozen=True):
 
     routes: Mapping[str, Route]
     surface: Surface
+    label: str
+    """The path with `{}` for every parameter, as metrics and the audit name it: dashboards and old entries stay."""
     parameters: Mapping[str, str] = NO_PARAMETERS
 
     def choose(self, exchange: HttpExchange, path: str) -> Route:
-        """The route of a request; its parameters and its route's path are noted on the exchange.
+        """The route of a request; its parameters and its label are noted on the exchange.
 
         Raises: MethodNotAllowed.
         """
@@ -62,7 +66,7 @@ class RouteMatch(Struct, frozen=True):
             exchange.allowed = ", ".join(routes)
             raise MethodNotAllowed(f"{method} is not a method of {path[:200]}.", hint=f"use {exchange.allowed}")
         exchange.parameters = self.parameters
-        exchange.route = route.path
+        exchange.route = self.label
         return route
 
 
@@ -77,7 +81,10 @@ class RouteTable:
             if route.method in methods:
                 raise ValueError(f"{route.method} {route.path} stands twice in the table")
             methods[route.method] = route
-        matches = {path: RouteMatch(methods, _common_surface(path, methods)) for path, methods in by_path.items()}
+        matches = {
+            path: RouteMatch(methods, _common_surface(path, methods), _PARAMETER.sub("{}", path))
+            for path, methods in by_path.items()
+        }
         self._exact = {path: match for path, match in matches.items() if not has_parameters(path)}
         patterns = sorted((parse_pattern(path) for path in by_path.keys() - self._exact.keys()), key=_sort_key)
         _refuse_ambiguous(patterns)
@@ -97,7 +104,7 @@ class RouteTable:
             for pattern, match in self._by_prefix.get(path[: end + 1], ()):
                 parameters = pattern.match(path)
                 if parameters is not None:
-                    return RouteMatch(match.routes, match.surface, MappingProxyType(parameters))
+                    return RouteMatch(match.routes, match.surface, match.label, MappingProxyType(parameters))
             end = path.rfind("/", 0, end)
         return None
 

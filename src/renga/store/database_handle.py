@@ -74,7 +74,13 @@ class DatabaseHandle:
                     self._waiting.append(opened)
                 else:
                     opened.set_result(None)
-            await opened
+            try:
+                await opened
+            except asyncio.CancelledError:
+                with self._changing:
+                    if opened in self._waiting:
+                        self._waiting.remove(opened)
+                raise
         return self._database
 
     def open(self, database: Database) -> None:

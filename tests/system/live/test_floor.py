@@ -104,8 +104,10 @@ async def test_the_report_counts_what_was_kept_saved_and_lost(live, tmp_path: Pa
         doubt = await server.ask("a doubtful one")
         await server.send("POST", "/v1/feedback", {"request_id": doubt.headers["request-id"], "score": 0.75})
         await server.app._live.second.settle()
-        desk = server.app.parts.routing
-        await server.until(lambda: (desk._readings() or [None])[0] is not None and desk._readings()[0].labels == 4)
+        report_service = server.app.parts.routing
+        await server.until(
+            lambda: (report_service._readings() or [None])[0] is not None and report_service._readings()[0].labels == 4
+        )
         seen = await report(server)
         (shown,) = seen["policies"]
         assert (shown["requests"], shown["kept"], shown["kept_share"], shown["failed"]) == (4, 3, 0.75, 0)

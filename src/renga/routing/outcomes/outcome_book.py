@@ -76,6 +76,11 @@ class OutcomeBook:
         self.lost_rows = 0
         """Rows that were given up since the start."""
 
+    @property
+    def waiting(self) -> int:
+        """How much feedback waits for the row of its request."""
+        return len(self._waiting)
+
     def attach(self, reader: LabelReader) -> None:
         """Tell this reader of labels too. Before the store thread starts."""
         self._readers.append(reader)

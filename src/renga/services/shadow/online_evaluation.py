@@ -36,7 +36,7 @@ class OnlineEvaluation(Struct, frozen=True):
 
     observers: tuple[Observer, ...]
     guard: GuaranteeMonitor
-    desk: RoutingReportService
+    reports: RoutingReportService
     second: SecondAnswers
     arms: tuple[Sampler, ...]
     """Everything that is drawn."""
@@ -75,11 +75,11 @@ def build_live(path: Services, around: RoutingSurroundings) -> OnlineEvaluation:
     if samplers:
         for reader in (guard, *samplers):
             around.book.attach(reader)
-    desk = RoutingReportService(
+    reports = RoutingReportService(
         path.clock, lambda: summarize(around.policies, around.catalog, pairs), guard.readings, price_with(around.prices)
     )
     arms = tuple(arm for sampler in samplers for arm in sampler.arms)
-    return OnlineEvaluation(tuple(samplers), guard, desk, second, arms)
+    return OnlineEvaluation(tuple(samplers), guard, reports, second, arms)
 
 
 def summarize(policies: Policies, catalog: Catalog, pairs: Mapping[str, AnswerPair]) -> tuple[PolicySummary, ...]:
