@@ -10,11 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import uvicorn
 
 from renga.app import App, build
 from renga.config import load_config
-from renga.http.server.h1_protocol import HttpProtocol
+from renga.http.server.uvicorn_server import build_server_config
 from renga.store.database import Database, open_database
 from renga.testing.http_client import RawHttpConnection, RawHttpResponse
 from renga.testing.servers.listening import listening
@@ -89,11 +88,11 @@ async def living(folder: Path, answer: Answerer, config: str) -> AsyncIterator[L
         file = folder / "renga.toml"
         file.write_text(CONFIG.format(folder=folder, url=upstream.url) + config)
         write_known_key(folder, SECRET)
-        app = build(load_config(file, {}))
-        settings = uvicorn.Config(app.asgi, http=HttpProtocol, ws="none", lifespan="on", log_config=None)
-        async with listening(settings) as door:
+        settings = load_config(file, {})
+        app = build(settings)
+        async with listening(build_server_config(app.asgi, settings.server)) as server:
             await app.wait_store()
-            yield Live(app, door.port, upstream, folder)
+            yield Live(app, server.port, upstream, folder)
 
 
 @pytest.fixture
