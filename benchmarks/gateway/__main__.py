@@ -24,7 +24,16 @@ import uvloop
 
 from benchmarks.gateway.load import Load, Run, Sample, answered
 from benchmarks.gateway.report import Figure, Measured, conclude, render, write_json
-from benchmarks.gateway.systems import BASELINE, SYSTEMS, Place, Server, System, install, render_request
+from benchmarks.gateway.systems import (
+    BASELINE,
+    SYSTEMS,
+    Place,
+    Server,
+    System,
+    install,
+    other_checkout,
+    render_request,
+)
 
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "renga-benchmarks"
 COLD_STARTS_LIMIT_S = 10
@@ -67,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=Path("runs/gateway.json"), help="where the figures go")
     parser.add_argument("--cache-dir", type=Path, default=DEFAULT_CACHE, help="where the peers are installed")
     parser.add_argument("--systems", default="direct,direct-chat,renga,litellm,vllm-router", help="which to measure")
+    parser.add_argument("--beside", type=Path, default=None, help="another checkout of Renga, measured as one more")
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--segment-s", type=float, default=None)
     parser.add_argument("--text-deltas", type=int, default=100, help="text deltas in a stream")
@@ -185,6 +195,8 @@ def main() -> None:
     options = parse_arguments()
     plan = choose_plan(options)
     systems = tuple(system for system in SYSTEMS if system.name in options.systems.split(","))
+    if options.beside is not None:
+        systems += (other_checkout(options.beside),)
     for system in systems:
         install(system, options.cache_dir)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

@@ -80,9 +80,9 @@ def render_request(system: System, port: int, *, streamed: bool, pace_each: bool
     return head.encode() + data
 
 
-def renga_command(place: Place, port: int, kind: str = "anthropic") -> list[str]:
+def renga_command(place: Place, port: int, kind: str = "anthropic", whose: str = "renga") -> list[str]:
     """`renga serve` with one upstream and no engine; its key is put into the store before its first start."""
-    data_dir = place.folder / f"renga-{kind}"
+    data_dir = place.folder / f"{whose}-{kind}"
     if not data_dir.exists():
         data_dir.mkdir()
         write_known_key(data_dir, SECRET)
@@ -158,6 +158,19 @@ SYSTEMS = (
         command=vllm_router_command,
     ),
 )
+
+
+def other_checkout(checkout: Path) -> System:
+    """The Renga of another checkout, under the same Python with the same packages, doing the same work."""
+    return System(
+        "renga-beside",
+        MESSAGES,
+        f"the same as renga, by the code in {checkout.name}",
+        command=partial(renga_command, whose="beside"),
+        environment=lambda _: {"PYTHONPATH": str(checkout.resolve() / "src")},
+    )
+
+
 BASELINE = {MESSAGES: "direct", CHAT: "direct-chat"}
 
 

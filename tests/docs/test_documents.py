@@ -81,7 +81,7 @@ def test_commands_are_taken(file: Path, command: str, tmp_path: Path, monkeypatc
 
 
 def test_decisions_are_numbered_once_each() -> None:
-    files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    files = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     numbers = [int(file.name[:4]) for file in files]
     assert len(set(numbers)) == len(numbers)
     for file, number in zip(files, numbers, strict=True):
