@@ -13,8 +13,16 @@ from msgspec.structs import replace
 
 from renga.errors import RengaError
 from renga.protocols.messages.events.error_events import error_event
-from renga.protocols.messages.events.event_order import ends_stream
-from renga.protocols.messages.events.event_types import Batch, ContentBlockStart, ErrorEvent, Event, Ping, RawEvent
+from renga.protocols.messages.events.event_order import TERMINAL_KINDS, ends_stream
+from renga.protocols.messages.events.event_types import (
+    Batch,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ErrorEvent,
+    Event,
+    Ping,
+    RawEvent,
+)
 from renga.protocols.messages.sse import PING, encode_batch
 
 
@@ -43,11 +51,15 @@ class MessageStreamEncoder:
     def _arrange(self, batch: Batch) -> Batch:
         """The batch up to its terminal event; the first block of a stream of our own is followed by a ping."""
         for index, event in enumerate(batch):
-            if ends_stream(event):
-                return self._end(batch[: index + 1])
             if isinstance(event, RawEvent):
                 # An upstream that is relayed sends pings of its own.
                 self._wants_ping = False
+                if event.kind in TERMINAL_KINDS:
+                    return self._end(batch[: index + 1])
+            elif isinstance(event, ContentBlockDelta):
+                continue
+            elif ends_stream(event):
+                return self._end(batch[: index + 1])
             elif self._wants_ping and isinstance(event, (ContentBlockStart, Ping)):
                 self._wants_ping = False
                 if isinstance(event, ContentBlockStart) and not _is_ping(batch[index + 1 : index + 2]):

@@ -43,7 +43,7 @@ from renga.protocols.messages.blocks import OutputBlock
 from renga.protocols.messages.edits.cache_control_insertion import mark_blocks
 from renga.protocols.messages.edits.raw_model_edit import replace_model
 from renga.protocols.messages.events.error_events import error_event
-from renga.protocols.messages.events.event_order import is_terminal
+from renga.protocols.messages.events.event_order import TERMINAL_KINDS
 from renga.protocols.messages.events.event_types import Batch, CompleteMessage, ErrorEvent, Event, Message, RawEvent
 from renga.protocols.messages.inference_request import InferenceRequest
 from renga.protocols.messages.sse import FrameSplitter
@@ -273,7 +273,7 @@ class Relay:
         batch: Batch = [RawEvent(kind, payload) for kind, payload in frames]
         # Only the last event can be terminal in a stream that is in order; an error ends it wherever it stands.
         for index, (kind, payload) in enumerate(frames):
-            if kind == _NAMELESS or is_terminal(kind):
+            if kind == _NAMELESS or kind in TERMINAL_KINDS:
                 event = self._note(kind, payload, batch[:index])
                 if event is not None:
                     batch[index] = event
@@ -294,7 +294,7 @@ class Relay:
         if kind == _NAMELESS:
             kind = _read_kind(payload)
         if kind != "error":
-            self.ended = is_terminal(kind)
+            self.ended = kind in TERMINAL_KINDS
             return RawEvent(kind, payload)
         event = read_error_event(payload, self._source)
         if not self._began and not before:

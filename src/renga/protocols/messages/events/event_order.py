@@ -77,11 +77,6 @@ _TERMINAL_TYPES = frozenset(
 )
 
 
-def is_terminal(kind: str) -> bool:
-    """Whether an event of this name ends its stream."""
-    return kind in TERMINAL_KINDS
-
-
 def ends_stream(event: Event) -> bool:
     """Whether an event ends its stream; a complete message does, for it stands for a whole stream."""
     return event.kind in TERMINAL_KINDS if isinstance(event, RawEvent) else type(event) in _TERMINAL_TYPES
