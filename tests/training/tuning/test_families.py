@@ -29,6 +29,7 @@ def test_every_generator_ends_with_an_answer_and_hands_nobody_over() -> None:
 TEXTS = ("desk_passage", "business_passage", "prose_passage", "needles", "paper", "section", "histories")
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", TEXTS)
 def test_answers_on_texts_stand_in_the_text(name: str) -> None:
     from training.tuning.families import histories, passages

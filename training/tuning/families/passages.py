@@ -125,7 +125,7 @@ def _sections() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for _, text in prose():
         for match in re.finditer(
-            r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:20000], re.MULTILINE
+            r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:8000], re.MULTILINE
         ):
             found.append((re.sub(r"[*_`]", "", match[1]).strip(), match[2]))
     return found
