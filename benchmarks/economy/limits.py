@@ -21,6 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.request import urlopen
 
 import uvloop
@@ -187,7 +188,7 @@ def measure_process(rounds: int) -> list[Row]:
         "warn_usd_per_day": 1e6,
         "warn_usd_per_month": 1e6,
     }
-    cases: dict[str, tuple[dict[str, float], str]] = {
+    cases: dict[str, tuple[dict[str, Any], str]] = {
         "no limit": ({}, ""),
         "one limit": ({"requests_per_minute": MANY}, ""),
         "four limits": (four, "8 us"),

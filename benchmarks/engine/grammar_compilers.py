@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from renga.errors import InvalidRequest
 from renga.models.engine.grammar.ebnf import GrammarRules
@@ -103,7 +103,7 @@ def draw_schemas(count: int) -> list[Case]:
         deadline=None,
         derandomize=True,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
     )
     @given(module.schemas)
     def keep(schema: Any) -> None:
@@ -309,9 +309,9 @@ def main() -> None:
     parser.add_argument("--names", action="store_true", help="list the schemas that came out wrong")
     options = parser.parse_args()
     try:
-        import xgrammar
+        xgrammar: Any = importlib.import_module("xgrammar")
     except ImportError:
-        sys.exit("benchmarks/grammar_compilers.py needs xgrammar: pip install xgrammar")
+        sys.exit("benchmarks.engine.grammar_compilers needs xgrammar: pip install xgrammar")
     single = Compilers(xgrammar, [bytes([byte]) for byte in range(256)] + [b"<stop>"], 256)
     sets = {"Schemas of the repository's own test": draw_schemas(options.drawn)}
     if options.suite:

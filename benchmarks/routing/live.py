@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from benchmarks.needs import need_data
 from benchmarks.routing.live_summary import Seen, summarize
@@ -120,7 +121,7 @@ def main() -> None:
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if figures["wrong"]:
-        sys.exit("something was lost: " + "; ".join(figures["wrong"]))
+        sys.exit("something was lost: " + "; ".join(cast("list[str]", figures["wrong"])))
 
 
 async def replay(port: int, data: Path) -> None:

@@ -73,7 +73,8 @@ class Run:
         self.seen += tokens.numel()
         self.corpus_batches += 1
         share = max(1 / self.steps, 1 / AVERAGE_STEPS)
-        torch._foreach_lerp_(self.average, [part.detach() for part in self.parameters], share)
+        for mean, part in zip(self.average, self.parameters, strict=True):
+            mean.lerp_(part.detach(), share)
         return plain
 
     def rate(self) -> float:

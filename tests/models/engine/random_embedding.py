@@ -67,7 +67,7 @@ class RandomEmbedding:
         unused = ops.convert(ops.unsqueeze(ops.add(inputs[1], inputs[2]), ops.constant(-1)), np.float32)
         out = ops.add(hidden, ops.multiply(unused, ops.constant(np.float32(0))))
         out.output(0).get_tensor().set_names({"last_hidden_state"})
-        return ov.Model([out], inputs, "bert")
+        return ov.Model([out], inputs, "bert")  # type: ignore[call-overload,arg-type]
 
 
 def _make_tokenizer() -> Tokenizer:

@@ -36,10 +36,11 @@ def test_a_later_token_changes_nothing_before_it() -> None:
 
 
 def test_attention_is_what_pytorch_computes() -> None:
-    from training.tuning.weights.network import _rotate
+    from training.tuning.weights.network import Layer, _rotate
 
     network = _network()
     layer, length = network.layers[0], 9
+    assert isinstance(layer, Layer)
     x = torch.randn(2 * length, SHAPE.width).to(torch.bfloat16)
     rotation = network._rotation(length)
     mask = torch.full((length, length), -torch.inf, dtype=torch.bfloat16).triu(1).expand(2, -1, -1)

@@ -32,7 +32,7 @@ def _turns(pairs: list[tuple[str, str]]) -> list[Turn]:
     return [turn for question, answer in pairs for turn in (Turn("user", question), Turn("assistant", answer))]
 
 
-def _lay_out(text: str, pairs: list[tuple[str, str]], random: Random, family: str) -> Document:
+def lay_out(text: str, pairs: list[tuple[str, str]], random: Random, family: str) -> Document:
     turns = _turns(pairs)
     system = random.choice(SYSTEMS)
     style = random.random()
@@ -52,7 +52,7 @@ def desk_passage(random: Random) -> Document:
     for index in range(len(pairs)):
         if random.random() < 0.2:
             pairs[index] = (draw_missing(random, facts), absent)
-    return _lay_out(passage.text, pairs, random, "desk_passage")
+    return lay_out(passage.text, pairs, random, "desk_passage")
 
 
 def business_passage(random: Random) -> Document:
@@ -66,7 +66,7 @@ def business_passage(random: Random) -> Document:
         pairs.append((random.choice(fact.topic.questions), answer))
         if random.random() < 0.25:
             pairs.append((draw_missing(random, facts), absent))
-    return _lay_out(text, pairs, random, "business_passage")
+    return lay_out(text, pairs, random, "business_passage")
 
 
 def facts(random: Random) -> Document:
@@ -101,7 +101,7 @@ def prose_passage(random: Random) -> Document:
     if random.random() < 0.6:
         question = random.choice(random.choice(_asked_paragraphs())[1])[0]
         pairs.insert(random.randrange(len(pairs) + 1), (question, absent))
-    return _lay_out("\n\n".join(text for text, _ in picked), pairs[:5], random, "prose_passage")
+    return lay_out("\n\n".join(text for text, _ in picked), pairs[:5], random, "prose_passage")
 
 
 def needles(random: Random) -> Document:
@@ -124,9 +124,7 @@ def _sections() -> list[tuple[str, str]]:
     """(heading, first paragraph below it) of documentation."""
     found: list[tuple[str, str]] = []
     for _, text in prose():
-        for match in re.finditer(
-            r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:20000], re.MULTILINE
-        ):
+        for match in re.finditer(r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:8000], re.MULTILINE):
             found.append((re.sub(r"[*_`]", "", match[1]).strip(), match[2]))
     return found
 
@@ -141,7 +139,7 @@ def section(random: Random) -> Document:
     pairs = [
         (form.format(title.lower() if lower else title), re.split(r"(?<=[.?!])\s+", body)[0]) for title, body in picked
     ]
-    return _lay_out(text, pairs, random, "section")
+    return lay_out(text, pairs, random, "section")
 
 
 GOODS = [
@@ -186,7 +184,7 @@ def paper(random: Random) -> Document:
     """A receipt, an invoice, a form, a table or a screen, with questions on single values."""
     text, pairs = random.choice((_receipt, _receipt, _table, _form, _screen, _listing))(random)
     random.shuffle(pairs)
-    return _lay_out(text, pairs[: random.choice((2, 4, 6, 8))], random, "paper")
+    return lay_out(text, pairs[: random.choice((2, 4, 6, 8))], random, "paper")
 
 
 def _amount(cents: int) -> str:

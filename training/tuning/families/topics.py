@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from random import Random
 
 from renga.services.evals.suites.values import draw_value, draw_word
+from training.tuning.families import topics_more
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One thing that customers ask of a company, in the forms in which it is stored, asked and answered."""
-
     key: str
     "As a list of keys and values names it."
     kinds: tuple[str, ...]
@@ -129,11 +128,20 @@ REQUESTS = (
 
 
 def _topics() -> tuple[Topic, ...]:
-    rows = [[cell.strip() for cell in line.split("|")] for line in _TABLE.strip().splitlines()]
-    return tuple(
-        Topic(key, tuple(kinds.split(", ")), statement, tuple(part.strip() for part in questions.split(" ; ")))
-        for key, kinds, statement, questions in rows
-    )
+    more = dict(_cells(line) for line in topics_more.QUESTIONS.strip().splitlines())
+    found: list[Topic] = []
+    for line in (_TABLE + topics_more.TABLE).strip().splitlines():
+        if line:
+            key, kinds, statement, questions = (cell.strip() for cell in line.split("|"))
+            questions += f" ; {more[key]}" if key in more else ""
+            split = tuple(part.strip() for part in questions.split(" ; "))
+            found.append(Topic(key, tuple(kinds.split(", ")), statement, split))
+    return tuple(found)
+
+
+def _cells(line: str) -> tuple[str, str]:
+    key, _, rest = line.partition("|")
+    return key.strip(), rest.strip()
 
 
 TOPICS = _topics()
@@ -156,6 +164,7 @@ RELATED = (
     {"weight", "file size", "insurance"},
     {"gift cards", "gift wrapping"},
     {"sizes", "colours", "materials"},
+    *topics_more.RELATED,
 )
 """A question on one of these is not taken for a question without an answer while another is in the list."""
 
@@ -228,6 +237,8 @@ def _draw_measure(random: Random, kind: str) -> str:
         street = draw_word(random, syllables=2).title()
         money = draw_value(random, "money").text
         return random.choice(_PARKING).format(random.randint(3, 80), f"{street} Street", money, random.choice(_DAYS))
+    if kind in ("day", "version"):
+        return random.choice(_DAYS) if kind == "day" else f"{random.randint(1, 20)}.{random.randint(0, 12)}"
     if kind == "storage":
         return (
             f"{random.choice((2, 5, 10, 15, 20, 25, 50, 100, 200, 250, 500))} {random.choice(('MB', 'GB', 'GB', 'TB'))}"
@@ -254,14 +265,29 @@ def draw_fact(random: Random, topic: Topic) -> Fact:
 def draw_missing(random: Random, present: list[Fact]) -> str:
     """A question that these facts do not answer, on a topic that none of them is near to."""
     keys = {fact.topic.key for fact in present}
-    for group in RELATED:
-        if keys & group:
-            keys |= group
-    return random.choice(random.choice([topic for topic in TOPICS if topic.key not in keys]).questions)
+    near = keys.union(*(group for group in RELATED if keys & group))
+    if random.random() < 0.15:
+        return random.choice(OUTSIDE)
+    return random.choice(random.choice([topic for topic in TOPICS if topic.key not in near]).questions)
+
+
+OUTSIDE = (
+    "Who won the match last night?",
+    "What is the capital of Sweden?",
+    "how do i cook rice",
+    "What is the meaning of life?",
+    "Which film should I watch?",
+    "Is it going to rain tomorrow?",
+    "What do you think of the government?",
+    "Can you recommend a hotel in Rome?",
+    "how tall is the eiffel tower",
+    "What does your competitor charge?",
+    "Who is the best singer?",
+    "What are my neighbours doing?",
+)
 
 
 def draw_company(random: Random) -> str:
-    """Draw the name of a company that does not exist."""
     kinds = (
         "Shop",
         "Store",

@@ -65,7 +65,7 @@ def write_int8(adapter: Adapter, path: pathlib.Path) -> None:
         stored[name] = numpy.round(matrix / scale).astype(numpy.int8)
         stored[f"{name}.scale"] = scale.astype(numpy.float32)
     unfinished = path.with_suffix(".part.npz")
-    numpy.savez_compressed(unfinished, **stored)
+    numpy.savez_compressed(unfinished, allow_pickle=False, **stored)
     unfinished.replace(path)
 
 

@@ -61,6 +61,13 @@ class Adapted(nn.Module):
 class Layer(nn.Module):
     """One transformer layer: attention and a gated feed-forward part, each behind a norm."""
 
+    qkv: Adapted
+    o: Adapted
+    gate_up: Adapted
+    down: Adapted
+    attention_norm: Tensor
+    mlp_norm: Tensor
+
     def __init__(self, shape: Shape, weights: dict[str, Tensor], rank: int, scale: float) -> None:
         super().__init__()
         self.shape = shape
@@ -105,6 +112,9 @@ def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 
 class Network(nn.Module):
     """The whole network; its parameters are the adapters'."""
+
+    embedding: Tensor
+    norm: Tensor
 
     def __init__(self, shape: Shape, weights: dict[str, numpy.ndarray], *, rank: int = 16, alpha: float = 32) -> None:
         super().__init__()

@@ -8,10 +8,10 @@ from renga.protocols.messages.events.event_order import (
     KINDS,
     ORDER,
     TERMINAL,
+    TERMINAL_KINDS,
     Phase,
     advance,
     ends_stream,
-    is_terminal,
 )
 from renga.protocols.messages.events.event_types import (
     CompleteMessage,
@@ -78,11 +78,11 @@ def test_steps():
 
 
 def test_the_table_says_which_events_end_a_stream():
-    ending = {kind for kind in KINDS if is_terminal(kind)}
+    ending = {kind for kind in KINDS if kind in TERMINAL_KINDS}
     assert ending == {"message_stop", "error"}
     for row in ORDER.values():
         assert {kind for kind, following in row.items() if following in TERMINAL} == ending & set(row)
-    assert not is_terminal("new_event")
+    assert "new_event" not in TERMINAL_KINDS
 
 
 def test_an_event_ends_a_stream_whatever_it_is_held_in():
