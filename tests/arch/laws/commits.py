@@ -9,7 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-BASE = "9b2a1d4c7b8bac6b7ab42dbecf6d43add3cfa166"
+BASE = "3bb0ceb72aee30bdfbee38a209bcab142f3cb53c"
 """The last commit that may look otherwise."""
 
 SUBJECT_CHARACTERS_MAX = 72
