@@ -167,10 +167,12 @@ class Bench:
             raise SystemExit(f"{system.name}, {scenario.name}: {sample.errors} errors, first: {first}")
         return sample
 
-    async def round(self, scenario: Scenario) -> None:
-        """Every system once; a direct path first, since the others are compared with it."""
+    async def round(self, scenario: Scenario, number: int) -> None:
+        """Every system once; the direct paths first, since the others are compared with them, in turning order."""
         base: dict[str, Sample] = {}
-        for system in self.systems:
+        direct = [system for system in self.systems if system.command is None]
+        served = [system for system in self.systems if system.command is not None]
+        for system in (*direct, *served[:: -1 if number % 2 else 1]):
             events = self.events[system.name] if scenario.streamed else 0
             sample = await self.segment(system, scenario)
             if system.command is None:
@@ -183,8 +185,8 @@ class Bench:
     async def run(self) -> None:
         await self.start()
         for scenario in SCENARIOS:
-            for _ in range(self.plan.rounds):
-                await self.round(scenario)
+            for number in range(self.plan.rounds):
+                await self.round(scenario, number)
 
     def stop(self) -> None:
         for server in self.servers.values():
