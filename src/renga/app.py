@@ -195,12 +195,13 @@ def build(config: Config, *, create_first_key: bool = False, engine: StartedEngi
     worker = BatchWorker(answering, database, config.batches, place)
     metrics.watch("renga_outcomes_lost_rows_total", "Outcomes given up; each was logged.", lambda: outcomes.lost_rows)
     metrics.watch("renga_batch_requests_running", "Requests of batches that run.", lambda: worker.running)
+    shown = RoutingMetrics(health, live.guard.readings, live.samplers)
     parts = HttpServices(
         answering=answering,
         keys=keys,
         catalog=catalog,
         settings=config.server,
-        metrics=_build_registry(metrics, RoutingMetrics(health, live.guard.readings, live.arms), providers.get(LOCAL)),
+        metrics=_build_registry(metrics, shown, providers.get(LOCAL)),
         batches=BatchService(database, clock, config.batches, worker),
         files=files,
         health=health,

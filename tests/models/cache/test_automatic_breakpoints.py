@@ -21,13 +21,13 @@ class Asker:
         self.clock = ToldClock()
         self.breakpoints = AutomaticBreakpoints(self.clock)
 
-    def ask(self, *turns: str, owner: str = "key_a", **fields: Any) -> list[str]:
+    def ask(self, *turns: str, cache_owner: str = "key_a", **fields: Any) -> list[str]:
         """Where breakpoints are set for a conversation."""
         roles = ("user", "assistant")
         messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(turns)]
         body = {"model": "opus", "max_tokens": 5, "messages": messages, **fields}
         request = decode_request(msgspec.json.encode(body), "2023-06-01")
-        return [block.path for block in self.breakpoints.choose(owner, request, MODEL)]
+        return [block.path for block in self.breakpoints.choose(cache_owner, request, MODEL)]
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -95,7 +95,7 @@ def test_a_client_that_speaks_of_caching_decides_alone():
 def test_owners_share_nothing():
     asker = Asker()
     asker.ask("one", system=LONG)
-    assert asker.ask("two", owner="key_b", system=LONG) == []
+    assert asker.ask("two", cache_owner="key_b", system=LONG) == []
 
 
 def test_never_more_than_four():

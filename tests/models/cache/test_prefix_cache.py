@@ -39,7 +39,7 @@ def mark_prompt(blocks: list[Block], rest_tokens: int = 0) -> MarkedPrompt:
 class Written(Struct):
     """What the oracle remembers of one write: the very blocks."""
 
-    owner: str
+    cache_owner: str
     blocks: list[tuple[str, int]]
     ttl_s: int
     used_at_s: float
@@ -51,14 +51,14 @@ class Oracle:
     def __init__(self) -> None:
         self.written: list[Written] = []
 
-    def lookup(self, owner: str, prefix: list[Block], now_s: float) -> Written | None:
+    def lookup(self, cache_owner: str, prefix: list[Block], now_s: float) -> Written | None:
         plain = [(block.name, block.tokens) for block in prefix]
         for entry in self.written:
-            if entry.owner == owner and entry.blocks == plain and now_s < entry.used_at_s + entry.ttl_s:
+            if entry.cache_owner == cache_owner and entry.blocks == plain and now_s < entry.used_at_s + entry.ttl_s:
                 return entry
         return None
 
-    def ask(self, owner: str, blocks: list[Block], rest_tokens: int, now_s: float) -> CacheSplit:
+    def ask(self, cache_owner: str, blocks: list[Block], rest_tokens: int, now_s: float) -> CacheSplit:
         def tokens_to(end: int) -> int:
             return sum(block.tokens for block in blocks[:end])
 
@@ -69,11 +69,11 @@ class Oracle:
             return CacheSplit(total)
         # "The system checks at most 20 positions per breakpoint, counting the breakpoint itself as the first."
         windows = {end: [at for at in range(end, end - 20, -1) if at >= 1] for end in ends}
-        hits = [at for window in windows.values() for at in window if self.lookup(owner, blocks[:at], now_s)]
+        hits = [at for window in windows.values() for at in window if self.lookup(cache_owner, blocks[:at], now_s)]
         a = tokens_to(max(hits)) if hits else 0
         # "The cache is refreshed for no additional cost each time the cached content is used."
         for end in {*(end for end in ends if hits and end <= max(hits)), *([max(hits)] if hits else [])}:
-            used = self.lookup(owner, blocks[:end], now_s)
+            used = self.lookup(cache_owner, blocks[:end], now_s)
             if used is not None:
                 used.used_at_s = now_s
         # "B: the highest 1-hour cache_control block after A (or A); C: the last cache_control block."
@@ -81,16 +81,16 @@ class Oracle:
         c = tokens_to(max(ends))
         # "Cache writes happen only at your breakpoint."
         for end in ends:
-            if self.lookup(owner, blocks[:end], now_s) is None:
+            if self.lookup(cache_owner, blocks[:end], now_s) is None:
                 plain = [(block.name, block.tokens) for block in blocks[:end]]
-                self.written.append(Written(owner, plain, blocks[end - 1].ttl_s, now_s))
+                self.written.append(Written(cache_owner, plain, blocks[end - 1].ttl_s, now_s))
         return CacheSplit(total - c, a, c - b, b - a)
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[str, list[Block], int, float]:
     """An owner, a prompt of few different blocks, tokens behind it, and the seconds that passed before."""
-    owner = draw(st.sampled_from(["key_a", "key_b"]))
+    cache_owner = draw(st.sampled_from(["key_a", "key_b"]))
     branch = draw(st.sampled_from(["x", "y"]))
     turns = draw(st.integers(1, 45))
     fork = draw(st.integers(0, 45))
@@ -101,7 +101,7 @@ def requests(draw: st.DrawFn) -> tuple[str, list[Block], int, float]:
     for order, place in enumerate(places):
         blocks[place] = Block(blocks[place].name, blocks[place].tokens, 3600 if order < hours else 300)
     return (
-        owner,
+        cache_owner,
         blocks,
         draw(st.integers(0, 50)),
         draw(st.sampled_from([0.0, 1.0, 200.0, 299.0, 300.0, 1000.0, 3600.0])),
@@ -112,12 +112,12 @@ def requests(draw: st.DrawFn) -> tuple[str, list[Block], int, float]:
 def test_counts_are_those_of_the_documentation(asked: list[tuple[str, list[Block], int, float]]) -> None:
     clock = ToldClock()
     cache, oracle = PrefixCache(clock, MINIMUM), Oracle()
-    for owner, blocks, rest_tokens, passed_s in asked:
+    for cache_owner, blocks, rest_tokens, passed_s in asked:
         clock.ns += round(passed_s * 1e9)
         prompt = mark_prompt(blocks, rest_tokens)
-        split = cache.read(owner, prompt)
-        cache.write(owner, prompt)
-        assert split == oracle.ask(owner, blocks, rest_tokens, clock.ns / 1e9)
+        split = cache.read(cache_owner, prompt)
+        cache.write(cache_owner, prompt)
+        assert split == oracle.ask(cache_owner, blocks, rest_tokens, clock.ns / 1e9)
         counted = split.input_tokens + split.read_tokens + split.written_5m_tokens + split.written_1h_tokens
         assert counted == prompt.total_tokens
         assert min(split.input_tokens, split.read_tokens, split.written_5m_tokens, split.written_1h_tokens) >= 0
@@ -127,10 +127,12 @@ SYSTEM = Block("system", 5000, 300)
 QUESTION = Block("question", 40)
 
 
-def ask(cache: PrefixCache, blocks: list[Block], owner: str = "key_a", held_tokens: int | None = None) -> CacheSplit:
+def ask(
+    cache: PrefixCache, blocks: list[Block], cache_owner: str = "key_a", held_tokens: int | None = None
+) -> CacheSplit:
     prompt = mark_prompt(blocks)
-    split = cache.read(owner, prompt, held_tokens)
-    cache.write(owner, prompt)
+    split = cache.read(cache_owner, prompt, held_tokens)
+    cache.write(cache_owner, prompt)
     return split
 
 

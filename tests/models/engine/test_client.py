@@ -30,7 +30,7 @@ def endless(**settings: object) -> GenerationRequest:
 
 
 async def test_many_at_once_answer_as_if_alone(client: EngineClient) -> None:
-    generations = [GenerationRequest([*PROMPT, 30 + index], 30, seed=index, owner=str(index)) for index in range(8)]
+    generations = [GenerationRequest([*PROMPT, 30 + index], 30, seed=index, key_id=str(index)) for index in range(8)]
     together = await asyncio.gather(*(collect(client, generation) for generation in generations))
     alone = [await collect(client, generation) for generation in generations]
     assert [answer.token_ids for answer in together] == [answer.token_ids for answer in alone]
@@ -136,9 +136,9 @@ async def test_owners_take_turns(model: Model) -> None:
     async with Running(model, max_running=1) as client:
         order: list[str] = []
 
-        async def ask(owner: str) -> None:
-            await collect(client, GenerationRequest(PROMPT, 2, owner=owner))
-            order.append(owner)
+        async def ask(key_id: str) -> None:
+            await collect(client, GenerationRequest(PROMPT, 2, key_id=key_id))
+            order.append(key_id)
 
         await asyncio.gather(*(ask("greedy") for _ in range(8)), ask("modest"))
     assert order.index("modest") <= 2

@@ -42,7 +42,7 @@ async def test_texts_become_vectors_in_their_order(embedding: RandomEmbedding) -
     async with running(embedding.folder) as client:
         many = tuple(TEXTS[index % len(TEXTS)] for index in range(40))
         vectors, one = await asyncio.gather(
-            client.embed(EmbeddingRequest(many, owner="a")), client.embed(EmbeddingRequest(TEXTS[:1], owner="b"))
+            client.embed(EmbeddingRequest(many, key_id="a")), client.embed(EmbeddingRequest(TEXTS[:1], key_id="b"))
         )
         assert client.in_flight == 0
     for text, vector in zip(many, vectors, strict=True):

@@ -134,14 +134,14 @@ async def test_a_top_tier_that_fails_is_written_down_and_released(live) -> None:
 async def test_a_days_dollars_are_not_overspent(live) -> None:
     # An answer of the large model to this costs about 0.25 thousandths of a dollar.
     async with live(say, POLICY + "shadow_usd_per_day = 0.0005\nshadow_concurrent_requests = 1\n") as server:
-        second, (arm,) = server.app._live.second, server.app._live.arms
+        second, (sampler,) = server.app._live.second, server.app._live.samplers
         for count in range(1, 9):
-            before = arm.spent_nano_usd
+            before = sampler.spent_nano_usd
             if before >= 500_000:
                 break
             await server.ask("an easy one")
             await settle(server, count)
-            await server.until(lambda before=before: arm.spent_nano_usd > before)
+            await server.until(lambda before=before: sampler.spent_nano_usd > before)
         asked = len([model for model, _ in server.upstream.asked if model == "large"])
         await server.ask("an easy one")
         await second.settle()

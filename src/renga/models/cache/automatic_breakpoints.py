@@ -89,7 +89,7 @@ class AutomaticBreakpoints:
         """Whether no prompt in a body of this size can be long enough, so that there is nothing to choose or learn."""
         return 2 * body_bytes < minimum_tokens(model) * _BYTES_PER_TOKEN
 
-    def choose(self, owner: str, request: MessageRequest, model: str) -> tuple[PromptBlock, ...]:
+    def choose(self, cache_owner: str, request: MessageRequest, model: str) -> tuple[PromptBlock, ...]:
         """The blocks on which a breakpoint pays; () where the client set its own.
 
         Cost: 2 us a block and 1 ms a megabyte.
@@ -99,14 +99,14 @@ class AutomaticBreakpoints:
         blocks = list(walk_blocks(request))
         # With its billing line, if it has one: an upstream may take the line for part of the prompt.
         rendered = [render_block(block, keep_billing=True) for block in blocks]
-        salt = owner.encode()
+        salt = cache_owner.encode()
         chain = [salt + link for link in link_blocks(request, model, blocks, rendered)]
         sizes = list(accumulate(map(len, rendered)))
         chosen: list[PromptBlock] = []
         for index, place in self._places(blocks, chain):
             if sizes[index] < minimum_tokens(model) * _BYTES_PER_TOKEN:
                 continue
-            rate = self._rate(owner, model, place)
+            rate = self._rate(cache_owner, model, place)
             self._notice(chain[index], rate)
             if pays(rate.chance):
                 chosen.append(blocks[index])
@@ -149,8 +149,8 @@ class AutomaticBreakpoints:
             oldest.rate.count(came_back=False)
             self._seen.popitem(last=False)
 
-    def _rate(self, owner: str, model: str, place: Place) -> _Rate:
-        key = owner, model, place
+    def _rate(self, cache_owner: str, model: str, place: Place) -> _Rate:
+        key = cache_owner, model, place
         rate = self._rates.get(key) or _Rate(place)
         self._rates[key] = rate
         self._rates.move_to_end(key)

@@ -106,7 +106,7 @@ class PrefixCache:
         """Entries that are kept, expired ones that nobody has met yet included."""
         return self._count
 
-    def read(self, owner: str, prompt: MarkedPrompt, held_tokens: int | None = None) -> CacheSplit:
+    def read(self, cache_owner: str, prompt: MarkedPrompt, held_tokens: int | None = None) -> CacheSplit:
         """Find the longest cached prefix, renew what is used, and count the prompt.
 
         `held_tokens` is how much of the prompt the engine still holds; entries beyond it are forgotten.
@@ -114,21 +114,21 @@ class PrefixCache:
         marks = [mark for mark in prompt.marks if mark.tokens >= self._minimum_tokens]
         if not marks:
             return CacheSplit(prompt.total_tokens)
-        found = self._find(owner, prompt.chain, marks, held_tokens)
+        found = self._find(cache_owner, prompt.chain, marks, held_tokens)
         end = marks[-1].tokens
-        read = 0 if found is None else self._read_tokens(owner, prompt.chain, marks, found)
+        read = 0 if found is None else self._read_tokens(cache_owner, prompt.chain, marks, found)
         hours = max((mark.tokens for mark in marks if mark.hour), default=0)
         hours_end = max(read, hours)
         return CacheSplit(prompt.total_tokens - end, read, end - hours_end, hours_end - read)
 
-    def write(self, owner: str, prompt: MarkedPrompt) -> None:
+    def write(self, cache_owner: str, prompt: MarkedPrompt) -> None:
         """Enter the prompt's breakpoints. Called when its answer begins: only then others can read them."""
         now_ns = self._clock.monotonic_ns()
         marks = [mark for mark in prompt.marks if mark.tokens >= self._minimum_tokens]
         if not marks:
             return
-        entries = self._owners.setdefault(owner, OrderedDict())
-        self._owners.move_to_end(owner)
+        entries = self._owners.setdefault(cache_owner, OrderedDict())
+        self._owners.move_to_end(cache_owner)
         for mark in marks:
             key = prompt.chain[mark.index]
             known = entries.get(key)
@@ -138,7 +138,7 @@ class PrefixCache:
             self._count += known is None
             entries[key] = _PrefixEntry(mark.tokens, ttl_ns, now_ns + ttl_ns)
             entries.move_to_end(key)
-        self._trim(owner, entries, now_ns)
+        self._trim(cache_owner, entries, now_ns)
 
     def forget(self) -> None:
         """Forget every prefix, because the engine that held them is gone."""
@@ -146,10 +146,10 @@ class PrefixCache:
         self._count = 0
 
     def _find(
-        self, owner: str, chain: tuple[bytes, ...], marks: list[CacheMark], held_tokens: int | None
+        self, cache_owner: str, chain: tuple[bytes, ...], marks: list[CacheMark], held_tokens: int | None
     ) -> int | None:
         """The block at which the longest cached prefix ends."""
-        entries = self._owners.get(owner)
+        entries = self._owners.get(cache_owner)
         if entries is None:
             return None
         now_ns = self._clock.monotonic_ns()
@@ -165,10 +165,10 @@ class PrefixCache:
                 return index
         return None
 
-    def _read_tokens(self, owner: str, chain: tuple[bytes, ...], marks: list[CacheMark], found: int) -> int:
+    def _read_tokens(self, cache_owner: str, chain: tuple[bytes, ...], marks: list[CacheMark], found: int) -> int:
         """Renew the entries that are used, and give the length of the longest."""
-        entries = self._owners[owner]
-        self._owners.move_to_end(owner)
+        entries = self._owners[cache_owner]
+        self._owners.move_to_end(cache_owner)
         now_ns = self._clock.monotonic_ns()
         for index in {*(mark.index for mark in marks if mark.index < found), found}:
             entry = entries.get(chain[index])
@@ -179,7 +179,7 @@ class PrefixCache:
         known = next((mark.tokens for mark in marks if mark.index == found), entries[chain[found]].tokens)
         return min(known, marks[-1].tokens)
 
-    def _trim(self, owner: str, entries: OrderedDict[bytes, _PrefixEntry], now_ns: int) -> None:
+    def _trim(self, cache_owner: str, entries: OrderedDict[bytes, _PrefixEntry], now_ns: int) -> None:
         """Drop what has expired at the old end, and what is too much: this owner's first."""
         while entries and next(iter(entries.values())).expires_ns <= now_ns:
             entries.popitem(last=False)

@@ -89,7 +89,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """Image files that the prompt is about, in its order; refused by a pipeline that takes none."""
     adapter: str | None = None
     """The folder of an adapter to run the model with; refused by a pipeline that takes none."""
-    owner: str = ""
+    key_id: str = ""
     """Whose turn it is: waiting requests are admitted round-robin over owners."""
     priority: int = LIVE
     """Lower goes first; within one priority owners take turns. Above `LIVE` a request makes room for live ones."""
@@ -99,7 +99,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     """Texts to be turned into vectors, each on its own."""
 
     texts: tuple[str, ...]
-    owner: str = ""
+    key_id: str = ""
     """Whose turn it is, as for generations."""
     priority: int = LIVE
 

@@ -31,16 +31,16 @@ class CanarySampler:
         self._pairs = {pair.small.name: pair for pair in pairs}
 
     @property
-    def arms(self) -> tuple[Sampler, ...]:
+    def samplers(self) -> tuple[Sampler, ...]:
         """The samplers of all candidates, one for each of them."""
-        return tuple(pair.arm for pair in self._pairs.values())
+        return tuple(pair.sampler for pair in self._pairs.values())
 
     def observe_request(self, request: InferenceRequest, plan: Plan) -> _CanaryObservation | None:
         """An observation of a request that a candidate is to answer."""
         for reason in plan.reasons:
             pair = self._pairs.get(reason.detail) if reason.kind == "canary" else None
             if pair is not None:
-                return _CanaryObservation(self, pair, request) if pair.arm.sample() else None
+                return _CanaryObservation(self, pair, request) if pair.sampler.sample() else None
         return None
 
     def restore(self, database: Database) -> None:
@@ -50,7 +50,7 @@ class CanarySampler:
         """Count what second answers cost, those of other processes and of earlier today too."""
         pair = self._pairs.get(record.policy)
         if pair is not None and record.source == "canary":
-            pair.arm.note_spent(record)
+            pair.sampler.note_spent(record)
 
     async def pair_up(self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, own: Message) -> None:
         """Let the other target answer what the candidate answered, and compare."""
@@ -83,13 +83,13 @@ class _CanaryObservation:
         tried = next((each for each in outcome.attempts if each.target == name and _was_sent(each)), None)
         own = message if outcome.target == name and outcome.status == "succeeded" else outcome.rejected
         if tried is None or tried.error_type == "canceled" or outcome.status == "canceled":
-            pair.arm.release()
+            pair.sampler.release()
         elif tried.error_type is not None:
-            terms = pair.arm.terms
+            terms = pair.sampler.terms
             lost = ComparisonResult("kept", {terms.small: 0.0, terms.top: 1.0}, is_billed=False)
             sampler.second.write(pair, request, outcome, lost)
-            pair.arm.release()
+            pair.sampler.release()
         elif own is not None:
             sampler.second.start(pair, sampler.pair_up(pair, request, outcome, own))
         else:
-            pair.arm.release()
+            pair.sampler.release()

@@ -38,7 +38,7 @@ class OnlineEvaluation(Struct, frozen=True):
     guard: GuaranteeMonitor
     reports: RoutingReportService
     second: SecondAnswers
-    arms: tuple[Sampler, ...]
+    samplers: tuple[Sampler, ...]
     """Everything that is drawn."""
 
     async def stop(self) -> None:
@@ -78,15 +78,17 @@ def build_live(path: Services, around: RoutingSurroundings) -> OnlineEvaluation:
     reports = RoutingReportService(
         path.clock, lambda: summarize(around.policies, around.catalog, pairs), guard.readings, price_with(around.prices)
     )
-    arms = tuple(arm for sampler in samplers for arm in sampler.arms)
-    return OnlineEvaluation(tuple(samplers), guard, reports, second, arms)
+    drawn = tuple(sampler for observer in samplers for sampler in observer.samplers)
+    return OnlineEvaluation(tuple(samplers), guard, reports, second, drawn)
 
 
 def summarize(policies: Policies, catalog: Catalog, pairs: Mapping[str, AnswerPair]) -> tuple[PolicySummary, ...]:
     """Every policy as it is in force."""
     return tuple(
         summarize_policy(
-            policy, find_comparison(policy.settings, catalog), pairs[policy.name].arm if policy.name in pairs else None
+            policy,
+            find_comparison(policy.settings, catalog),
+            pairs[policy.name].sampler if policy.name in pairs else None,
         )
         for policy in policies
     )
@@ -118,8 +120,8 @@ def _pair_policy(policy: Policy, path: Services, catalog: Catalog) -> AnswerPair
     comparison = find_comparison(settings, catalog) if settings.shadow_share > 0.0 else None
     if comparison is None:
         return None
-    arm = Sampler(build_sampler_terms(policy, comparison), path.clock)
-    return AnswerPair(arm, comparison.candidate, comparison.reference, _find_judge(settings.judge, catalog))
+    sampler = Sampler(build_sampler_terms(policy, comparison), path.clock)
+    return AnswerPair(sampler, comparison.candidate, comparison.reference, _find_judge(settings.judge, catalog))
 
 
 def _promise_policies(around: RoutingSurroundings, pairs: Mapping[str, AnswerPair]) -> Iterator[Guarantee]:
@@ -158,7 +160,7 @@ def _promise_canary(canary: Canary, pair: AnswerPair) -> Guarantee:
     def roll_back(reason: str) -> None:
         canary.rolled_back = reason
 
-    terms, settings = pair.arm.terms, canary.settings
+    terms, settings = pair.sampler.terms, canary.settings
     return Guarantee(
         "canary",
         terms.subject,

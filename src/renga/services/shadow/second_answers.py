@@ -41,7 +41,7 @@ KEY_ID = "shadow"
 class AnswerPair(Struct, frozen=True):
     """The two targets that are compared, with the sampler that picks requests and the judge of their answers."""
 
-    arm: Sampler
+    sampler: Sampler
     small: Target
     """Whose answers may be worse."""
     top: Target
@@ -87,7 +87,7 @@ class SecondAnswers:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            pair.arm.release()
+            pair.sampler.release()
             if not task.cancelled() and task.exception() is not None:
                 # its words may quote the prompt
                 _log.error("a shadow request failed: %s", type(task.exception()).__name__)
@@ -111,7 +111,7 @@ class SecondAnswers:
         self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, found: ComparisonResult
     ) -> None:
         """Write down what came of a drawn request."""
-        terms = pair.arm.terms
+        terms = pair.sampler.terms
         self._book.add(
             OutcomeRecord(
                 request_id=request.request_id,
@@ -136,7 +136,7 @@ class SecondAnswers:
         self, pair: AnswerPair, request: InferenceRequest, top: Message, small: Message
     ) -> tuple[dict[str, float], int | None]:
         """Both sides' scores, {} where nobody can tell, and what it cost to find out."""
-        terms = pair.arm.terms
+        terms = pair.sampler.terms
         score = score_against(request.message, top, small)
         if score is not None:
             return {terms.small: score, terms.top: 1.0}, 0

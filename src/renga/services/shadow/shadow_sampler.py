@@ -43,9 +43,9 @@ class ShadowSampler:
         self._policies = policies
 
     @property
-    def arms(self) -> tuple[Sampler, ...]:
+    def samplers(self) -> tuple[Sampler, ...]:
         """The samplers of all policies with shadow traffic, one for each."""
-        return tuple(pair.arm for pair in self._pairs.values())
+        return tuple(pair.sampler for pair in self._pairs.values())
 
     def observe_request(self, request: InferenceRequest, plan: Plan) -> _ShadowObservation | None:
         """An observation of a request that is drawn. Never one whose key may not use both tiers."""
@@ -53,9 +53,9 @@ class ShadowSampler:
             return None
         pair = self._pairs.get(plan.policy)
         allowed = request.caller.tiers
-        if pair is None or (allowed and not {pair.arm.terms.small, pair.arm.terms.top} <= set(allowed)):
+        if pair is None or (allowed and not {pair.sampler.terms.small, pair.sampler.terms.top} <= set(allowed)):
             return None
-        return _ShadowObservation(self, pair, request) if pair.arm.sample() else None
+        return _ShadowObservation(self, pair, request) if pair.sampler.sample() else None
 
     def restore(self, database: Database) -> None:
         """Do nothing: today's spending is read from the outcome rows that follow."""
@@ -64,13 +64,13 @@ class ShadowSampler:
         """Count what second answers cost, those of other processes and of earlier today too."""
         pair = self._pairs.get(record.policy)
         if pair is not None and record.source == "shadow":
-            pair.arm.note_spent(record)
+            pair.sampler.note_spent(record)
 
     async def ask_top(
         self, pair: AnswerPair, request: InferenceRequest, outcome: RequestOutcome, kept: Message
     ) -> None:
         """Let the top tier answer what the small one kept, or one between."""
-        terms = pair.arm.terms
+        terms = pair.sampler.terms
         answered = await self.second.ask(request, pair.top)
         if answered is None:
             self.second.write(pair, request, outcome, ComparisonResult("failed"))
@@ -93,7 +93,7 @@ class ShadowSampler:
             self.second.write(pair, request, outcome, ComparisonResult("failed"))
             return
         evidence, check = await self._gather(pair, request, answered)
-        costs = {} if answered.cost_nano_usd is None else {pair.arm.terms.small: answered.cost_nano_usd}
+        costs = {} if answered.cost_nano_usd is None else {pair.sampler.terms.small: answered.cost_nano_usd}
         scores, judging = await self.second.score(pair, request, top, answered.message)
         second = add_costs(add_costs(answered.cost_nano_usd, check), judging)
         self.second.write(pair, request, outcome, ComparisonResult("escalated", scores, costs, second, evidence, check))
@@ -111,7 +111,7 @@ class ShadowSampler:
         """The evidence that the policy's checks would find, and what its second answers cost."""
         from renga.routing.checks.answer_checks import CheckCase, SecondOpinion, verify
 
-        policy = self._policies.find(pair.arm.terms.subject)
+        policy = self._policies.find(pair.sampler.terms.subject)
         if policy is None:
             return {}, 0
         checks = policy.rules.checks_for(pair.small.name)
@@ -150,8 +150,8 @@ class _ShadowObservation:
         """
         sampler, pair, request = self._sampler, self._pair, self._request
         if outcome.status != "succeeded" or message is None or outcome.tier is None:
-            pair.arm.release()
-        elif outcome.tier != pair.arm.terms.top:
+            pair.sampler.release()
+        elif outcome.tier != pair.sampler.terms.top:
             sampler.second.start(pair, sampler.ask_top(pair, request, outcome, message))
         elif outcome.rejected is not None:
             sampler.second.start(pair, sampler.compare_rejected(pair, request, outcome, (outcome.rejected, message)))

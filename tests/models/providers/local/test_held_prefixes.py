@@ -25,10 +25,12 @@ def marked(tokens: int = 3000) -> MarkedPrompt:
     return MarkedPrompt((b"prefix",), (CacheMark(0, tokens),), len(PROMPT))
 
 
-async def send(prefixes: HeldPrefixes, clock: ToldClock, owner: str, seconds: float = 0.5) -> tuple[CacheSplit, float]:
+async def send(
+    prefixes: HeldPrefixes, clock: ToldClock, cache_owner: str, seconds: float = 0.5
+) -> tuple[CacheSplit, float]:
     """A request whose first token takes this long: its counts, and how long it was held back."""
     before = sum(clock.slept_s)
-    claim = await prefixes.claim(owner, PROMPT, marked())
+    claim = await prefixes.claim(cache_owner, PROMPT, marked())
     waited = sum(clock.slept_s) - before
     clock.advance(seconds)
     claim.begin_answer(alone=True)

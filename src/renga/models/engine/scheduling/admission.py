@@ -76,7 +76,7 @@ class Admission:
         self._leave(request_id)
         self._waiting[request_id] = WaitingRequest(request_id, generation, read_tokens)
         self._awaiting_first_token.add(request_id)
-        self._queue.add(request_id, owner=generation.owner, priority=generation.priority)
+        self._queue.add(request_id, key_id=generation.key_id, priority=generation.priority)
         if generation.priority <= 0:
             self._live.add(request_id)
 

@@ -84,7 +84,7 @@ class EmbeddingEngine:
     def _enqueue(self, request_id: int) -> None:
         """Let a request wait for its next turn."""
         embedding = self._requests[request_id]
-        self._queue.add(request_id, owner=embedding.owner, priority=embedding.priority)
+        self._queue.add(request_id, key_id=embedding.key_id, priority=embedding.priority)
 
     def _end(self, report: EmbeddingReport | FailedReport) -> list[Report]:
         """Forget a request that has its report."""

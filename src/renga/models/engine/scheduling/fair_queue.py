@@ -22,9 +22,9 @@ class FairQueue:
     def __len__(self) -> int:
         return self._length
 
-    def add(self, request_id: int, *, owner: str, priority: int) -> None:
+    def add(self, request_id: int, *, key_id: str, priority: int) -> None:
         """Stand in line. An owner who was not in line gets the last turn."""
-        self._turns.setdefault(priority, {}).setdefault(owner, deque()).append(request_id)
+        self._turns.setdefault(priority, {}).setdefault(key_id, deque()).append(request_id)
         self._length += 1
 
     def next_priority(self) -> int:
@@ -42,27 +42,27 @@ class FairQueue:
         if not self._length:
             raise IndexError("nobody waits")
         priority = min(self._turns)
-        owners = self._turns[priority]
-        owner = next(iter(owners))
-        line = owners.pop(owner)
+        keys = self._turns[priority]
+        key_id = next(iter(keys))
+        line = keys.pop(key_id)
         request_id = line.popleft()
         if line:
-            owners[owner] = line
-        elif not owners:
+            keys[key_id] = line
+        elif not keys:
             del self._turns[priority]
         self._length -= 1
         return request_id
 
     def remove(self, request_id: int) -> bool:
         """Leave the line; False if not in it. Cost: O(waiting)."""
-        for priority, owners in self._turns.items():
-            for owner, line in owners.items():
+        for priority, keys in self._turns.items():
+            for key_id, line in keys.items():
                 if request_id in line:
                     line.remove(request_id)
                     self._length -= 1
                     if not line:
-                        del owners[owner]
-                    if not owners:
+                        del keys[key_id]
+                    if not keys:
                         del self._turns[priority]
                     return True
         return False

@@ -46,7 +46,7 @@ _HIDDEN_MAX_S = 60.0
 class PrefixReading(Struct, frozen=True):
     """A request's claim on the cache, from before it goes to the engine until its answer begins."""
 
-    owner: str
+    cache_owner: str
     blocks: tuple[bytes, ...]
     """What each whole block of its prompt is known by."""
     held: int
@@ -81,17 +81,17 @@ class HeldPrefixes:
             self._owners.clear()
             self._cache.forget()
 
-    def read_prefix(self, owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixReading:
+    def read_prefix(self, cache_owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixReading:
         """What a prompt finds, and how long it has to wait for that."""
         blocks = _hash_blocks(token_ids)
         held = self._count_held(blocks, None)
-        own = self._count_held(blocks[:held], owner)
+        own = self._count_held(blocks[:held], cache_owner)
         split = CacheSplit(len(token_ids))
         if prompt is not None:
-            split = self._cache.read(owner, prompt, own * KV_BLOCK_TOKENS + _SLACK_TOKENS)
+            split = self._cache.read(cache_owner, prompt, own * KV_BLOCK_TOKENS + _SLACK_TOKENS)
         hidden_tokens = (held - own) * KV_BLOCK_TOKENS if self._hides else 0
         wait_s = min(_HIDDEN_MAX_S, hidden_tokens * median(self._token_s)) if hidden_tokens and self._token_s else 0.0
-        return PrefixReading(owner, blocks, held, prompt, split, wait_s, len(token_ids))
+        return PrefixReading(cache_owner, blocks, held, prompt, split, wait_s, len(token_ids))
 
     def begin_answer(self, reading: PrefixReading, first_token_s: float, *, alone: bool) -> None:
         """The answer has begun, this long after the prompt went to the engine: its prompt is held now.
@@ -101,33 +101,33 @@ class HeldPrefixes:
         new_tokens = reading.prompt_tokens - reading.held * KV_BLOCK_TOKENS
         if new_tokens >= _SPEED_TOKENS and (alone or not self._token_s):
             self._token_s.append(first_token_s / new_tokens)
-        self._keep(reading.blocks, reading.owner)
+        self._keep(reading.blocks, reading.cache_owner)
         if reading.prompt is not None:
-            self._cache.write(reading.owner, reading.prompt)
+            self._cache.write(reading.cache_owner, reading.prompt)
 
-    def end_answer(self, owner: str, token_ids: list[int]) -> None:
+    def end_answer(self, cache_owner: str, token_ids: list[int]) -> None:
         """An answer has ended: prompt and answer together are what a next turn begins with."""
-        self._keep(_hash_blocks(token_ids), owner)
+        self._keep(_hash_blocks(token_ids), cache_owner)
 
-    async def claim(self, owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixClaim:
+    async def claim(self, cache_owner: str, token_ids: list[int], prompt: MarkedPrompt | None) -> PrefixClaim:
         """Read the cache for a prompt that is to go to the engine, and wait as long as it has to."""
-        reading = self.read_prefix(owner, token_ids, prompt)
+        reading = self.read_prefix(cache_owner, token_ids, prompt)
         if reading.wait_s:
             await self._clock.sleep(reading.wait_s)
         return PrefixClaim(self, reading, self._clock)
 
-    def _count_held(self, blocks: tuple[bytes, ...], owner: str | None) -> int:
+    def _count_held(self, blocks: tuple[bytes, ...], cache_owner: str | None) -> int:
         """Leading blocks that are held; with an owner, those that it sent itself."""
         for index, block in enumerate(blocks):
             owners = self._owners.get(block)
-            if owners is None or (owner is not None and owner not in owners):
+            if owners is None or (cache_owner is not None and cache_owner not in owners):
                 return index
         return len(blocks)
 
-    def _keep(self, blocks: tuple[bytes, ...], owner: str) -> None:
+    def _keep(self, blocks: tuple[bytes, ...], cache_owner: str) -> None:
         for block in blocks:
             owners = self._owners.pop(block, None) or set()
-            owners.add(owner)
+            owners.add(cache_owner)
             self._owners[block] = owners
         while len(self._owners) > self._capacity:
             del self._owners[next(iter(self._owners))]
@@ -149,7 +149,7 @@ class PrefixClaim:
 
     def end_answer(self, token_ids: list[int]) -> None:
         """The engine works on it no more; these are its prompt's tokens and its answer's."""
-        self._prefixes.end_answer(self._reading.owner, token_ids)
+        self._prefixes.end_answer(self._reading.cache_owner, token_ids)
 
 
 def _hash_blocks(token_ids: list[int]) -> tuple[bytes, ...]:

@@ -64,7 +64,7 @@ def prepare_request(request: InferenceRequest, model: Model, signer: Signer) -> 
         frequency_penalty=sampling.frequency_penalty,
         repetition_penalty=sampling.repetition_penalty,
         grammar=build_answer_grammar(replace(conversation.rules, thinking_open=prompt.thinking_open)),
-        owner=request.caller.key_id,
+        key_id=request.caller.key_id,
         priority=BACKGROUND if request.service_tier == "batch" else LIVE,
     )
     marked = _mark_prompt(message, model, prompt) if message.breakpoints else None

@@ -134,7 +134,7 @@ class LocalProvider:
         """Claim what the prompt cache has of a prompt, waiting where others' prefixes must not be felt."""
         known = await self.pool.read_model(local)
         local.prefixes.fit(client.config.cache_blocks, client.deaths)
-        owner, prompt = request.caller.cache_owner, prepared.prompt
+        cache_owner, prompt = request.caller.cache_owner, prepared.prompt
         return AnswerContext(
             model=known,
             conversation=prepared.conversation,
@@ -144,7 +144,7 @@ class LocalProvider:
             signer=self._signer(request, known),
             thinking_open=prepared.prompt.thinking_open,
             context_full=prepared.context_full,
-            claim=await local.prefixes.claim(owner, prompt.token_ids, prepared.marked),
+            claim=await local.prefixes.claim(cache_owner, prompt.token_ids, prepared.marked),
         )
 
     def _signer(self, request: InferenceRequest, model: Model) -> Signer:
