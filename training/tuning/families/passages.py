@@ -124,9 +124,7 @@ def _sections() -> list[tuple[str, str]]:
     """(heading, first paragraph below it) of documentation."""
     found: list[tuple[str, str]] = []
     for _, text in prose():
-        for match in re.finditer(
-            r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:8000], re.MULTILINE
-        ):
+        for match in re.finditer(r"^#+ ([^\n]{8,60})\n+([A-Z][^\n#|`<>\[\]{}]{80,500}[.])$", text[:8000], re.MULTILINE):
             found.append((re.sub(r"[*_`]", "", match[1]).strip(), match[2]))
     return found
 
