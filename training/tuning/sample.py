@@ -1,4 +1,7 @@
-"""What a converted model says to a fixed set of messages, to be read by a person. None of it is in any training text.
+"""What a converted model says to a fixed set of messages, to be read by a person.
+
+The shop's questions were in sight when facts of families/topics_more.py were written, so they measure nothing any more;
+the others are in no training text.
 
 Run as `python -m training.tuning.sample MODEL_FOLDER`.
 """

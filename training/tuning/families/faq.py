@@ -13,7 +13,7 @@ from training.data.documents import Document, Turn
 from training.tuning.families.topics import REQUESTS, TOPICS, Fact, draw_company, draw_fact, draw_missing
 
 UNKNOWN = "I do not know from these facts."
-UNKNOWN_SHARE = 0.14
+UNKNOWN_SHARE = 0.09
 REQUEST_SHARE = 0.1
 
 Shape = Callable[[list[Fact], Random], str]

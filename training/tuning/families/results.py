@@ -73,6 +73,37 @@ FAILURES = (
     ("Error 500: internal server error", "The tool failed with an internal error, so it was not done."),
     ("No results.", "There were no results for {a}."),
 )
+NOTES = (
+    "closed on that day",
+    "sold out",
+    "no departures after 22:00",
+    "none left",
+    "not in service until Monday",
+    "maintenance until 14:00",
+    "fully booked",
+    "the date is in the past",
+    "too many requests, try again in a minute",
+    "unknown id",
+    "no data for this place",
+    "access is limited to managers",
+    "upstream timed out",
+    "connection refused",
+    "this number is not in use",
+    "the account is locked",
+    "nothing planned",
+    "no entry",
+    "the amount is over the limit",
+    "already shipped, cannot be changed",
+    "already refunded",
+    "invalid date",
+    "the file is empty",
+    "two results, please be more exact",
+    "only on weekdays",
+    "cancelled because of the storm",
+    "pending, a manager has to approve it",
+    "not available in this country",
+)
+"""Results that are no result; an answer passes them on."""
 _SKIES = ("sunny", "cloudy", "rainy", "windy", "foggy", "snowing", "clear", "stormy", "partly cloudy")
 _STATES = ("shipped", "packed", "on its way", "delayed", "being prepared", "at the depot", "out for delivery")
 PLAIN = (
@@ -182,7 +213,18 @@ def _exchange(random: Random, one: Everyday) -> list[Turn]:
     words, parts = _words(random, one)
     call = ToolCall(one.name, parts["arguments"])
     turns = [Turn("user", random.choice(one.requests).format(**words)), Turn("assistant", "", (call,))]
-    if random.random() < 0.15:
+    chance = random.random()
+    if chance < 0.15:
+        note = random.choice(NOTES)
+        result = random.choice(
+            ("{}", "{}.", "Error: {}", "error: {}", "Failed: {}", '{{"error": "{}"}}', "{}!")
+        ).format(note)
+        return [
+            *turns,
+            Turn("tool", result),
+            Turn("assistant", f"{'That was not done' if one.acts else 'I could not get that'}: {note}."),
+        ]
+    if chance < 0.25:
         result, answer = random.choice(FAILURES)
         first = one.arguments[0][0].replace("_", " ")
         if one.acts and answer.endswith("say."):

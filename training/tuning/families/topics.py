@@ -249,6 +249,8 @@ def _draw_measure(random: Random, kind: str) -> str:
         return random.choice(
             ("XS to XL", "S to XXL", f"{random.randint(30, 38)} to {random.randint(42, 50)}", "XXS to M")
         )
+    if kind == "age":
+        return str(random.randint(3, 16))
     if kind == "weight":
         return f"{random.choice((2, 5, 10, 15, 20, 25, 30, 31.5, 40))} {random.choice(('kg', 'kilos', 'pounds'))}"
     if kind == "depth":

@@ -71,6 +71,26 @@ seats | money | An extra seat costs {0} a month. | How much is another user? ; c
 annual billing | percent | Who pays for a year saves {0}. | Is it cheaper by the year? ; discount for annual payment ; What do I save when I pay for twelve months?
 log retention | days | Logs are kept for {0}. | How long do you keep logs? ; can i see logs from last month ; For how long is the history stored?
 webhook retries | count, span | A webhook is tried {0} times within {1}. | What happens when my webhook fails? ; how many retries ; How often do you try to deliver an event?
+delivery area | place, money | Delivery is free in {0}, elsewhere it costs {1}. | What do you charge to bring it to a village? ; i live outside the city, what is delivery ; Do I pay for the transport? ; Would you bring a heavy thing to me, and for how much?
+assembly | money | Assembly costs {0} for each piece. | Can somebody put it together for me? ; i cannot build this myself ; Do you screw the shelves together too? ; What is it if your people set up the bed?
+returns of used goods | days | Returns are accepted within {0}, unused and in the original packing. | I tried it for a while and don't like it. Can I give it back? ; i threw the box away, can i return it ; Do you take back what has been used?
+warranty on parts | years, years | The warranty is {0} on frames and {1} on fabrics. | The seat has a hole, is that covered? ; the leg broke off, who pays ; For how long is the cloth guaranteed?
+instalments | count, money | You can pay in {0} instalments from {1} on. | Can I pay later? ; i dont have all the money now ; Is it possible to pay a bit each month?
+samples | count | Up to {0} samples are sent by post for free. | How can I see the colours before I buy? ; can you send me a bit of the cloth ; I am not sure about the material. Can I touch it first?
+weekend service | title, hours | At weekends only {0} is open, {1}. | Is anybody there on Saturday? ; i only have time on sunday ; Can I come at the weekend?
+children's menu | age, money | Children under {0} eat for {1}. | What does my daughter pay to eat? ; do you have something for kids ; Is there a price for small eaters?
+group discount | count, percent | Groups of {0} or more get {1} off. | We are coming with the whole class. Is it cheaper? ; what if we are many ; Do you make a price for a large party?
+pickup point | street, hours | Parcels wait for you at {0}, {1}. | I was not at home. Where is my parcel? ; the postman left a note, where do i go ; Where can I fetch what I missed?
+old device | money | We take your old device and pay up to {0} for it. | What do I do with my old phone? ; can i trade mine in ; Is my used one still worth something?
+spare key | money, days | A spare key costs {0} and takes {1}. | I lost my key. What now? ; can you make me another key ; What would a second key be?
+cleaning | money | Final cleaning costs {0}. | Do we have to clean up before we go? ; who tidies the flat ; What is charged for cleaning?
+language course levels | count, span | Courses have {0} levels of {1} each. | How long until I speak it? ; how many steps are there ; What does a whole course look like?
+fuel | place | Cars must be returned with a full tank; the nearest station is in {0}. | Do I have to fill it up? ; can i bring the car back empty ; Where do I get fuel before I return it?
+second driver | money | A second driver costs {0} a day. | May my wife drive too? ; we want to take turns driving ; What is it if two of us use the car?
+rain plan | place | When it rains, we meet in {0}. | What if the weather is bad? ; does it take place in the rain ; Where do we go if it pours?
+meeting point | street, time | We meet at {0} at {1}. | Where do we start? ; when should i be there ; How do I find the group?
+what to bring | thing | Please bring a {0}. | What do I need with me? ; should i pack anything ; Is there anything I must not forget?
+contact abroad | phone | From abroad call {0}. | I am on holiday and need help. Which number? ; how do i call you from spain ; Is there a number that works in other countries?
 data location | place | All data is stored in {0}. | Where is my data stored? ; in which country are your servers ; Is our data kept in Europe?
 """
 QUESTIONS = """
@@ -137,6 +157,30 @@ RELATED = (
     {"two-factor login", "password reset", "password length", "door code", "wifi", "printer"},
     {"status page", "security contact", "support email", "uptime", "response time", "webhook retries", "api limit"},
     {"release day", "supported version", "pay day", "market day"},
+    {
+        "delivery area",
+        "shipping cost",
+        "free shipping",
+        "delivery time",
+        "express delivery",
+        "assembly",
+        "installation",
+    },
+    {
+        "returns of used goods",
+        "returns",
+        "warranty on parts",
+        "warranty",
+        "damaged items",
+        "repairs",
+        "samples",
+        "materials",
+    },
+    {"instalments", "payment methods", "deposit"},
+    {"weekend service", "Sunday hours", "opening hours"},
+    {"children's menu", "tickets", "age limit", "dish of the day", "group discount", "group size", "student discount"},
+    {"pickup point", "pickup", "address", "meeting point"},
+    {"contact abroad", "support phone", "emergency number", "lost card", "countries"},
     {"annual billing", "student discount", "basic plan", "pro plan", "seats", "newsletter discount", "price match"},
     {"expenses", "training budget", "daily limit", "damaged items", "invoice"},
     {"order changes", "address", "support phone", "support email", "emergency number", "lost card"},
