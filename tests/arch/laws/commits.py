@@ -9,7 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-BASE = "3bb0ceb72aee30bdfbee38a209bcab142f3cb53c"
+BASE = "a6d004bfa4c9cd51b7bc10e0a229acfc49d24623"
 """The last commit that may look otherwise."""
 
 SUBJECT_CHARACTERS_MAX = 72
