@@ -129,6 +129,8 @@ class Reader:
         assert self._server is not None
         said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         assert Path(f"/proc/{self._server}").exists(), f"the server ended:\n{said[-3000:]}"
+        if "Ctrl-C stops it." not in said:  # the key is said with it, and that may be after it is ready
+            return False
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['8080']}/ready", timeout=5) as response:
                 return response.status == 200
