@@ -192,8 +192,7 @@ class Ledger:
             self._journal.cut()
 
     def run(self, database: Database) -> None:
-        """Write what waits. What the database does not take goes to the spool, so that kill -9 loses no more of it
-        while the database is away than while it is there.
+        """Write what waits; what the database does not take goes to the spool, where kill -9 does not reach it.
 
         Raises: DatabaseAway.
         """
@@ -314,9 +313,10 @@ class Ledger:
         return price.cost_nano_usd(tokens)
 
     def _fill_batch(self) -> None:
-        """Move rows from the queue to the batch that is being written, where they stay until they are."""
+        """Move rows from the queue to the batch that is being written: in both for a moment, and never in neither."""
         while self._queue and len(self._writing) < _BATCH_ROWS:
-            self._writing.append(self._queue.popleft())
+            self._writing.append(self._queue[0])
+            self._queue.popleft()
 
     def _write(self, database: Database, rows: Sequence[LedgerRow]) -> None:
         """Write a batch; where the database refuses it as a whole, row by row, so that one bad row stops no other."""
